@@ -1,0 +1,72 @@
+"""An artefact: a folder that is either absent or whole, with a manifest that says what it was made from."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+def fingerprint(*parts: Any) -> str:
+    """Returns 16 hex digits that change with anything in `parts` (plain JSON values; the order of keys is no change)."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file's contents in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def writing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
+    """Yields a temporary folder to write into; on success it gets `manifest.json` and becomes `folder` in one rename.
+
+    If the block raises, nothing is left behind and an earlier `folder` stays as it was. The block may still add to
+    `manifest`: it is written last.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        write_json(temporary / MANIFEST, manifest)
+        temporary.chmod(0o755)  # mkdtemp makes a private folder; an artefact is shared like any other
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the manifest of an artefact.
+
+    Raises:
+        UserError: `folder` holds no manifest, or one that is not JSON.
+    """
+    path = folder / MANIFEST
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no artefact of this program: it has no {MANIFEST}.") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, is not JSON: delete the folder and make it again.") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,9 @@
+"""The one exception whose message is meant for the person at the keyboard."""
+
+
+class UserError(Exception):
+    """Something the user can mend: one sentence that says what is wrong, where (file, line, key), and what to do.
+
+    Entry points print it without a traceback and exit with status 2 (`src.exp.entry_point`). Anything else that escapes
+    is a fault of ours and keeps its traceback.
+    """

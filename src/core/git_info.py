@@ -1,0 +1,43 @@
+"""Which code made a number: git commit, dirty flag, library versions, machine."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .paths import ROOT
+
+LIBRARIES = ("torch", "lightning", "transformers", "polars", "hydra-core", "numpy", "safetensors")
+
+
+def git_info(root: Path = ROOT) -> dict[str, Any]:
+    """Returns `{"commit": str | None, "dirty": bool | None}`; both None outside a git checkout."""
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def environment() -> dict[str, Any]:
+    """Returns git state, versions of Python and the main libraries, and the machine in words."""
+    return {
+        "git": git_info(),
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,50 @@
+"""One plain log, one stopwatch and one TensorBoard folder per run."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from .artefact import write_json
+from .git_info import environment
+
+log = logging.getLogger(__name__)
+
+# Lightning prints hardware lines, tips and "`Trainer.fit` stopped" at INFO; ours say the same in the user's words.
+NOISY = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda")
+
+
+def quiet_libraries() -> None:
+    """Lets libraries speak only when something is wrong."""
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def tensorboard(run_dir: Path, stage: str) -> TensorBoardLogger:
+    """Returns a logger that writes events to `<run_dir>/tensorboard/<stage>/`."""
+    return TensorBoardLogger(save_dir=run_dir, name="tensorboard", version=stage)
+
+
+class Stopwatch:
+    """Times the named stages of a run and keeps `<run_dir>/metrics/time.json` up to date.
+
+    The file is written after every stage, so a run that is cut short still tells how long its finished stages took.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "metrics" / "time.json"
+        self.seconds: dict[str, float] = {}
+        self.environment = environment()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times the block as stage `name`, in seconds of wall-clock time."""
+        log.info("── %s", name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, {"seconds": self.seconds, **self.environment})

@@ -1,0 +1,52 @@
+"""The item table shared by all students: free vectors per item, plus the teacher's item embeddings when distilled."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ItemEmbedding(nn.Module):
+    """`table = ids + ed_weight * (V W^T + b)`, DLLM2Rec's embedding distillation at the input.
+
+    `ids [num_items + 1, D]` are free parameters, row 0 is padding and stays zero; `V [num_items, d_teacher]` are the
+    teacher's item embeddings (frozen); `W, b` are learned. The map is linear, so `fold` adds it into `ids` once training
+    is over and the model serves without any teacher vector.
+
+    Args:
+        num_items: Size of the catalogue.
+        hidden_size: D.
+    """
+
+    def __init__(self, num_items: int, hidden_size: int) -> None:
+        super().__init__()
+        self.ids = nn.Embedding(num_items + 1, hidden_size, padding_idx=0)
+        nn.init.normal_(self.ids.weight, std=hidden_size**-0.5)
+        with torch.no_grad():
+            self.ids.weight[0].zero_()
+        self.projection: nn.Linear | None = None
+        self.ed_weight = 0.0
+
+    def distil_from(self, teacher_embeddings: Tensor, ed_weight: float) -> None:
+        """Adds `ed_weight * Linear(teacher_embeddings)` to every item from now on.
+
+        Args:
+            teacher_embeddings: `[num_items, d_teacher]` float, row j belongs to item j + 1.
+            ed_weight: Weight of the projected vectors, >= 0.
+        """
+        hidden_size = self.ids.embedding_dim
+        self.register_buffer("teacher_embeddings", teacher_embeddings, persistent=False)
+        self.projection = nn.Linear(teacher_embeddings.shape[1], hidden_size)
+        self.ed_weight = ed_weight
+
+    def table(self) -> Tensor:
+        """Returns `[num_items + 1, D]`; row 0 is zero."""
+        if self.projection is None:
+            return self.ids.weight
+        projected = self.ed_weight * self.projection(self.teacher_embeddings)
+        return self.ids.weight + nn.functional.pad(projected, (0, 0, 1, 0))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Replaces `ids` by the whole table and forgets the teacher; scores stay the same."""
+        self.ids.weight.copy_(self.table())
+        self.projection, self.ed_weight = None, 0.0
+        self.teacher_embeddings = None

@@ -1,0 +1,24 @@
+"""Builds a student by name; the one place that knows which there are."""
+
+from typing import Any
+
+from ..core.errors import UserError
+from .models import GRU4Rec, SASRec, SequentialRecommender
+
+STUDENTS: dict[str, type[SequentialRecommender]] = {"sasrec": SASRec, "gru4rec": GRU4Rec}
+
+
+def create_student(name: str, num_items: int, architecture: dict[str, Any]) -> SequentialRecommender:
+    """Returns a freshly initialised student.
+
+    Args:
+        name: A key of `STUDENTS` (config key `student.name`).
+        num_items: Size of the catalogue.
+        architecture: The constructor's other arguments (config key `student.model`).
+
+    Raises:
+        UserError: There is no student of that name.
+    """
+    if name not in STUDENTS:
+        raise UserError(f"student.name={name} is not known: use one of {', '.join(STUDENTS)}.")
+    return STUDENTS[name](num_items, **architecture)

@@ -1,0 +1,132 @@
+"""Sequential recommenders by item numbers. Only the encoder varies: the item table and the scoring are shared."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .embedding import ItemEmbedding
+
+
+class SequentialRecommender(nn.Module, ABC):
+    """Reads a history of item numbers and scores the catalogue by the dot product with the (tied) item table.
+
+    Args:
+        num_items: Size of the catalogue.
+        hidden_size: D, width of item vectors and hidden states.
+        history_length: L, the most items it reads.
+    """
+
+    def __init__(self, num_items: int, hidden_size: int, history_length: int) -> None:
+        super().__init__()
+        self.num_items = num_items
+        self.history_length = history_length
+        self.items = ItemEmbedding(num_items, hidden_size)
+
+    def item_table(self) -> Tensor:
+        """Returns `[num_items + 1, D]`; row 0 is padding."""
+        return self.items.table()
+
+    @abstractmethod
+    def encode(self, history: Tensor) -> Tensor:
+        """Returns hidden states, `[B, L, D]` where every position is causal, or `[B, 1, D]` for the whole history.
+
+        Args:
+            history: `[B, L]` int64, oldest first, right-padded with 0. Positions of padding hold unspecified values.
+        """
+
+    def score(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
+        """Returns `[..., num_items]` scores (column j is item j + 1), or `[..., n]` for item numbers `items [..., n]`."""
+        if items is None:
+            return hidden @ self.item_table()[1:].T
+        return torch.einsum("...d,...nd->...n", hidden, self.item_table()[items])
+
+    def user_representation(self, history: Tensor) -> Tensor:
+        """Returns `[B, D]`: the hidden state after the last item of each history `[B, L]` (at least one item each)."""
+        hidden = self.encode(history)
+        if hidden.shape[1] == 1:
+            return hidden[:, 0]
+        last = (history > 0).sum(1) - 1
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+
+    def predict(self, history: Tensor) -> Tensor:
+        """Returns `[B, num_items]` scores for the next item after each history `[B, L]`."""
+        return self.score(self.user_representation(history))
+
+
+class SASRec(SequentialRecommender):
+    """Self-attentive sequential recommendation (Kang & McAuley 2018), pre-norm, causal at every position.
+
+    Padding stands on the right, so the causal mask alone keeps it from every real position.
+
+    Args:
+        num_items, hidden_size, history_length: See `SequentialRecommender`.
+        num_blocks: Transformer blocks.
+        num_heads: Attention heads; divides `hidden_size`.
+        dropout: Share of inputs, attention weights and feed-forward outputs dropped in training.
+    """
+
+    def __init__(
+        self, num_items: int, hidden_size: int, history_length: int, num_blocks: int, num_heads: int, dropout: float
+    ) -> None:
+        super().__init__(num_items, hidden_size, history_length)
+        self.positions = nn.Embedding(history_length, hidden_size)
+        nn.init.normal_(self.positions.weight, std=hidden_size**-0.5)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(CausalBlock(hidden_size, num_heads, dropout) for _ in range(num_blocks))
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def encode(self, history: Tensor) -> Tensor:
+        """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
+        x = F.embedding(history, self.item_table()) + self.positions.weight[: history.shape[1]]
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+class CausalBlock(nn.Module):
+    """`x + Attention(LN(x))`, then `x + FFN(LN(x))`; `[B, L, D]` to `[B, L, D]`."""
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_attention = nn.LayerNorm(hidden_size)
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)
+        self.norm_feed_forward = nn.LayerNorm(hidden_size)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Linear(4 * hidden_size, hidden_size)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self._attention(self.norm_attention(x)))
+        return x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+
+    def _attention(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, heads, L, D/heads]
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class GRU4Rec(SequentialRecommender):
+    """Recurrent sequential recommendation (Hidasi et al. 2016): a GRU over item vectors, causal by construction.
+
+    Args:
+        num_items, hidden_size, history_length: See `SequentialRecommender`.
+        num_layers: Stacked GRU layers.
+        dropout: Share of inputs and outputs dropped in training.
+    """
+
+    def __init__(self, num_items: int, hidden_size: int, history_length: int, num_layers: int, dropout: float) -> None:
+        super().__init__(num_items, hidden_size, history_length)
+        self.dropout = nn.Dropout(dropout)
+        self.gru = nn.GRU(hidden_size, hidden_size, num_layers, batch_first=True)
+        self.out = nn.Linear(hidden_size, hidden_size)
+
+    def encode(self, history: Tensor) -> Tensor:
+        """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
+        hidden, _ = self.gru(self.dropout(F.embedding(history, self.item_table())))
+        return self.out(self.dropout(hidden))

@@ -1,0 +1,35 @@
+"""What every teacher can do."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from ..core.dataset import ExampleBatch
+from ..core.metrics import top_k
+
+
+class TeacherModel(nn.Module, ABC):
+    """A slow recommender whose knowledge is worth keeping."""
+
+    @abstractmethod
+    def training_loss(self, batch: ExampleBatch) -> Tensor:
+        """Returns the mean loss of the batch, a scalar with gradients."""
+
+    @abstractmethod
+    def score(self, batch: ExampleBatch) -> Tensor:
+        """Returns `[B, num_items]` float32 scores of the whole catalogue, column j for item j + 1, higher is better."""
+
+    @abstractmethod
+    def item_embeddings(self) -> Tensor:
+        """Returns `[num_items, d_teacher]` float32, row j for item j + 1."""
+
+    def rank(self, batch: ExampleBatch, k: int, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the k best items as numbers `[B, k]` int64 with their log-probabilities over the whole catalogue.
+
+        Args:
+            batch: Examples to rank for.
+            k: How many.
+            excluded: `[B, L]` item numbers that are not to appear (seen items), 0 = none. They keep their share of the
+                probability: a log-probability means the same whether or not something was left out.
+        """
+        return top_k(self.score(batch).log_softmax(1), k, excluded)

@@ -1,0 +1,115 @@
+"""From a history of item numbers to the token ids of a prompt with real titles and marker positions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..core.errors import UserError
+
+HISTORY = "[HistoryHere]"
+MARKER = "[HistoryEmb]"
+
+# No token of any vocabulary: at such a position the model puts the item's own projected embedding.
+MARKER_ID = -1
+PADDING_ID = -2
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts of one batch, right-padded to the longest.
+
+    token_ids: `[B, T]` int64, `MARKER_ID` at markers, `PADDING_ID` at padding.
+    marked_items: `[markers]` int64 item numbers, in the order of the markers read row by row.
+    """
+
+    token_ids: Tensor
+    marked_items: Tensor
+
+
+class PromptBuilder:
+    """Fills a template with `Title [HistoryEmb], Title [HistoryEmb], …`, the newest `prompt_items` of the history.
+
+    Each title is tokenised once; a prompt is put together from the pieces.
+
+    Args:
+        tokenizer: The language model's.
+        template: Text with `[HistoryHere]` once.
+        titles: Title of item j + 1 at index j.
+        prompt_items: The most items a prompt shows; the oldest go first.
+        title_tokens: The most tokens of one title.
+
+    Raises:
+        UserError: The template has no place for the history, or a title is empty.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: str,
+        titles: Sequence[str],
+        prompt_items: int,
+        title_tokens: int,
+    ) -> None:
+        if template.count(HISTORY) != 1:
+            raise UserError(f"The prompt template must hold {HISTORY} exactly once: without titles a teacher learns nothing.")
+        untitled = [item for item, title in enumerate(titles, start=1) if not title.strip()]
+        if untitled:
+            raise UserError(f"Item {untitled[0]} has no title, so no prompt can show it: give it one in the dataset's item file.")
+        before, after = template.strip().split(HISTORY)
+        ids = tokenizer(
+            [before.strip(), after.strip(), ",", *(f" {title}" for title in titles)], add_special_tokens=False
+        ).input_ids
+        special = tokenizer.build_inputs_with_special_tokens([MARKER_ID])
+        cut = special.index(MARKER_ID)
+        self.before = special[:cut] + ids[0]
+        self.after = ids[1] + special[cut + 1 :]
+        self.separator = ids[2]
+        self.pieces = [[]] + [title[:title_tokens] + [MARKER_ID] for title in ids[3:]]
+        self.prompt_items = prompt_items
+        lengths = torch.tensor([len(piece) for piece in self.pieces])
+        self.piece_lengths = lengths
+
+    def lengths(self, history: Tensor) -> Tensor:
+        """Returns the tokens of each prompt, `[B]` int64, for histories `[B, L]`, without building it."""
+        shown = self._shown(history)
+        items = (shown > 0).sum(1)
+        fixed = len(self.before) + len(self.after)
+        return fixed + self.piece_lengths[shown].sum(1) + (items - 1).clamp(min=0) * len(self.separator)
+
+    def build(self, history: Tensor) -> PromptBatch:
+        """Returns the prompts of histories `[B, L]` int64 (right-padded with 0, oldest first)."""
+        shown = self._shown(history)
+        rows = [self._ids([item for item in row if item]) for row in shown.tolist()]
+        longest = max(map(len, rows))
+        token_ids = torch.tensor([row + [PADDING_ID] * (longest - len(row)) for row in rows])
+        return PromptBatch(token_ids, shown[shown > 0])
+
+    def _shown(self, history: Tensor) -> Tensor:
+        """The newest `prompt_items` of each history, right-padded, `[B, prompt_items]`."""
+        length = (history > 0).sum(1, keepdim=True)
+        place = (length - self.prompt_items).clamp(min=0) + torch.arange(self.prompt_items)
+        padded = torch.nn.functional.pad(history, (0, self.prompt_items))
+        return padded.gather(1, place).where(place < length, 0)
+
+    def _ids(self, items: list[int]) -> list[int]:
+        ids = list(self.before)
+        for place, item in enumerate(items):
+            ids += self.separator * (place > 0) + self.pieces[item]
+        return ids + self.after
+
+
+def read_template(folder: Path, name: str) -> str:
+    """Returns the text of `<folder>/<name>.txt`.
+
+    Raises:
+        UserError: There is no such template.
+    """
+    path = folder / f"{name}.txt"
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.txt")))
+        raise UserError(f"dataset.prompt={name} has no template {path}: write one or use one of {there}.")
+    return path.read_text(encoding="utf-8")
