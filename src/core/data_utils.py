@@ -1,0 +1,86 @@
+"""From a raw log to numbered, ordered, split interactions: pure functions of polars frames.
+
+A log is a frame with one row per interaction and the columns `user`, `item`, `timestamp`, where the layout has them
+`rating` and `part` (0 = train, 1 = val, 2 = test), in the order of the raw file.
+"""
+
+import polars as pl
+
+TRAIN, VAL, TEST = 0, 1, 2
+
+
+def with_min_rating(log: pl.DataFrame, min_rating: float) -> pl.DataFrame:
+    """Keeps interactions rated `min_rating` or better."""
+    return log.filter(pl.col("rating") >= min_rating)
+
+
+def k_core(log: pl.DataFrame, min_user_interactions: int, min_item_interactions: int) -> pl.DataFrame:
+    """Keeps the largest part of the log in which every user and every item has its least number of interactions.
+
+    Dropping a user can leave an item too rare and the other way round, so both are dropped until neither is left.
+    """
+    limits = {"user": min_user_interactions, "item": min_item_interactions}
+    enough = [pl.len().over(column) >= least for column, least in limits.items() if least > 1]
+    if not enough:
+        return log
+    while len(kept := log.filter(pl.all_horizontal(enough))) < len(log):
+        log = kept
+    return log
+
+
+def in_order(log: pl.DataFrame) -> pl.DataFrame:
+    """Sorts by user and time, adds `position` (int32, from 0 within the user); ties in time keep the log's order."""
+    ordered = log.sort("user", "timestamp", maintain_order=True)
+    return ordered.with_columns(position=pl.int_range(pl.len(), dtype=pl.Int32).over("user"))
+
+
+def numbered(log: pl.DataFrame, column: str, first: int) -> tuple[pl.DataFrame, pl.Series]:
+    """Replaces the raw ids of `column` by int32 numbers from `first` on, in ascending order of raw id.
+
+    Returns:
+        The log, and the raw ids in the order of their numbers.
+    """
+    raw_ids = log[column].unique().sort()
+    numbers = pl.int_range(first, first + len(raw_ids), dtype=pl.Int32, eager=True)
+    return log.with_columns(pl.col(column).replace_strict(raw_ids, numbers, return_dtype=pl.Int32)), raw_ids
+
+
+def leave_one_out(log: pl.DataFrame) -> pl.DataFrame:
+    """Adds `part`: each user's last interaction is test, the one before val, the rest train. Takes an ordered log."""
+    to_come = pl.len().over("user") - 1 - pl.col("position").cast(pl.Int64)
+    part = pl.when(to_come == 0).then(TEST).when(to_come == 1).then(VAL).otherwise(TRAIN)
+    return log.with_columns(part=part.cast(pl.UInt8))
+
+
+def global_time(log: pl.DataFrame, val_share: float, test_share: float) -> pl.DataFrame:
+    """Adds `part` by two moments common to all users: the newest interactions are test, those before them val.
+
+    The moments are chosen such that the shares of interactions are `val_share` and `test_share`. Interactions of one
+    moment are never torn apart: those at a cut-off all belong to the later part.
+    """
+    times = log["timestamp"].sort()
+    since_val, since_test = (_newest(times, share) for share in (val_share + test_share, test_share))
+    time = pl.col("timestamp")
+    return log.with_columns(part=(time >= since_val).cast(pl.UInt8) + (time >= since_test).cast(pl.UInt8))
+
+
+def _newest(times: pl.Series, share: float) -> int:
+    first = len(times) - round(len(times) * share)
+    return times[first] if first < len(times) else times[-1] + 1
+
+
+def users_of(log: pl.DataFrame) -> pl.DataFrame:
+    """Returns `user`, `num_interactions`, `num_train` (int32), one row per user in ascending order."""
+    num_train = (pl.col("part") == TRAIN).sum().cast(pl.Int32)
+    counts = log.group_by("user").agg(num_interactions=pl.len().cast(pl.Int32), num_train=num_train)
+    return counts.sort("user")
+
+
+def examples_of(log: pl.DataFrame, part: int, first_id: int) -> pl.DataFrame:
+    """Returns `example_id`, `user`, `end` (int32), one row per interaction of `part` that has a history.
+
+    Takes an ordered log, so the examples are ordered by (user, end).
+    """
+    rows = log.filter((pl.col("part") == part) & (pl.col("position") > 0))
+    ids = pl.int_range(first_id, first_id + len(rows), dtype=pl.Int32, eager=True)
+    return rows.select(ids.alias("example_id"), "user", end="position")
