@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Evaluates every trained model on the same examples. Arguments are Hydra overrides.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+./env_shell/setup.sh
+source env_shell/set_env.sh
+poetry run python -m src.exp.run_eval_all "$@"
