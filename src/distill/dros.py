@@ -1,0 +1,113 @@
+"""Propensity scores and DROS, the distributionally robust term that DLLM2Rec adds to every target.
+
+Source: DROS (Yang et al., SIGIR 2023), as DLLM2Rec (Cui et al., RecSys 2024) uses it. With scores `s`, propensities `p`
+and a target `t`, the term is
+
+    log( Σ_{j≠t} exp(p_j s_j² / beta) + exp(p_t (s_t - 1)² / beta) )
+
+Each formula stands here twice. The plain names compute it exactly. The `_paper` names compute it as the reference code
+does: it sums over all j and then subtracts j = t, so that a dominant target cancels. Items are COLUMNS of the score
+matrix, 0-based: column j is item j + 1.
+"""
+
+import torch
+from torch import Tensor
+
+
+def propensity_scores(counts: Tensor, power: float) -> Tensor:
+    """`p_j = ((count_j + 1) / Σ_i (count_i + 1)) ** power`.
+
+    Args:
+        counts: `[N]` int64, how often each column was a training target.
+        power: 0 makes all items equal; the paper uses 0.05.
+
+    Returns:
+        `[N]` float64 in (0, 1].
+    """
+    smoothed = counts.double() + 1
+    return (smoothed / smoothed.sum()) ** power
+
+
+class PropensityScoreCalculator:
+    """Counts training targets and turns the counts into propensities.
+
+    Args:
+        num_items: N.
+        power: See `propensity_scores`.
+    """
+
+    def __init__(self, num_items: int, power: float) -> None:
+        self.num_items = num_items
+        self.power = power
+
+    def __call__(self, targets: Tensor) -> Tensor:
+        """Returns `[N]` float64 for `targets [n] int64`, the target column of every training example."""
+        return propensity_scores(torch.bincount(targets, minlength=self.num_items), self.power)
+
+
+def dros(scores: Tensor, target: Tensor, propensity: Tensor, beta: float) -> Tensor:
+    """`log( Σ_{j≠t} exp(p_j s_j² / beta) + exp(p_t (s_t - 1)² / beta) )`, exact at any size of the scores.
+
+    Args:
+        scores: `[B, N]` float.
+        target: `[B]` int64 columns.
+        propensity: `[N]` float.
+        beta: Robust radius, > 0.
+
+    Returns:
+        `[B]`, in the wider of the two float types.
+    """
+    target = target.unsqueeze(1)
+    energy = propensity * scores * scores / beta
+    return energy.scatter(1, target, _target_energy(scores, target, propensity, beta)).logsumexp(1)
+
+
+def dros_candidates(scores: Tensor, candidates: Tensor, propensity: Tensor, beta: float) -> Tensor:
+    """`dros` with each of K candidates as the target, all at once.
+
+    `Σ_{j≠t}` falls into the items that are no candidate, summed once per example, and the other candidates,
+    `[B, K, K]` terms. Nothing is subtracted, nothing of size N is made K times, and a candidate listed twice counts
+    once.
+
+    Args:
+        scores: `[B, N]` float.
+        candidates: `[B, K]` int64 columns.
+        propensity: `[N]` float.
+        beta: Robust radius, > 0.
+
+    Returns:
+        `[B, K]`, in the wider of the two float types.
+    """
+    K = candidates.shape[1]
+    energy = propensity * scores * scores / beta
+    rest = energy.scatter(1, candidates, -torch.inf).logsumexp(1)  # [B]
+    same = candidates.unsqueeze(2) == candidates.unsqueeze(1)  # [B, K, K]: target k and candidate l are one item
+    repeated = same.tril(-1).any(2).unsqueeze(1)  # [B, 1, K]: candidate l stands earlier in the row already
+    others = energy.gather(1, candidates).unsqueeze(1).masked_fill(same | repeated, -torch.inf)  # [B, K, K]
+    own = _target_energy(scores, candidates, propensity, beta)  # [B, K]
+    return torch.cat([others, rest[:, None, None].expand(-1, K, 1), own.unsqueeze(2)], dim=2).logsumexp(2)
+
+
+def dros_paper(scores: Tensor, target: Tensor, propensity: Tensor, beta: float) -> Tensor:
+    """`log( Σ_j exp(p_j s_j² / beta) - exp(p_t s_t² / beta) + exp(p_t (s_t - 1)² / beta) + 1e-24 )`.
+
+    The reference's arithmetic; shapes as `dros`. It overflows where `exp(p s² / beta)` passes the float's range and
+    loses digits where the target dominates.
+    """
+    return dros_candidates_paper(scores, target.unsqueeze(1), propensity, beta).squeeze(1)
+
+
+def dros_candidates_paper(scores: Tensor, candidates: Tensor, propensity: Tensor, beta: float) -> Tensor:
+    """`dros_paper` with each of K candidates as the target; the sum over all j is computed once. Shapes as above."""
+    energy = scores * scores * propensity
+    everything = torch.exp(energy / beta).sum(1, keepdim=True)  # [B, 1]
+    subtracted = torch.exp(energy.gather(1, candidates) / beta)  # [B, K]
+    shifted = scores.gather(1, candidates) - 1
+    added = torch.exp(shifted * shifted * propensity[candidates] / beta)  # [B, K]
+    return torch.log(everything - subtracted + added + 1e-24)
+
+
+def _target_energy(scores: Tensor, columns: Tensor, propensity: Tensor, beta: float) -> Tensor:
+    """Returns `p_t (s_t - 1)² / beta` for `columns [B, K]` as `[B, K]`."""
+    shifted = scores.gather(1, columns) - 1
+    return propensity[columns] * shifted * shifted / beta
