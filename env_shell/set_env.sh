@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 _anyo_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)"
-if [ ! -x "$_anyo_root/.venv-poetry/bin/poetry" ]; then
+if [ ! -x "$_anyo_root/.poetry-venv/bin/poetry" ]; then
     echo "Poetry is not installed in this project yet: run $_anyo_root/env_shell/setup.sh first." >&2
     unset _anyo_root
     return 1
@@ -13,13 +13,13 @@ export VIRTUAL_ENV="$_anyo_root/.venv" # also keeps Poetry from taking another e
 export POETRY_VIRTUALENVS_IN_PROJECT=true
 case ":$PATH:" in
 *":$_anyo_root/.venv/bin:"*) ;;
-*) export PATH="$_anyo_root/.venv/bin:$_anyo_root/.venv-poetry/bin:$PATH" ;;
+*) export PATH="$_anyo_root/.venv/bin:$_anyo_root/.poetry-venv/bin:$PATH" ;;
 esac
 
 # Poetry asks the public index for JSON pages, which many mirrors do not have. Through its mirror plugin it reads the
 # plain pages that pip reads, from the index that pip is set to (its files, its variables, or its own default).
 if [ -z "${POETRY_PYPI_MIRROR_URL:-}" ]; then
-    POETRY_PYPI_MIRROR_URL="$("$_anyo_root/.venv-poetry/bin/python" -c '
+    POETRY_PYPI_MIRROR_URL="$("$_anyo_root/.poetry-venv/bin/python" -c '
 from pip._internal.commands import create_command
 print(create_command("install").parser.get_default_values().index_url)')"
     export POETRY_PYPI_MIRROR_URL

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes everything the project needs, inside the project's folder: Poetry in .venv-poetry/, the environment of
+# Makes everything the project needs, inside the project's folder: Poetry in .poetry-venv/, the environment of
 # poetry.lock in .venv/, the default data and language model in data/. Every script in cmd/ and the container's
 # entrypoint call it; when all of that stands already it returns at once.
 set -euo pipefail
@@ -15,7 +15,7 @@ die() {
 
 wanted() { printf '%s  %s\n' "$(cat poetry.lock pyproject.toml | sha256sum | cut -d' ' -f1)" "$PWD"; }
 
-is_ready() { [[ -x .venv/bin/python && -x .venv-poetry/bin/poetry && -f $STAMP && $(<"$STAMP") == "$(wanted)" ]]; }
+is_ready() { [[ -x .venv/bin/python && -x .poetry-venv/bin/poetry && -f $STAMP && $(<"$STAMP") == "$(wanted)" ]]; }
 
 # Two set-ups at once would write into each other's files: the second waits for the first.
 wait_for_turn() {
@@ -46,24 +46,25 @@ find_python() {
 }
 
 # A Poetry of the project's own: any other on this machine stays as it is. The plugin lets it read package indexes that
-# serve plain pages only (see set_env.sh).
+# serve plain pages only (see set_env.sh). Its folder's name must not begin with ".venv": Poetry would take itself to
+# run inside .venv already, and install into the machine's own Python.
 install_poetry() {
-    if .venv-poetry/bin/poetry --version >/dev/null 2>&1 &&
-        .venv-poetry/bin/python -c 'import poetry_plugin_pypi_mirror' 2>/dev/null; then
+    if .poetry-venv/bin/poetry --version >/dev/null 2>&1 &&
+        .poetry-venv/bin/python -c 'import poetry_plugin_pypi_mirror' 2>/dev/null; then
         return
     fi
     local python
     python=$(find_python)
-    say "Installing Poetry into .venv-poetry/ with $python ..."
-    "$python" -m venv --clear .venv-poetry
-    .venv-poetry/bin/python -m pip install --quiet --disable-pip-version-check "poetry>=2.1,<3" poetry-plugin-pypi-mirror
+    say "Installing Poetry into .poetry-venv/ with $python ..."
+    "$python" -m venv --clear .poetry-venv
+    .poetry-venv/bin/python -m pip install --quiet --disable-pip-version-check "poetry>=2.1,<3" poetry-plugin-pypi-mirror
 }
 
 install_packages() {
     say "Installing the packages of poetry.lock into .venv/ (PyTorch with CUDA: several GB, minutes the first time) ..."
     # An active environment would be taken in place of .venv, and "python" on PATH in place of the one chosen above.
     env -u VIRTUAL_ENV -u CONDA_PREFIX POETRY_VIRTUALENVS_USE_POETRY_PYTHON=true \
-        .venv-poetry/bin/poetry install --no-interaction
+        .poetry-venv/bin/poetry install --no-interaction
 }
 
 main() {

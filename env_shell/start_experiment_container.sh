@@ -22,7 +22,7 @@ fi
 
 # The container has a Python of its own, so it keeps its environments apart from the host's. The mount points are made
 # here: made by Docker, they would belong to root.
-for folder in .venv .venv-poetry; do
+for folder in .venv .poetry-venv; do
     mkdir -p "${HOST_PROJECT_ROOT}/${folder}" "${HOST_PROJECT_ROOT}/.container/${folder}"
 done
 
@@ -31,7 +31,7 @@ options=(
     --name "${CONTAINER_NAME}"
     --volume "${HOST_PROJECT_ROOT}:/workspace"
     --volume "${HOST_PROJECT_ROOT}/.container/.venv:/workspace/.venv"
-    --volume "${HOST_PROJECT_ROOT}/.container/.venv-poetry:/workspace/.venv-poetry"
+    --volume "${HOST_PROJECT_ROOT}/.container/.poetry-venv:/workspace/.poetry-venv"
     --workdir /workspace
     --env "HOST_UID=$(id -u)"
     --env "HOST_GID=$(id -g)"
