@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,20 @@ from .git_info import environment
 log = logging.getLogger(__name__)
 
 # Lightning prints hardware lines, tips and "`Trainer.fit` stopped" at INFO; ours say the same in the user's words.
-NOISY = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda")
+NOISY = (
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+)
 
 
 def quiet_libraries() -> None:
     """Lets libraries speak only when something is wrong."""
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning calls an old name of PyTorch's; nothing that a user could mend
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
 
 
 def tensorboard(run_dir: Path, stage: str) -> TensorBoardLogger:

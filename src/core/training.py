@@ -76,7 +76,7 @@ def fit(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        log_every_n_steps=10,
+        log_every_n_steps=1,
     )
     trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]

@@ -71,9 +71,14 @@ class MoELoRALinear(nn.Module):
 
 
 def inject_adapters(
-    model: nn.Module, target_modules: Sequence[str], r: int, num_experts: int, alpha: float, dropout: float
+    model: nn.Module, target_modules: str | Sequence[str], r: int, num_experts: int, alpha: float, dropout: float
 ) -> GateBinding:
-    """Freezes `model` and puts a `MoELoRALinear` around every linear layer whose last name is in `target_modules`.
+    """Freezes `model` and puts a `MoELoRALinear` around its linear layers.
+
+    Args:
+        model: A language model without its output head.
+        target_modules: Last names of the layers to adapt ("q_proj"), or "all-linear", as in PEFT.
+        r, num_experts, alpha, dropout: See `MoELoRALinear`.
 
     Returns:
         The binding that all adapters of `model` share.
@@ -83,17 +88,21 @@ def inject_adapters(
     """
     if r % num_experts:
         raise UserError(
-            f"teacher.lora.r={r} is not divisible by teacher.lora.num_experts={num_experts}: every expert needs the same rank."
+            f"teacher.lora.r={r} is not divisible by teacher.lora.num_experts={num_experts}: "
+            "every expert needs the same rank."
         )
     model.requires_grad_(False)
     binding = GateBinding()
     linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    if target_modules == "all-linear":
+        target_modules = sorted({name.rpartition(".")[2] for name in linear})
     chosen = {name: layer for name, layer in linear.items() if name.rpartition(".")[2] in target_modules}
     missing = sorted(set(target_modules) - {name.rpartition(".")[2] for name in chosen})
     if missing:
         there = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
         raise UserError(
-            f"The language model has no linear layer named {', '.join(missing)} (teacher.llm.target_modules); it has: {there}."
+            f"The language model has no linear layer named {', '.join(missing)} (teacher.llm.target_modules); "
+            f"it has: {there}."
         )
     for name, layer in chosen.items():
         parent, _, child = name.rpartition(".")

@@ -55,23 +55,25 @@ class PromptBuilder:
         title_tokens: int,
     ) -> None:
         if template.count(HISTORY) != 1:
-            raise UserError(f"The prompt template must hold {HISTORY} exactly once: without titles a teacher learns nothing.")
+            raise UserError(
+                f"The prompt template must hold {HISTORY} exactly once: without titles a teacher learns nothing."
+            )
         untitled = [item for item, title in enumerate(titles, start=1) if not title.strip()]
         if untitled:
-            raise UserError(f"Item {untitled[0]} has no title, so no prompt can show it: give it one in the dataset's item file.")
+            raise UserError(
+                f"Item {untitled[0]} has no title, so no prompt can show it: give it one in the dataset's item file."
+            )
         before, after = template.strip().split(HISTORY)
         ids = tokenizer(
             [before.strip(), after.strip(), ",", *(f" {title}" for title in titles)], add_special_tokens=False
         ).input_ids
-        special = tokenizer.build_inputs_with_special_tokens([MARKER_ID])
-        cut = special.index(MARKER_ID)
-        self.before = special[:cut] + ids[0]
-        self.after = ids[1] + special[cut + 1 :]
+        opening, closing = special_tokens_around(tokenizer)
+        self.before = opening + ids[0]
+        self.after = ids[1] + closing
         self.separator = ids[2]
         self.pieces = [[]] + [title[:title_tokens] + [MARKER_ID] for title in ids[3:]]
         self.prompt_items = prompt_items
-        lengths = torch.tensor([len(piece) for piece in self.pieces])
-        self.piece_lengths = lengths
+        self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
 
     def lengths(self, history: Tensor) -> Tensor:
         """Returns the tokens of each prompt, `[B]` int64, for histories `[B, L]`, without building it."""
@@ -100,6 +102,14 @@ class PromptBuilder:
         for place, item in enumerate(items):
             ids += self.separator * (place > 0) + self.pieces[item]
         return ids + self.after
+
+
+def special_tokens_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Returns the ids that the tokenizer puts before and behind a text, e.g. `([CLS], [SEP])` or `([BOS], [])`."""
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    whole = tokenizer("a").input_ids
+    cut = next(place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
+    return whole[:cut], whole[cut + len(bare) :]
 
 
 def read_template(folder: Path, name: str) -> str:

@@ -1,0 +1,109 @@
+"""Says everything that is wrong with a config at once, before anything runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from .errors import UserError
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+POSITIVE_INTEGER: Check = (lambda v: _integer(v) and v > 0, "a whole number above 0")
+NATURAL: Check = (lambda v: _integer(v) and v >= 0, "a whole number, 0 or above")
+LIMIT: Check = (lambda v: _integer(v) and (v > 0 or v == -1), "a whole number above 0, or -1 for all")
+POSITIVE: Check = (lambda v: _number(v) and v > 0, "a number above 0")
+NOT_NEGATIVE: Check = (lambda v: _number(v) and v >= 0, "a number, 0 or above")
+SHARE: Check = (lambda v: _number(v) and 0 < v <= 1, "a number above 0, at most 1")
+PROBABILITY: Check = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
+YES_NO: Check = (lambda v: isinstance(v, bool), "true or false")
+PRECISION: Check = (lambda v: v in ("auto", "32-true", "bf16-mixed"), "auto, 32-true or bf16-mixed")
+LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
+POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
+CUT_OFFS: Check = (
+    lambda v: len(v) > 0 and all(_integer(k) and k > 0 for k in v),
+    "a list of whole numbers above 0",
+)
+DIRECTION: Check = (lambda v: v in (None, "higher", "lower"), "null, higher or lower")
+
+CHECKS: dict[str, Check] = {
+    "seed": NATURAL,
+    "rerun": YES_NO,
+    "logging.level": LEVEL,
+    "metrics.ks": CUT_OFFS,
+    "metrics.filter_seen": YES_NO,
+    "metrics.batch_size": POSITIVE_INTEGER,
+    "dataset.limit_data_rows": LIMIT,
+    "dataset.min_user_interactions": NATURAL,
+    "dataset.min_item_interactions": NATURAL,
+    "student.model.hidden_size": POSITIVE_INTEGER,
+    "student.model.history_length": POSITIVE_INTEGER,
+    "student.model.dropout": PROBABILITY,
+    "student.train.batch_size": POSITIVE_INTEGER,
+    "student.train.lr": POSITIVE,
+    "student.train.weight_decay": NOT_NEGATIVE,
+    "student.train.max_epochs": POSITIVE_INTEGER,
+    "student.train.patience": POSITIVE_INTEGER,
+    "student.train.precision": PRECISION,
+    "teacher.llm.pooling": POOLING,
+    "teacher.prompt.items": POSITIVE_INTEGER,
+    "teacher.prompt.title_tokens": POSITIVE_INTEGER,
+    "teacher.prompt.text_tokens": POSITIVE_INTEGER,
+    "teacher.lora.r": POSITIVE_INTEGER,
+    "teacher.lora.num_experts": POSITIVE_INTEGER,
+    "teacher.lora.alpha": POSITIVE,
+    "teacher.lora.dropout": PROBABILITY,
+    "teacher.train.max_examples": LIMIT,
+    "teacher.train.max_val_examples": LIMIT,
+    "teacher.train.max_epochs": POSITIVE_INTEGER,
+    "teacher.train.validations_per_epoch": POSITIVE_INTEGER,
+    "teacher.train.patience": POSITIVE_INTEGER,
+    "teacher.train.max_tokens": POSITIVE_INTEGER,
+    "teacher.train.accumulate": POSITIVE_INTEGER,
+    "teacher.train.lr": POSITIVE,
+    "teacher.train.router_lr_factor": POSITIVE,
+    "teacher.train.weight_decay": NOT_NEGATIVE,
+    "teacher.train.warmup_share": PROBABILITY,
+    "teacher.train.gradient_clip": POSITIVE,
+    "teacher.train.precision": PRECISION,
+    "teacher.eval_tokens": POSITIVE_INTEGER,
+    "teacher.export.k": POSITIVE_INTEGER,
+    "teacher.export.exclude_seen": YES_NO,
+    "distill.candidate_topk": POSITIVE_INTEGER,
+    "distill.lam": NOT_NEGATIVE,
+    "distill.alpha": NOT_NEGATIVE,
+    "distill.beta": POSITIVE,
+    "distill.gamma_position": NOT_NEGATIVE,
+    "distill.gamma_confidence": NOT_NEGATIVE,
+    "distill.gamma_consistency": NOT_NEGATIVE,
+    "distill.ed_weight": NOT_NEGATIVE,
+    "distill.ps_power": NOT_NEGATIVE,
+    "distill.score_direction": DIRECTION,
+    "active.share": SHARE,
+}
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Compares every key of `CHECKS` with what it must be.
+
+    Raises:
+        UserError: Some keys are wrong; names them all, with what they are and what they must be.
+    """
+    wrong = []
+    for key, (is_right, words) in CHECKS.items():
+        value = OmegaConf.select(cfg, key)
+        if not is_right(value):
+            wrong.append(f"{key}={value} must be {words}")
+    if OmegaConf.select(cfg, "distill.candidate_topk") > OmegaConf.select(cfg, "teacher.export.k"):
+        wrong.append("distill.candidate_topk must not exceed teacher.export.k, what the teacher exports")
+    if wrong:
+        raise UserError(f"The config is wrong: {'; '.join(wrong)}.")

@@ -1,0 +1,120 @@
+"""The border between teacher files and student tensors: checks once, converts numbers once, joins by example id."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..core.artefact import MANIFEST, read_manifest
+from ..core.dataset import Dataset
+from ..core.errors import UserError
+
+DIRECTIONS = ("higher", "lower")
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """A teacher's knowledge of one dataset, in the student's item numbers.
+
+    item_embeddings: `[num_items, d_teacher]` float32, row j for item j + 1.
+    row_of_example: `[max example id + 2]` int64, the row of `candidates` an example id has, -1 where the teacher was
+        not asked; its last entry is -1 too, so that the id -1 ("no example") finds no row.
+    candidates: `[n, K]` int64 item numbers 1..num_items, best first.
+    distance: `[n, K]` float32, DLLM2Rec's confidence: smaller is surer. For log-probabilities it is their negative.
+    """
+
+    item_embeddings: Tensor
+    row_of_example: Tensor
+    candidates: Tensor
+    distance: Tensor
+
+    def rows(self, example_id: Tensor) -> Tensor:
+        """Returns the row of each example id `[M]`, -1 where the teacher was not asked."""
+        return self.row_of_example[example_id]
+
+
+def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | None) -> TeacherOutputs:
+    """Reads teacher outputs (DESIGN §5): ours, with a manifest, or anyone's three files.
+
+    Without `rankings.safetensors`, line n of the text files belongs to train example n.
+
+    Args:
+        folder: Holds `all_embeddings.pt`, `myrank_train.txt`, `confidence_train.txt`, perhaps more.
+        dataset: The dataset they must belong to.
+        score_direction: "higher" or "lower" is better; None takes it from the manifest.
+
+    Raises:
+        UserError: A file is missing, belongs to another dataset, or holds what cannot be.
+    """
+    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+    made_for = manifest.get("dataset_fingerprint", dataset.fingerprint)
+    if made_for != dataset.fingerprint:
+        raise UserError(
+            f"The teacher outputs in {folder} were made for dataset {made_for}, not for {dataset.name} "
+            f"{dataset.fingerprint}: export them again with `poetry run python -m src.exp.run_teacher`."
+        )
+    direction = score_direction or manifest.get("score_direction")
+    if direction not in DIRECTIONS:
+        raise UserError(
+            f"{folder} does not say whether a higher or a lower score is better: "
+            "set distill.score_direction=higher (log-probability) or lower (distance)."
+        )
+    example_id, items, scores = _read_rankings(folder, dataset)
+    embeddings = _read_embeddings(folder / "all_embeddings.pt", dataset)
+    _check_rankings(folder, dataset, example_id, items, scores)
+    row_of_example = torch.full((int(dataset.examples["train"].example_id.max()) + 2,), -1)
+    row_of_example[example_id] = torch.arange(len(example_id))
+    return TeacherOutputs(embeddings, row_of_example, items + 1, -scores if direction == "higher" else scores)
+
+
+def _read_rankings(folder: Path, dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:
+    if (folder / "rankings.safetensors").is_file():
+        tensors = load_file(folder / "rankings.safetensors")
+        return tensors["example_ids"], tensors["items"], tensors["scores"].float()
+    items = _read_rows(folder / "myrank_train.txt", np.int64)
+    scores = _read_rows(folder / "confidence_train.txt", np.float32)
+    train = dataset.examples["train"].example_id
+    if len(items) != len(train):
+        raise UserError(
+            f"{folder / 'myrank_train.txt'} has {len(items)} lines for {len(train)} train examples of {dataset.name}: "
+            "without rankings.safetensors there must be one line per example, in order."
+        )
+    return train, items, scores
+
+
+def _read_rows(path: Path, dtype: type) -> Tensor:
+    if not path.is_file():
+        raise UserError(f"Teacher outputs lack {path}: export them with `poetry run python -m src.exp.run_teacher`.")
+    try:
+        return torch.from_numpy(np.loadtxt(path, dtype=dtype, ndmin=2))
+    except ValueError as error:
+        raise UserError(f"{path} is not a table of numbers with equally long lines ({error}).") from None
+
+
+def _read_embeddings(path: Path, dataset: Dataset) -> Tensor:
+    if not path.is_file():
+        raise UserError(f"Teacher outputs lack {path}: export them with `poetry run python -m src.exp.run_teacher`.")
+    embeddings = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(embeddings, Tensor) or embeddings.dim() != 2 or len(embeddings) != dataset.num_items:
+        raise UserError(f"{path} must hold one tensor with a row for each of the {dataset.num_items} items.")
+    if not embeddings.isfinite().all():
+        raise UserError(f"{path} holds numbers that are not finite: export the teacher outputs again.")
+    return embeddings.float()
+
+
+def _check_rankings(folder: Path, dataset: Dataset, example_id: Tensor, items: Tensor, scores: Tensor) -> None:
+    train = dataset.examples["train"].example_id
+    faults = {
+        f"has {tuple(items.shape)} items but {tuple(scores.shape)} scores": items.shape != scores.shape,
+        "names an example that is no train example": not torch.isin(example_id, train).all(),
+        "names an example twice": len(example_id.unique()) != len(example_id),
+        f"names items outside 0..{dataset.num_items - 1}": bool(((items < 0) | (items >= dataset.num_items)).any()),
+        "names an item twice for one example": bool((items.sort(1).values.diff(dim=1) == 0).any()),
+        "holds scores that are not finite": not scores.isfinite().all(),
+    }
+    found = [fault for fault, is_there in faults.items() if is_there]
+    if found:
+        raise UserError(f"The teacher's ranking in {folder} {', and '.join(found)}: export it again.")

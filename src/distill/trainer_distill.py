@@ -1,0 +1,71 @@
+"""Trains a student with a teacher: cross-entropy at every position, the teacher's ranking where it was asked."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..core.seed import generator
+from ..student.datamodule import WindowBatch
+from ..student.models import SequentialRecommender
+from ..student.trainer_baseline import NextItemModule
+from .data_bridge import TeacherOutputs
+from .kd_losses import DROLoss, RankingDistillationLoss
+from .negatives import sample_negatives
+
+
+class DistilModule(NextItemModule):
+    """`CE + α DROS + λ Σ_k w_k (BCE_k + α DROS_k)`, the last sum at positions whose example the teacher ranked.
+
+    Embedding distillation needs no term: the teacher's item embeddings stand in the student's item table
+    (`ItemEmbedding.distil_from`), so every term trains their projection.
+
+    Args:
+        model: The student, its item table already distilling from the teacher.
+        outputs: What the teacher knows.
+        ranking: λ Σ_k w_k (BCE_k + α DROS_k), see `kd_losses`.
+        dros: α DROS of the true target.
+        candidate_topk: K, how many of the teacher's items are used.
+        lr, weight_decay: See `NextItemModule`.
+        seed: Of the negatives.
+    """
+
+    def __init__(
+        self,
+        model: SequentialRecommender,
+        outputs: TeacherOutputs,
+        ranking: RankingDistillationLoss,
+        dros: DROLoss,
+        candidate_topk: int,
+        lr: float,
+        weight_decay: float,
+        seed: int,
+    ) -> None:
+        super().__init__(model, lr, weight_decay)
+        self.generator = generator(seed)
+        self.outputs = outputs
+        self.ranking = ranking
+        self.dros = dros
+        self.candidate_topk = candidate_topk
+
+    def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
+        """See `NextItemModule.loss_terms`; the ranking terms are means over the positions that the teacher ranked."""
+        scores, target, example_id = self.scores_with_targets(batch)
+        terms = {"cross_entropy": F.cross_entropy(scores, target - 1), **self.dros(scores, target - 1)}
+        row = self.outputs.rows(example_id)
+        asked = (row >= 0).nonzero().squeeze(1)
+        if len(asked):
+            row = row[asked]
+            candidates = self.outputs.candidates[row, : self.candidate_topk] - 1
+            distance = self.outputs.distance[row, : self.candidate_topk]
+            negatives = self._negatives(batch, asked, self.outputs.candidates[row])
+            terms |= self.ranking(scores[asked], candidates, distance, negatives)
+        return terms
+
+    def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:
+        """Draws for each asked position one column that is neither its history, its target nor a candidate, `[m]`."""
+        row, place = (batch.target > 0).nonzero()[asked].T
+        seen = batch.history[row].where(
+            torch.arange(batch.history.shape[1], device=row.device) <= place.unsqueeze(1), 0
+        )
+        taken = torch.cat([seen, candidates], dim=1)
+        return sample_negatives(taken, batch.target[row, place], self.model.num_items, self.generator)

@@ -1,0 +1,22 @@
+"""Trains the student without a teacher."""
+
+import hydra
+from omegaconf import DictConfig
+
+from ..core.paths import CONF_DIR
+from .run import Run, start
+from .stages import prepare, train_baseline
+
+
+def job(run: Run) -> None:
+    dataset = prepare(run)
+    train_baseline(run, dataset)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
+def main(cfg: DictConfig) -> None:
+    start(cfg, job)
+
+
+if __name__ == "__main__":
+    main()

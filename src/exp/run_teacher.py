@@ -1,0 +1,23 @@
+"""Trains the iLoRA teacher on the baseline's user encoder and exports what it knows."""
+
+import hydra
+from omegaconf import DictConfig
+
+from ..core.paths import CONF_DIR
+from .run import Run, start
+from .stages import export, prepare, train_teacher
+
+
+def job(run: Run) -> None:
+    dataset = prepare(run)
+    train_teacher(run, dataset)
+    export(run, dataset)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
+def main(cfg: DictConfig) -> None:
+    start(cfg, job)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The stages of the road, each from artefacts to one artefact; a stage whose artefact is there does nothing."""
+
+import logging
+from pathlib import Path
+
+from ..core.dataset import Dataset
+from ..core.errors import UserError
+from ..core.git_info import environment
+from ..core.precision import autocast, resolve_precision
+from ..core.prepare import prepare_dataset
+from ..core.seed import generator, seed_everything
+from ..core.training import fit
+from ..distill.data_bridge import load_teacher_outputs
+from ..distill.dros import propensity_scores
+from ..distill.kd_losses import DROLoss, RankingDistillationLoss, preset_named
+from ..distill.selection_policy import create_selection_policy
+from ..distill.trainer_distill import DistilModule
+from ..student.datamodule import StudentDataModule
+from ..student.factory import create_student
+from ..student.store import load_student, save_student
+from ..student.trainer_baseline import NextItemModule
+from ..teacher.export import export_teacher_outputs
+from ..teacher.factory import create_teacher, load_trained, save_trained
+from ..teacher.ilora_model import ILoRAModel
+from ..teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples
+from .artefacts import (
+    baseline_folder,
+    distilled_folder,
+    existing,
+    is_made,
+    teacher_folder,
+    teacher_outputs_folder,
+    user_encoder_folder,
+)
+from .run import Run
+
+log = logging.getLogger(__name__)
+
+
+def prepare(run: Run) -> Dataset:
+    """Raw log to prepared dataset."""
+    with run.stopwatch.stage("prepare"):
+        dataset = prepare_dataset(
+            run.settings("dataset"),
+            [Path(folder) for folder in run.settings("paths.raw_dirs") if folder],
+            run.path("processed_dir"),
+        )
+    sizes = ", ".join(f"{len(examples):,} {split}" for split, examples in dataset.examples.items())
+    log.info(
+        "%s %s: %s users, %s items, %s interactions; examples: %s",
+        dataset.name,
+        dataset.fingerprint,
+        f"{dataset.num_users:,}",
+        f"{dataset.num_items:,}",
+        f"{len(dataset.item_log):,}",
+        sizes,
+    )
+    return dataset
+
+
+def train_baseline(run: Run, dataset: Dataset) -> Path:
+    """Dataset to a student without a teacher; returns its folder."""
+    folder = baseline_folder(run, dataset)
+    if is_made(run, folder):
+        return folder
+    with run.stopwatch.stage("baseline: training"):
+        seed_everything(run.cfg.seed)
+        student, train = run.settings("student"), run.settings("student.train")
+        model = create_student(student["name"], dataset.num_items, student["model"])
+        module = NextItemModule(model, train["lr"], train["weight_decay"])
+        result = _fit_student(run, dataset, module, "baseline")
+        save_student(folder, model, student["name"], student["model"], _manifest(run, dataset, result))
+    return folder
+
+
+def train_teacher(run: Run, dataset: Dataset) -> Path:
+    """Dataset and baseline student to a trained teacher; returns its folder."""
+    folder = teacher_folder(run, dataset)
+    if is_made(run, folder):
+        return folder
+    with run.stopwatch.stage("teacher: training"):
+        seed_everything(run.cfg.seed)
+        settings, train = run.settings("teacher"), run.settings("teacher.train")
+        model = _new_teacher(run, dataset)
+        history_length = model.user_encoder.history_length
+        module = ILoRAModule(
+            model, train["lr"], train["router_lr_factor"], train["weight_decay"], train["warmup_share"]
+        )
+        data = TeacherDataModule(
+            model,
+            dataset,
+            random_examples(dataset.examples["train"], train["max_examples"], generator(run.cfg.seed)),
+            random_examples(dataset.examples["val"], train["max_val_examples"], generator(run.cfg.seed)),
+            history_length,
+            train["max_tokens"],
+            run.cfg.metrics.batch_size,
+            run.cfg.seed,
+        )
+        result = fit(
+            module,
+            data,
+            stage="teacher",
+            run_dir=run.dir,
+            max_epochs=train["max_epochs"],
+            patience=train["patience"],
+            precision=resolve_precision(train["precision"]),
+            resume_from=train["resume_from"],
+            validations_per_epoch=train["validations_per_epoch"],
+            gradient_clip=train["gradient_clip"],
+            accumulate=train["accumulate"],
+        )
+        save_trained(folder, model, {**_manifest(run, dataset, result), "settings": settings})
+    return folder
+
+
+def export(run: Run, dataset: Dataset) -> Path:
+    """Trained teacher to teacher outputs; returns their folder."""
+    folder = teacher_outputs_folder(run, dataset)
+    if is_made(run, folder):
+        return folder
+    train = dataset.examples["train"]
+    policy = create_selection_policy(run.cfg.active.policy, run.cfg.active.share)
+    asked = policy.select(train.example_id, len(train), generator(run.cfg.seed))
+    log.info(
+        "The teacher is asked about %s of %s train examples (active.policy=%s, active.share=%s).",
+        f"{len(asked):,}",
+        f"{len(train):,}",
+        run.cfg.active.policy,
+        run.cfg.active.share,
+    )
+    with run.stopwatch.stage("teacher: export"):
+        model = load_teacher(run, dataset)
+        settings = run.settings("teacher.export")
+        with autocast(resolve_precision(run.cfg.teacher.train.precision), "cpu"):
+            export_teacher_outputs(
+                model,
+                dataset,
+                train.subset((asked - train.example_id[0]).long()),
+                folder,
+                k=settings["k"],
+                history_length=model.user_encoder.history_length,
+                exclude_seen=settings["exclude_seen"],
+                batch_examples=run.cfg.metrics.batch_size,
+                manifest=_manifest(run, dataset, {"teacher": teacher_folder(run, dataset).name})
+                | {"teacher_settings": run.settings("teacher"), "active": run.settings("active")},
+            )
+    return folder
+
+
+def train_distilled(run: Run, dataset: Dataset) -> Path:
+    """Dataset and teacher outputs to a distilled student; returns its folder."""
+    folder = distilled_folder(run, dataset)
+    if is_made(run, folder):
+        return folder
+    with run.stopwatch.stage("distilled: training"):
+        seed_everything(run.cfg.seed)
+        student, train, distill = run.settings("student"), run.settings("student.train"), run.settings("distill")
+        outputs = load_teacher_outputs(teacher_outputs_folder(run, dataset), dataset, distill["score_direction"])
+        model = create_student(student["name"], dataset.num_items, student["model"])
+        if distill["ed_weight"] > 0:
+            model.items.distil_from(outputs.item_embeddings, distill["ed_weight"])
+        preset = preset_named(distill["preset"])
+        propensity = propensity_scores(dataset.train_item_counts()[1:], distill["ps_power"])
+        gammas = (distill["gamma_position"], distill["gamma_confidence"], distill["gamma_consistency"])
+        module = DistilModule(
+            model,
+            outputs,
+            RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
+            DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
+            distill["candidate_topk"],
+            train["lr"],
+            train["weight_decay"],
+            run.cfg.seed,
+        )
+        result = _fit_student(run, dataset, module, "distilled")
+        model.items.fold()
+        about = {**_manifest(run, dataset, result), "distill": distill}
+        save_student(folder, model, student["name"], student["model"], about)
+    return folder
+
+
+def load_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
+    """Returns the trained teacher of this config.
+
+    Raises:
+        UserError: It has not been trained; names the command.
+    """
+    folder = existing(teacher_folder(run, dataset), "trained teacher", "run_teacher", "the teacher's settings back")
+    return load_trained(_new_teacher(run, dataset), folder, dataset)
+
+
+def _new_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
+    return create_teacher(
+        run.settings("teacher"),
+        dataset,
+        load_student(user_encoder_folder(run, dataset), dataset),
+        run.cfg.dataset.prompt,
+        run.path("prompts_dir"),
+        run.path("language_models_dir"),
+    )
+
+
+def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str) -> dict:
+    train = run.settings("student.train")
+    if len(dataset.examples["val"]) == 0:
+        raise UserError(
+            f"Dataset {dataset.name} has no validation examples to choose a checkpoint by: loosen the filters."
+        )
+    data = StudentDataModule(
+        dataset,
+        run.cfg.student.model.history_length,
+        train["batch_size"],
+        run.cfg.metrics.batch_size,
+        run.cfg.seed,
+    )
+    return fit(
+        module,
+        data,
+        stage=stage,
+        run_dir=run.dir,
+        max_epochs=train["max_epochs"],
+        patience=train["patience"],
+        precision=resolve_precision(train["precision"]),
+        resume_from=train["resume_from"],
+    )
+
+
+def _manifest(run: Run, dataset: Dataset, result: dict) -> dict:
+    return {
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "seed": run.cfg.seed,
+        "result": result,
+        **environment(),
+    }

@@ -1,0 +1,86 @@
+"""Writes what the teacher knows: its rankings of training examples and its item embeddings, in DLLM2Rec's layout."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..core.artefact import writing
+from ..core.dataset import Dataset, Examples
+from ..core.progress import progress
+from .batches import token_batches
+from .ilora_model import ILoRAModel
+
+
+@torch.inference_mode()
+def export_teacher_outputs(
+    model: ILoRAModel,
+    dataset: Dataset,
+    examples: Examples,
+    folder: Path,
+    *,
+    k: int,
+    history_length: int,
+    exclude_seen: bool,
+    batch_examples: int,
+    manifest: dict[str, Any],
+) -> None:
+    """Asks the teacher about `examples` and writes the teacher outputs (DESIGN §5), whole or not at all.
+
+    Args:
+        model: A trained teacher in evaluation mode.
+        dataset: The dataset it was trained on.
+        examples: Training examples to ask about.
+        folder: Becomes the artefact.
+        k: Items kept per example.
+        history_length: Items of history handed over.
+        exclude_seen: Leave the items of the example's history out of its ranking.
+        batch_examples: Examples handed over at once (the model splits them by its own token budget).
+        manifest: What the outputs were made from; tokens, seconds and counts are added.
+    """
+    with writing(folder, manifest) as temporary:
+        start = time.perf_counter()
+        items = torch.empty(len(examples), k, dtype=torch.long)
+        scores = torch.empty(len(examples), k)
+        lengths = model.prompts.lengths(dataset.batch(examples, history_length).history)
+        with progress("teacher: ranking training examples", len(examples)) as advance:
+            for rows in token_batches(lengths, batch_examples * int(lengths.max())):
+                part = examples.subset(rows)
+                seen = dataset.batch(part, int(part.end.max())).history if exclude_seen else None
+                items[rows], scores[rows] = model.rank(dataset.batch(part, history_length), k, excluded=seen)
+                advance(len(rows))
+        write_rankings(temporary, examples.example_id, items - 1, scores)
+        torch.save(model.item_embeddings().float().clone(), temporary / "all_embeddings.pt")
+        manifest |= {
+            "kind": "teacher outputs",
+            "k": k,
+            "score_kind": "log_probability",
+            "score_direction": "higher",
+            "num_items": dataset.num_items,
+            "num_examples": len(examples),
+            "tokens_read": int(lengths.sum()),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+
+
+def write_rankings(folder: Path, example_id: Tensor, items: Tensor, scores: Tensor) -> None:
+    """Writes the two text files and `rankings.safetensors`.
+
+    Args:
+        folder: Where.
+        example_id: `[n]` int64.
+        items: `[n, K]` int64 in DLLM2Rec's numbers 0..num_items-1, best first.
+        scores: `[n, K]` float32.
+    """
+    tensors = {"example_ids": example_id, "items": items, "scores": scores}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "rankings.safetensors")
+    _write_rows(folder / "myrank_train.txt", items, "%d")
+    _write_rows(folder / "confidence_train.txt", scores, "%.7g")
+
+
+def _write_rows(path: Path, rows: Tensor, number_format: str) -> None:
+    line = " ".join([number_format] * rows.shape[1])
+    path.write_text("".join(line % tuple(row) + "\n" for row in rows.tolist()), encoding="ascii")

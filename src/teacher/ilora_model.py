@@ -1,0 +1,185 @@
+"""iLoRA: a frozen language model with LoRA experts, mixed anew for each user's history, ranking the catalogue."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..core.dataset import ExampleBatch
+from ..student.models import SequentialRecommender
+from .batches import token_batches
+from .interfaces import TeacherModel
+from .moe_lora_model import MoELoRALinear, inject_adapters
+from .prompt import MARKER_ID, PADDING_ID, PromptBatch, PromptBuilder
+
+
+class Projector(nn.Module):
+    """`W2 GELU(W1 e + b1) + b2`: from the frozen student's item vectors to the language model's input space."""
+
+    def __init__(self, d_item: int, d_llm: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(d_item, d_llm), nn.GELU(), nn.Linear(d_llm, d_llm))
+
+    def forward(self, items: Tensor) -> Tensor:
+        return self.layers(items)
+
+    @torch.no_grad()
+    def match_scale(self, items: Tensor, words: Tensor) -> None:
+        """Scales the last layer so that projected `items [n, d_item]` are as large as word embeddings `words`.
+
+        Markers that are far smaller or larger than words are ignored by the model, or drown the titles.
+        """
+        ratio = words.float().std() / self(items).std()
+        self.layers[-1].weight *= ratio
+        self.layers[-1].bias *= ratio
+
+
+class ILoRAModel(TeacherModel):
+    """Scores `q(h_seq) · v_i / sqrt(d) + b_i` for every item i.
+
+    `h_seq` is the language model's representation of a prompt that shows titles and, at the marker behind each, the
+    frozen student's item vector through a projector. Every adapted layer mixes its experts by `g = router(u)`, `u` the
+    frozen student's representation of the same history. `v_i` joins the frozen language model's encoding of the item's
+    text with the student's item vector, both mapped linearly; `b_i` starts at the log of the item's share of training
+    interactions, so that training starts from popularity.
+
+    Trained: adapters, router, projector, the maps to `q` and `v`, `b`. Frozen: language model, student.
+
+    Args:
+        language_model: Takes `inputs_embeds` and `attention_mask`, returns `last_hidden_state`.
+        prompts: Builds token ids for its tokenizer.
+        user_encoder: A trained student.
+        router: `[B, d_user]` to `[B, E]`.
+        item_texts: `[num_items, d_llm]` encodings of the items' texts (`encode_texts`).
+        item_counts: `[num_items + 1]` training interactions of each item.
+        target_modules, r, num_experts, alpha, dropout: See `inject_adapters`.
+        pooling: "mean" over the prompt's tokens (encoders), or "last" token (causal models).
+        max_tokens: Padded tokens of one forward pass when scoring.
+    """
+
+    def __init__(
+        self,
+        language_model: PreTrainedModel,
+        prompts: PromptBuilder,
+        user_encoder: SequentialRecommender,
+        router: nn.Module,
+        item_texts: Tensor,
+        item_counts: Tensor,
+        *,
+        target_modules: list[str],
+        r: int,
+        num_experts: int,
+        alpha: float,
+        dropout: float,
+        pooling: str,
+        max_tokens: int,
+    ) -> None:
+        super().__init__()
+        self.binding = inject_adapters(language_model, target_modules, r, num_experts, alpha, dropout)
+        self.language_model = language_model
+        self.prompts = prompts
+        self.user_encoder = user_encoder.requires_grad_(False).eval()
+        self.router = router
+        self.pooling = pooling
+        self.max_tokens = max_tokens
+        d_llm, d_item = item_texts.shape[1], user_encoder.item_table().shape[1]
+        self.projector = Projector(d_item, d_llm)
+        self.projector.match_scale(user_encoder.item_table()[1:], language_model.get_input_embeddings().weight)
+        self.query = nn.Sequential(nn.LayerNorm(d_llm), nn.Linear(d_llm, d_llm))
+        self.item_from_text = nn.Linear(d_llm, d_llm, bias=False)
+        self.item_from_id = nn.Linear(d_item, d_llm)
+        share = (item_counts[1:] + 1).double() / (item_counts[1:] + 1).sum()
+        self.item_bias = nn.Parameter(share.log().float())
+        self.register_buffer("item_texts", F.normalize(item_texts.float(), dim=1) * d_llm**0.5)
+
+    def train(self, mode: bool = True) -> "ILoRAModel":
+        """Training mode for the trained parts; the frozen student and language model never drop anything."""
+        super().train(mode)
+        self.user_encoder.eval()
+        self.language_model.eval()
+        for module in self.language_model.modules():
+            if isinstance(module, MoELoRALinear):
+                module.dropout.train(mode)
+        return self
+
+    def item_embeddings(self) -> Tensor:
+        """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
+        ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
+        with torch.autocast(ids.device.type, enabled=False):
+            return self.item_from_text(self.item_texts) + self.item_from_id(ids * ids.shape[1] ** 0.5)
+
+    def gates(self, history: Tensor) -> Tensor:
+        """Returns the experts' weights for histories `[B, L]`, `[B, E]`."""
+        return self.router(self.user_encoder.user_representation(history))
+
+    def sequence_representation(self, history: Tensor, gates: Tensor) -> Tensor:
+        """Returns `h_seq [B, d_llm]` of the prompts of histories `[B, L]` under `gates [B, E]`."""
+        prompt = self.prompts.build(history)
+        attended = prompt.token_ids != PADDING_ID
+        with self.binding.bind(gates):
+            hidden = self.language_model(
+                inputs_embeds=self._input_embeddings(prompt), attention_mask=attended.long()
+            ).last_hidden_state
+        return pool(hidden, attended, self.pooling)
+
+    def catalogue_scores(self, history: Tensor, items: Tensor) -> Tensor:
+        """Returns `[B, num_items]` scores for histories `[B, L]`, given `items`, the result of `item_embeddings()`."""
+        h_seq = self.sequence_representation(history, self.gates(history)).float()
+        # bf16 has eight bits: scores of neighbours in the ranking would become ties
+        with torch.autocast(h_seq.device.type, enabled=False):
+            return self.query(h_seq) @ items.T / items.shape[1] ** 0.5 + self.item_bias
+
+    def training_loss(self, batch: ExampleBatch) -> Tensor:
+        """Cross-entropy over the whole catalogue (specification §8.6)."""
+        return F.cross_entropy(self.catalogue_scores(batch.history, self.item_embeddings()).float(), batch.target - 1)
+
+    @torch.no_grad()
+    def score(self, batch: ExampleBatch) -> Tensor:
+        """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""
+        items = self.item_embeddings()
+        scores = torch.empty(len(batch.target), len(items))
+        for rows in token_batches(self.prompts.lengths(batch.history), self.max_tokens):
+            scores[rows] = self.catalogue_scores(batch.history[rows], items).float()
+        return scores
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Returns what training changed, and the item encodings: the whole model but for the frozen weights."""
+        names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {name: value for name, value in self.state_dict().items() if name in names or name == "item_texts"}
+
+    def _input_embeddings(self, prompt: PromptBatch) -> Tensor:
+        """`[B, T, d_llm]`: word embeddings, and at markers the projected item vectors."""
+        words = self.language_model.get_input_embeddings()(prompt.token_ids.clamp(min=0))
+        projected = self.projector(self.user_encoder.item_table()[prompt.marked_items]).to(words.dtype)
+        return words.masked_scatter((prompt.token_ids == MARKER_ID).unsqueeze(-1), projected)
+
+
+@torch.no_grad()
+def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], pooling: str, max_tokens: int) -> Tensor:
+    """Returns `[n, d_llm]` float32: each text's mean (or last) hidden state, each distinct text encoded once.
+
+    Args:
+        language_model: Without adapters.
+        token_ids: Tokens of each text, special tokens included.
+        pooling: "mean" or "last".
+        max_tokens: Padded tokens of one forward pass.
+    """
+    distinct = list(dict.fromkeys(map(tuple, token_ids)))
+    place = {ids: row for row, ids in enumerate(distinct)}
+    encoded = torch.empty(len(distinct), language_model.config.hidden_size)
+    lengths = torch.tensor([len(ids) for ids in distinct])
+    for rows in token_batches(lengths, max_tokens):
+        longest = int(lengths[rows].max())
+        ids = torch.tensor([[*distinct[row], *[0] * (longest - len(distinct[row]))] for row in rows.tolist()])
+        attended = torch.arange(longest) < lengths[rows].unsqueeze(1)
+        hidden = language_model(input_ids=ids, attention_mask=attended.long()).last_hidden_state.float()
+        encoded[rows] = pool(hidden, attended, pooling)
+    return encoded[torch.tensor([place[tuple(ids)] for ids in token_ids])]
+
+
+def pool(hidden: Tensor, attended: Tensor, pooling: str) -> Tensor:
+    """Returns `[B, d]`: the mean over attended positions, or the last attended one, of `hidden [B, T, d]`."""
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden)), attended.sum(1) - 1]
+    weights = attended.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(1) / weights.sum(1)

