@@ -62,7 +62,7 @@ def read_ratings(path: Path, separator: str, limit: int | None) -> pl.DataFrame:
         schema[name] = dtype
     try:
         log = pl.read_csv(path, separator=separator[0], has_header=False, schema=schema, quote_char=None, n_rows=limit)
-    except pl.exceptions.ComputeError as error:
+    except pl.exceptions.PolarsError as error:
         raise _bad_rating_line(path, separator, str(error)) from None
     empty = log.null_count().row(0, named=True)
     if any(count != (len(log) if name.startswith("before_") else 0) for name, count in empty.items()):
