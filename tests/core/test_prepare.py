@@ -141,7 +141,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_truncated_log_is_refused(tmp_path):
     chosen = ml_1m(tmp_path)
     path = tmp_path / "ml-1m/ratings.dat"
-    path.write_bytes(path.read_bytes()[:-8] + b"\n")
+    path.write_bytes(path.read_bytes()[:-6] + b"\n")
     refused(tmp_path, chosen, "ratings.dat, line 7: 3 of 4 fields")
 
 
