@@ -48,7 +48,7 @@ CHECKS: dict[str, Check] = {
     "student.model.hidden_size": POSITIVE_INTEGER,
     "student.model.history_length": POSITIVE_INTEGER,
     "student.model.dropout": PROBABILITY,
-    "student.train.batch_size": POSITIVE_INTEGER,
+    "student.train.batch_positions": POSITIVE_INTEGER,
     "student.train.lr": POSITIVE,
     "student.train.weight_decay": NOT_NEGATIVE,
     "student.train.max_epochs": POSITIVE_INTEGER,

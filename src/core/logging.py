@@ -29,6 +29,8 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning calls an old name of PyTorch's; nothing that a user could mend
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    # frozen parts of a teacher are in evaluation mode on purpose
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
 
 
 def tensorboard(run_dir: Path, stage: str) -> TensorBoardLogger:

@@ -74,6 +74,7 @@ def fit(
         gradient_clip_val=gradient_clip,
         accumulate_grad_batches=accumulate,
         num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,  # each epoch draws its own batches
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,

@@ -209,7 +209,7 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
     data = StudentDataModule(
         dataset,
         run.cfg.student.model.history_length,
-        train["batch_size"],
+        train["batch_positions"],
         run.cfg.metrics.batch_size,
         run.cfg.seed,
     )

@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader
 
+from ..core.batches import token_batches
 from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..core.seed import generator
 
@@ -51,9 +52,8 @@ class TrainingWindows:
     def __len__(self) -> int:
         return len(self.first_target)
 
-    def __getitem__(self, rows: list[int]) -> WindowBatch:
+    def __getitem__(self, rows: Tensor) -> WindowBatch:
         """Returns the windows of `rows`, padded to the longest of them."""
-        rows = torch.as_tensor(rows)
         num_targets = self.num_targets[rows]
         place = torch.arange(int(num_targets.max()))
         real = place < num_targets.unsqueeze(1)
@@ -66,7 +66,7 @@ class TrainingWindows:
 
 
 class ExampleRows:
-    """Examples of one split by row; `__getitem__` takes a list of rows and gathers them at once."""
+    """Examples of one split by row; `__getitem__` takes row numbers `[B]` and gathers them at once."""
 
     def __init__(self, dataset: Dataset, examples: Examples, length: int) -> None:
         self.dataset, self.examples, self.length = dataset, examples, length
@@ -74,8 +74,8 @@ class ExampleRows:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, rows: list[int]) -> ExampleBatch:
-        return self.dataset.batch(self.examples.subset(torch.as_tensor(rows)), self.length)
+    def __getitem__(self, rows: Tensor) -> ExampleBatch:
+        return self.dataset.batch(self.examples.subset(rows), self.length)
 
 
 class StudentDataModule(L.LightningDataModule):
@@ -86,27 +86,28 @@ class StudentDataModule(L.LightningDataModule):
     Args:
         dataset: A prepared dataset.
         history_length: L.
-        batch_size: Training windows per batch.
+        batch_positions: Positions per training batch, padding included.
         eval_batch_size: Validation examples per batch.
         seed: Seed of the training order.
     """
 
     def __init__(
-        self, dataset: Dataset, history_length: int, batch_size: int, eval_batch_size: int, seed: int
+        self, dataset: Dataset, history_length: int, batch_positions: int, eval_batch_size: int, seed: int
     ) -> None:
         super().__init__()
         self.dataset = dataset
         self.history_length = history_length
-        self.batch_size = batch_size
+        self.batch_positions = batch_positions
         self.eval_batch_size = eval_batch_size
-        self.seed = seed
+        self.windows = TrainingWindows(dataset, history_length)
+        self.generator = generator(seed)
 
     def train_dataloader(self) -> DataLoader:
-        windows = TrainingWindows(self.dataset, self.history_length)
-        order = RandomSampler(windows, generator=generator(self.seed))
-        return DataLoader(windows, sampler=BatchSampler(order, self.batch_size, drop_last=False), batch_size=None)
+        """Batches of windows of similar length, drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`)."""
+        batches = token_batches(self.windows.num_targets, self.batch_positions, self.generator)
+        return DataLoader(self.windows, sampler=batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length)
-        order = BatchSampler(SequentialSampler(rows), self.eval_batch_size, drop_last=False)
-        return DataLoader(rows, sampler=order, batch_size=None)
+        batches = torch.arange(len(rows)).split(self.eval_batch_size)
+        return DataLoader(rows, sampler=batches, batch_size=None)

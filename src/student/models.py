@@ -37,7 +37,7 @@ class SequentialRecommender(nn.Module, ABC):
         """
 
     def score(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
-        """Returns `[..., num_items]` scores (column j is item j + 1), or `[..., n]` for item numbers `items [..., n]`."""
+        """Returns `[..., num_items]` scores (column j is item j + 1), or `[..., n]` for items `[..., n]`."""
         if items is None:
             return hidden @ self.item_table()[1:].T
         return torch.einsum("...d,...nd->...n", hidden, self.item_table()[items])
@@ -97,7 +97,7 @@ class CausalBlock(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size)
         self.norm_feed_forward = nn.LayerNorm(hidden_size)
         self.feed_forward = nn.Sequential(
-            nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Linear(4 * hidden_size, hidden_size)
+            nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -106,7 +106,9 @@ class CausalBlock(nn.Module):
         return x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
 
     def _attention(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, heads, L, D/heads]
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # each [B, heads, L, D/heads]
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

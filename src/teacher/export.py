@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core.artefact import writing
+from ..core.batches import token_batches
 from ..core.dataset import Dataset, Examples
 from ..core.progress import progress
-from .batches import token_batches
 from .ilora_model import ILoRAModel
 
 

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..core.batches import token_batches
 from ..core.dataset import ExampleBatch
 from ..student.models import SequentialRecommender
-from .batches import token_batches
 from .interfaces import TeacherModel
 from .moe_lora_model import MoELoRALinear, inject_adapters
 from .prompt import MARKER_ID, PADDING_ID, PromptBatch, PromptBuilder

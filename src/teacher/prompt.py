@@ -71,7 +71,7 @@ class PromptBuilder:
         self.before = opening + ids[0]
         self.after = ids[1] + closing
         self.separator = ids[2]
-        self.pieces = [[]] + [title[:title_tokens] + [MARKER_ID] for title in ids[3:]]
+        self.pieces = [[]] + [[*title[:title_tokens], MARKER_ID] for title in ids[3:]]
         self.prompt_items = prompt_items
         self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..core.batches import token_batches
 from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..core.metrics import ndcg, rank_of_target
 from ..core.seed import generator
 from ..student.datamodule import ExampleRows
-from .batches import token_batches
 from .ilora_model import ILoRAModel
 
 

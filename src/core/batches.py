@@ -1,4 +1,4 @@
-"""Batches of examples of similar prompt length, so that almost no padding is computed."""
+"""Batches of rows of similar length, so that almost no padding is computed."""
 
 import torch
 from torch import Tensor
