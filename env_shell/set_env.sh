@@ -9,8 +9,7 @@ if [ ! -x "$_anyo_root/.poetry-venv/bin/poetry" ]; then
     return 1
 fi
 
-export VIRTUAL_ENV="$_anyo_root/.venv" # also keeps Poetry from taking another environment that is active
-export POETRY_VIRTUALENVS_IN_PROJECT=true
+export VIRTUAL_ENV="$_anyo_root/.venv" # Poetry, too, goes by this one: another that is active is left alone
 case ":$PATH:" in
 *":$_anyo_root/.venv/bin:"*) ;;
 *) export PATH="$_anyo_root/.venv/bin:$_anyo_root/.poetry-venv/bin:$PATH" ;;

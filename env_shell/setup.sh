@@ -45,26 +45,30 @@ find_python() {
     die "No usable Python: install Python 3.10 or newer, with venv, and put it on PATH.$refused"
 }
 
+make_venv() {
+    local python
+    python=$(find_python)
+    say "Making $1/ with $python ..."
+    "$python" -m venv --clear "$1"
+}
+
 # A Poetry of the project's own: any other on this machine stays as it is. The plugin lets it read package indexes that
-# serve plain pages only (see set_env.sh). Its folder's name must not begin with ".venv": Poetry would take itself to
-# run inside .venv already, and install into the machine's own Python.
+# serve plain pages only (see set_env.sh). Its folder's name must not begin with ".venv": Poetry, asked to make .venv,
+# would take itself to run inside it already, and install into the machine's own Python.
 install_poetry() {
     if .poetry-venv/bin/poetry --version >/dev/null 2>&1 &&
         .poetry-venv/bin/python -c 'import poetry_plugin_pypi_mirror' 2>/dev/null; then
         return
     fi
-    local python
-    python=$(find_python)
-    say "Installing Poetry into .poetry-venv/ with $python ..."
-    "$python" -m venv --clear .poetry-venv
+    make_venv .poetry-venv
+    say "Installing Poetry into .poetry-venv/ ..."
     .poetry-venv/bin/python -m pip install --quiet --disable-pip-version-check "poetry>=2.1,<3" poetry-plugin-pypi-mirror
 }
 
 install_packages() {
+    .venv/bin/python -c "" 2>/dev/null || make_venv .venv
     say "Installing the packages of poetry.lock into .venv/ (PyTorch with CUDA: several GB, minutes the first time) ..."
-    # An active environment would be taken in place of .venv, and "python" on PATH in place of the one chosen above.
-    env -u VIRTUAL_ENV -u CONDA_PREFIX POETRY_VIRTUALENVS_USE_POETRY_PYTHON=true \
-        .poetry-venv/bin/poetry install --no-interaction
+    poetry install --no-interaction
 }
 
 main() {
