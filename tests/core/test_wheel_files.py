@@ -4,7 +4,7 @@ import io
 import pytest
 
 from src.core.errors import UserError
-from src.core.wheel_files import fetch_from_wheel, unpack
+from src.core.wheel_files import fetch_from_wheel, unpack, write_whole
 from tests.core.raw_folders import write_wheel
 
 CONTENT = b"1\t2\t3\n"
@@ -38,3 +38,11 @@ def test_a_torn_download_is_refused(tmp_path):
     whole = write_wheel(tmp_path, "tinydata", {"a": CONTENT}).read_bytes()
     with pytest.raises(UserError, match="the download is no whole zip"):
         unpack(io.BytesIO(whole[: len(whole) // 2]), {"a": tmp_path / "a"}, {})
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    in_the_way = tmp_path / "a.txt"
+    in_the_way.mkdir()
+    with pytest.raises(OSError):
+        write_whole(in_the_way, CONTENT)
+    assert list(tmp_path.iterdir()) == [in_the_way]
