@@ -1,4 +1,4 @@
-"""Which number format to compute in, and the context that does it outside a training loop."""
+"""Where to compute and in which number format, outside a training loop that sees to both itself."""
 
 from contextlib import AbstractContextManager
 
@@ -22,6 +22,11 @@ def resolve_precision(precision: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def autocast(precision: str, device_type: str) -> AbstractContextManager:
-    """Returns the context that computes as `precision` (resolved) says, on "cpu" or "cuda"."""
-    return torch.autocast(device_type, torch.bfloat16, enabled=precision == "bf16-mixed")
+def best_device() -> torch.device:
+    """Returns the GPU where there is one, else the CPU: where Lightning trains, too."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """Returns the context that computes as `precision` (resolved) says."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")

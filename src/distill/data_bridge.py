@@ -20,8 +20,8 @@ class TeacherOutputs:
     """A teacher's knowledge of one dataset, in the student's item numbers.
 
     item_embeddings: `[num_items, d_teacher]` float32, row j for item j + 1.
-    row_of_example: `[max example id + 2]` int64, the row of `candidates` an example id has, -1 where the teacher was
-        not asked; its last entry is -1 too, so that the id -1 ("no example") finds no row.
+    row_of_example: `[max train example id + 2]` int64, the row of `candidates` an example id has, -1 where the teacher
+        was not asked; its last entry is -1 too, so that the id -1 ("no example") finds no row.
     candidates: `[n, K]` int64 item numbers 1..num_items, best first.
     distance: `[n, K]` float32, DLLM2Rec's confidence: smaller is surer. For log-probabilities it is their negative.
     """
@@ -30,10 +30,6 @@ class TeacherOutputs:
     row_of_example: Tensor
     candidates: Tensor
     distance: Tensor
-
-    def rows(self, example_id: Tensor) -> Tensor:
-        """Returns the row of each example id `[M]`, -1 where the teacher was not asked."""
-        return self.row_of_example[example_id]
 
 
 def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | None) -> TeacherOutputs:

@@ -41,24 +41,28 @@ class DistilModule(NextItemModule):
         seed: int,
     ) -> None:
         super().__init__(model, lr, weight_decay)
+        self.seed = seed
         self.generator = generator(seed)
-        self.outputs = outputs
+        self.register_buffer("row_of_example", outputs.row_of_example, persistent=False)
+        self.register_buffer("candidates", outputs.candidates[:, :candidate_topk], persistent=False)
+        self.register_buffer("distance", outputs.distance[:, :candidate_topk], persistent=False)
         self.ranking = ranking
         self.dros = dros
-        self.candidate_topk = candidate_topk
+
+    def on_fit_start(self) -> None:
+        """Draws negatives where the batches are."""
+        self.generator = torch.Generator(self.device).manual_seed(self.seed)
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
         """See `NextItemModule.loss_terms`; the ranking terms are means over the positions that the teacher ranked."""
         scores, target, example_id = self.scores_with_targets(batch)
         terms = {"cross_entropy": F.cross_entropy(scores, target - 1), **self.dros(scores, target - 1)}
-        row = self.outputs.rows(example_id)
+        row = self.row_of_example[example_id]
         asked = (row >= 0).nonzero().squeeze(1)
         if len(asked):
-            row = row[asked]
-            candidates = self.outputs.candidates[row, : self.candidate_topk] - 1
-            distance = self.outputs.distance[row, : self.candidate_topk]
-            negatives = self._negatives(batch, asked, self.outputs.candidates[row])
-            terms |= self.ranking(scores[asked], candidates, distance, negatives)
+            candidates, distance = self.candidates[row[asked]], self.distance[row[asked]]
+            negatives = self._negatives(batch, asked, candidates)
+            terms |= self.ranking(scores[asked], candidates - 1, distance, negatives)
         return terms
 
     def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:

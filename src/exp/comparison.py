@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..core.artefact import write_json
 from ..core.dataset import Dataset, ExampleBatch
 from ..core.errors import UserError
-from ..core.precision import autocast, resolve_precision
+from ..core.precision import autocast, best_device, resolve_precision
 from ..student.evaluator import Evaluation, Scorer, evaluate
 from ..student.popularity import Popularity
 from ..student.store import load_student
@@ -68,7 +68,7 @@ def _distilled(run: Run, dataset: Dataset) -> Row:
 
 
 def _student(run: Run, dataset: Dataset, folder: Path, name: str) -> Row:
-    model = load_student(folder, dataset)
+    model = load_student(folder, dataset).to(best_device())
 
     def score(batch: ExampleBatch) -> Tensor:
         return model.predict(batch.history)
@@ -78,8 +78,8 @@ def _student(run: Run, dataset: Dataset, folder: Path, name: str) -> Row:
 
 
 def _teacher(run: Run, dataset: Dataset) -> Row:
-    model = load_teacher(run, dataset)
-    with autocast(resolve_precision(run.cfg.teacher.train.precision), "cpu"):
+    model = load_teacher(run, dataset).to(best_device())
+    with autocast(resolve_precision(run.cfg.teacher.train.precision), best_device()):
         evaluation = _evaluate(run, dataset, model.score, model.user_encoder.history_length, "teacher")
     return Row(f"Teacher ({run.cfg.teacher.name}, {run.cfg.teacher.llm.name})", evaluation, _count(model))
 
@@ -87,7 +87,14 @@ def _teacher(run: Run, dataset: Dataset) -> Row:
 def _evaluate(run: Run, dataset: Dataset, score: Scorer, history_length: int, title: str) -> Evaluation:
     metrics = run.cfg.metrics
     return evaluate(
-        score, dataset, "test", history_length, metrics.batch_size, metrics.filter_seen, f"{title}: test users"
+        score,
+        dataset,
+        "test",
+        history_length=history_length,
+        batch_size=metrics.batch_size,
+        filter_seen=metrics.filter_seen,
+        device=best_device(),
+        title=f"{title}: test users",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..core.git_info import environment
-from ..core.precision import autocast, resolve_precision
+from ..core.precision import autocast, best_device, resolve_precision
 from ..core.prepare import prepare_dataset
 from ..core.seed import generator, seed_everything
 from ..core.training import fit
@@ -129,9 +129,9 @@ def export(run: Run, dataset: Dataset) -> Path:
         run.cfg.active.share,
     )
     with run.stopwatch.stage("teacher: export"):
-        model = load_teacher(run, dataset)
+        model = load_teacher(run, dataset).to(best_device())
         settings = run.settings("teacher.export")
-        with autocast(resolve_precision(run.cfg.teacher.train.precision), "cpu"):
+        with autocast(resolve_precision(run.cfg.teacher.train.precision), best_device()):
             export_teacher_outputs(
                 model,
                 dataset,

@@ -42,7 +42,15 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    score: Scorer, dataset: Dataset, split: str, history_length: int, batch_size: int, filter_seen: bool, title: str
+    score: Scorer,
+    dataset: Dataset,
+    split: str,
+    *,
+    history_length: int,
+    batch_size: int,
+    filter_seen: bool,
+    device: torch.device,
+    title: str,
 ) -> Evaluation:
     """Ranks each target of `split` against the whole catalogue.
 
@@ -52,6 +60,7 @@ def evaluate(
         split: "val" or "test".
         history_length: The most items of history the model is shown.
         batch_size: Examples scored at once; bounds memory at batch_size x num_items scores.
+        device: Where `score` computes.
         filter_seen: Whether items of the user's whole history are left out of the ranking.
         title: What the progress bar says.
 
@@ -60,15 +69,18 @@ def evaluate(
     """
     examples = dataset.examples[split]
     if len(examples) == 0:
-        raise UserError(f"Dataset {dataset.name} has no {split} examples to evaluate on: loosen the filters or the split.")
+        raise UserError(
+            f"Dataset {dataset.name} has no {split} examples to evaluate on: loosen the filters or the split."
+        )
     ranks, seconds = [], 0.0
     with progress(title, len(examples)) as advance:
         for rows in torch.arange(len(examples)).split(batch_size):
             part = examples.subset(rows)
             batch = dataset.batch(part, history_length)
-            seen = dataset.batch(part, int(part.end.max())).history if filter_seen else None
+            seen = dataset.batch(part, int(part.end.max())).history.to(device) if filter_seen else None
             start = time.perf_counter()
-            ranks.append(rank_of_target(score(batch), batch.target, excluded=seen))
+            batch = batch.to(device)
+            ranks.append(rank_of_target(score(batch), batch.target, excluded=seen).cpu())  # .cpu() waits for the GPU
             seconds += time.perf_counter() - start
             advance(len(rows))
     return Evaluation(examples.example_id, torch.cat(ranks), seconds)

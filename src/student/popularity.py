@@ -17,4 +17,4 @@ class Popularity:
 
     def score(self, batch: ExampleBatch) -> Tensor:
         """Returns `[B, num_items]` float64."""
-        return self.scores.expand(len(batch.target), -1)
+        return self.scores.to(batch.target.device).expand(len(batch.target), -1)

@@ -43,17 +43,19 @@ def export_teacher_outputs(
     """
     with writing(folder, manifest) as temporary:
         start = time.perf_counter()
+        device = model.item_bias.device
         items = torch.empty(len(examples), k, dtype=torch.long)
         scores = torch.empty(len(examples), k)
         lengths = model.prompts.lengths(dataset.batch(examples, history_length).history)
         with progress("teacher: ranking training examples", len(examples)) as advance:
             for rows in token_batches(lengths, batch_examples * int(lengths.max())):
                 part = examples.subset(rows)
-                seen = dataset.batch(part, int(part.end.max())).history if exclude_seen else None
-                items[rows], scores[rows] = model.rank(dataset.batch(part, history_length), k, excluded=seen)
+                seen = dataset.batch(part, int(part.end.max())).history.to(device) if exclude_seen else None
+                best, log_probability = model.rank(dataset.batch(part, history_length).to(device), k, excluded=seen)
+                items[rows], scores[rows] = best.cpu(), log_probability.float().cpu()
                 advance(len(rows))
         write_rankings(temporary, examples.example_id, items - 1, scores)
-        torch.save(model.item_embeddings().float().clone(), temporary / "all_embeddings.pt")
+        torch.save(model.item_embeddings().float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
             "kind": "teacher outputs",
             "k": k,

@@ -137,7 +137,7 @@ class ILoRAModel(TeacherModel):
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""
         items = self.item_embeddings()
-        scores = torch.empty(len(batch.target), len(items))
+        scores = torch.empty(len(batch.target), len(items), device=items.device)
         for rows in token_batches(self.prompts.lengths(batch.history), self.max_tokens):
             scores[rows] = self.catalogue_scores(batch.history[rows], items).float()
         return scores

@@ -76,19 +76,19 @@ class PromptBuilder:
         self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
 
     def lengths(self, history: Tensor) -> Tensor:
-        """Returns the tokens of each prompt, `[B]` int64, for histories `[B, L]`, without building it."""
-        shown = self._shown(history)
+        """Returns the tokens of each prompt, `[B]` int64 on the CPU, for histories `[B, L]`, without building it."""
+        shown = self._shown(history.cpu())
         items = (shown > 0).sum(1)
         fixed = len(self.before) + len(self.after)
         return fixed + self.piece_lengths[shown].sum(1) + (items - 1).clamp(min=0) * len(self.separator)
 
     def build(self, history: Tensor) -> PromptBatch:
-        """Returns the prompts of histories `[B, L]` int64 (right-padded with 0, oldest first)."""
-        shown = self._shown(history)
+        """Returns the prompts of histories `[B, L]` int64 (right-padded with 0, oldest first), on their device."""
+        shown = self._shown(history.cpu())
         rows = [self._ids([item for item in row if item]) for row in shown.tolist()]
         longest = max(map(len, rows))
         token_ids = torch.tensor([row + [PADDING_ID] * (longest - len(row)) for row in rows])
-        return PromptBatch(token_ids, shown[shown > 0])
+        return PromptBatch(token_ids.to(history.device), shown[shown > 0].to(history.device))
 
     def _shown(self, history: Tensor) -> Tensor:
         """The newest `prompt_items` of each history, right-padded, `[B, prompt_items]`."""
