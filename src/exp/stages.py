@@ -105,7 +105,7 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             patience=train["patience"],
             precision=resolve_precision(train["precision"]),
             resume_from=train["resume_from"],
-            validations_per_epoch=train["validations_per_epoch"],
+            validations_per_epoch=min(train["validations_per_epoch"], data.num_batches),
             gradient_clip=train["gradient_clip"],
             accumulate=train["accumulate"],
         )

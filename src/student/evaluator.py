@@ -31,7 +31,7 @@ class Evaluation:
         return 1000 * self.seconds / len(self.rank) * 1000
 
     def to_json(self, ks: Sequence[int]) -> dict:
-        """Returns metrics, speed and every example's rank as plain values, so that any comparison can be tested later."""
+        """Returns metrics, speed and every example's rank, so that any comparison can be tested later."""
         return {
             "metrics": self.metrics(ks),
             "ms_per_1000_users": self.ms_per_1000_users,

@@ -137,6 +137,11 @@ class TeacherDataModule(L.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.generator = generator(seed)
 
+    @property
+    def num_batches(self) -> int:
+        """Training batches per epoch; which rows share a batch changes, how many batches there are does not."""
+        return len(token_batches(self.train_lengths, self.max_tokens))
+
     def train_dataloader(self) -> DataLoader:
         batches = token_batches(self.train_lengths, self.max_tokens, self.generator)
         return DataLoader(self.train_rows, sampler=batches, batch_size=None)

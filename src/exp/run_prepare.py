@@ -1,0 +1,21 @@
+"""Prepares the dataset: raw log to interactions, items, users and examples of every split."""
+
+import hydra
+from omegaconf import DictConfig
+
+from ..core.paths import CONF_DIR
+from .run import Run, start
+from .stages import prepare
+
+
+def job(run: Run) -> None:
+    prepare(run)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
+def main(cfg: DictConfig) -> None:
+    start(cfg, job)
+
+
+if __name__ == "__main__":
+    main()
