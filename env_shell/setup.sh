@@ -3,7 +3,7 @@
 # poetry.lock in .venv/, the default data and language model in data/. Every script in cmd/ and the container's
 # entrypoint call it; when all of that stands already it returns at once.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 STAMP=.venv/.anyo-setup # what was installed, and where; written last, so that an interrupted set-up leaves none
 
@@ -66,7 +66,10 @@ install_poetry() {
 }
 
 install_packages() {
-    .venv/bin/python -c "" 2>/dev/null || make_venv .venv
+    # Made anew also where the folder was moved: the programs in it begin with their old path.
+    if ! grep -qsF "$PWD/.venv" .venv/bin/activate || ! .venv/bin/python -c "" 2>/dev/null; then
+        make_venv .venv
+    fi
     say "Installing the packages of poetry.lock into .venv/ (PyTorch with CUDA: several GB, minutes the first time) ..."
     poetry install --no-interaction
 }
