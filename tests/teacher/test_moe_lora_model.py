@@ -1,0 +1,249 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src.core.errors import UserError
+from src.teacher.moe_lora_model import GateBinding, MoELoRALinear, inject_adapters
+from tests.golden import load_golden
+
+# fmt: off
+GOLDEN = [
+    (seed, config)
+    for seed, configs in {
+        0: ["r8_E4_a32_softmax", "r8_E2_a16_softmax", "r12_E3_a24_softmax", "r8_E1_a16_ones", "r8_E1_a16_raw"],
+        1: ["r8_E4_a32_softmax_nobias", "r8_E2_a16_raw", "r12_E3_a24_onehot_nobias", "r8_E1_a16_ones_nobias"],
+        2: ["r8_E4_a32_raw", "r8_E2_a16_softmax", "r12_E3_a24_raw", "r8_E1_a16_softmax"],
+    }.items()
+    for config in configs
+]
+# fmt: on
+
+
+def layer_of(weight: Tensor, bias: Tensor | None, lora_A: Tensor, lora_B: Tensor, num_experts: int, alpha: float):
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).to(weight.dtype)
+    linear.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+    layer = MoELoRALinear(linear, len(lora_A), num_experts, alpha, 0.0, GateBinding()).to(lora_A.dtype)
+    layer.base_layer.to(weight.dtype)
+    layer.lora_A.data, layer.lora_B.data = lora_A.clone(), lora_B.clone()
+    return layer
+
+
+def golden_layer(seed: int, config: str, dtype: torch.dtype, base_dtype: torch.dtype | None = None):
+    tensors, hparams = load_golden(f"case1_moelora_linear_seed{seed}")
+    given = {name.removeprefix(f"{config}/"): value for name, value in tensors.items() if name.startswith(f"{config}/")}
+    base = base_dtype or dtype
+    bias = given["bias"].to(base) if "bias" in given else None
+    settings = hparams["configs"][config]
+    layer = layer_of(
+        given["weight"].to(base), bias, given["lora_A"].to(dtype), given["lora_B"].to(dtype), settings["E"],
+        settings["lora_alpha"],
+    )  # fmt: skip
+    assert layer.scaling == settings["scaling"]
+    return layer, given
+
+
+def random_layer(r: int = 6, num_experts: int = 3, alpha: float = 5.0, **kwargs):
+    draw = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    layer = layer_of(normal(7, 4), normal(7), normal(r, 4), normal(7, r), num_experts, alpha, **kwargs)
+    return layer, normal(2, 5, 4), normal
+
+
+def literal_sum(layer: MoELoRALinear, x: Tensor, gates: Tensor, r: int, num_experts: int, alpha: float) -> Tensor:
+    """Token by token and expert by expert; `gates [B, T, E]`."""
+    y = torch.empty(*x.shape[:2], len(layer.lora_B), dtype=x.dtype)
+    width = r // num_experts
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            y[b, t] = layer.base_layer.weight @ x[b, t] + layer.base_layer.bias
+            for e in range(num_experts):
+                block = slice(e * width, (e + 1) * width)
+                update = layer.lora_B[:, block] @ (layer.lora_A[block] @ x[b, t])
+                y[b, t] += alpha / width * gates[b, t, e] * update
+    return y.detach()
+
+
+@pytest.mark.parametrize(("seed", "config"), GOLDEN)
+@pytest.mark.parametrize(
+    ("variant", "dtype", "tolerance"), [("f32", torch.float32, 1e-5), ("f64", torch.float64, 1e-12)]
+)
+def test_values_and_gradients_are_the_reference_codes(seed, config, variant, dtype, tolerance):
+    layer, given = golden_layer(seed, config, dtype)
+    x, gates = (given[name].to(dtype).requires_grad_() for name in ("x", "gates"))
+    with layer.binding.bind(gates):
+        y = layer(x)
+    (y * given["c"].to(dtype)).sum().backward()
+    computed = {
+        "y": y,
+        "grad_x": x.grad,
+        "grad_gates": gates.grad,
+        "grad_lora_A": layer.lora_A.grad,
+        "grad_lora_B": layer.lora_B.grad,
+    }
+    for name, value in computed.items():
+        expected = given[f"{variant}/{name}"]
+        torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("seed", "config"), [(0, "r8_E4_a32_softmax"), (1, "r8_E4_a32_softmax_nobias"), (2, "r8_E4_a32_raw")]
+)
+def test_a_bfloat16_base_keeps_adapters_in_float32(seed, config):
+    layer, given = golden_layer(seed, config, torch.float32, torch.bfloat16)
+    with layer.binding.bind(given["gates"]):
+        y = layer(given["x"].bfloat16())
+    expected = given["bf16base/y"]
+    assert y.dtype == torch.bfloat16
+    scale = float(expected.float().abs().max())
+    torch.testing.assert_close(y, expected, rtol=2**-7, atol=2**-7 * scale)  # 2 units in the last place
+
+
+@pytest.mark.parametrize(("r", "num_experts", "alpha"), [(6, 3, 5.0), (6, 2, 5.0), (6, 6, 32.0), (6, 1, 1.0)])
+def test_one_product_equals_the_literal_sum_over_experts(r, num_experts, alpha):
+    layer, x, normal = random_layer(r, num_experts, alpha)
+    gates = normal(2, num_experts)
+    with layer.binding.bind(gates):
+        y = layer(x)
+    per_token = gates.unsqueeze(1).expand(2, 5, num_experts)
+    torch.testing.assert_close(y, literal_sum(layer, x, per_token, r, num_experts, alpha), rtol=1e-12, atol=1e-12)
+
+
+def test_gates_may_differ_from_token_to_token():
+    layer, x, normal = random_layer()
+    gates = normal(2, 5, 3)
+    with layer.binding.bind(gates):
+        y = layer(x)
+    torch.testing.assert_close(y, literal_sum(layer, x, gates, 6, 3, 5.0), rtol=1e-12, atol=1e-12)
+
+
+def test_uniform_gates_are_plain_lora_with_alpha_over_r():
+    layer, x, _ = random_layer(r=6, num_experts=3, alpha=5.0)
+    with layer.binding.bind(torch.full((2, 3), 1 / 3, dtype=torch.float64)):
+        y = layer(x)
+    plain = layer.base_layer(x) + 5.0 / 6 * x @ layer.lora_A.T @ layer.lora_B.T  # 1/E of alpha / (r/E)
+    torch.testing.assert_close(y, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_a_fresh_adapter_changes_nothing_and_only_its_own_matrices_train():
+    linear = nn.Linear(4, 7)
+    layer = MoELoRALinear(linear, 6, 3, 5.0, 0.0, GateBinding())
+    x = torch.randn(2, 5, 4)
+    with layer.binding.bind(torch.rand(2, 3)):
+        y = layer(x)
+    assert torch.equal(y, linear(x))
+    assert {name for name, p in layer.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
+    assert layer.lora_A.abs().min() > 0  # were both zero, neither would ever learn
+
+
+def test_dropout_rests_in_evaluation_and_leaves_the_base_alone():
+    linear = nn.Linear(4, 7)
+    layer = MoELoRALinear(linear, 6, 3, 5.0, 0.9, GateBinding())
+    nn.init.normal_(layer.lora_B)
+    x = torch.randn(2, 5, 4)
+    with layer.binding.bind(torch.rand(2, 3)):
+        assert torch.equal(layer.eval()(x), layer(x))
+        assert not torch.equal(layer.train()(x), layer.eval()(x))
+        layer.train().dropout.p = 1.0
+        torch.testing.assert_close(layer(x), linear(x))
+
+
+# --- scopes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_layer_outside_any_scope_raises():
+    layer, x, normal = random_layer()
+    with pytest.raises(RuntimeError, match="outside"):
+        layer(x)
+    with layer.binding.bind(normal(2, 3)):
+        layer(x)
+    with pytest.raises(RuntimeError, match="outside"):
+        layer(x)
+
+
+def test_nested_scopes_restore_even_after_an_error():
+    binding = GateBinding()
+    outer, inner = torch.rand(2, 3), torch.rand(4, 1, 3)
+    with binding.bind(outer):
+        with pytest.raises(ZeroDivisionError), binding.bind(inner):
+            assert binding.gates is inner
+            raise ZeroDivisionError
+        assert torch.equal(binding.gates, outer.unsqueeze(1))
+    with pytest.raises(RuntimeError):
+        _ = binding.gates
+
+
+# --- injection ---------------------------------------------------------------------------------------------------
+
+
+def two_blocks() -> nn.Module:
+    def block() -> nn.ModuleDict:
+        return nn.ModuleDict({"q_proj": nn.Linear(4, 4), "up": nn.Linear(4, 8), "norm": nn.LayerNorm(4)})
+
+    return nn.ModuleDict({"a": block(), "b": block()})
+
+
+def inject(model: nn.Module, target_modules: str | list[str], r: int = 4, num_experts: int = 2) -> GateBinding:
+    return inject_adapters(model, target_modules, r, num_experts, 8.0, 0.0)
+
+
+def adapted(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, MoELoRALinear)]
+
+
+def test_only_the_named_layers_are_wrapped():
+    model = two_blocks()
+    inject(model, ["q_proj"])
+    assert adapted(model) == ["a.q_proj", "b.q_proj"]
+
+
+def test_all_linear_means_every_linear_layer():
+    model = two_blocks()
+    inject(model, "all-linear")
+    assert adapted(model) == ["a.q_proj", "a.up", "b.q_proj", "b.up"]
+
+
+def test_base_weights_are_frozen_and_stay_bit_equal_while_adapters_train():
+    model = two_blocks()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    binding = inject(model, "all-linear")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    for _ in range(3):
+        with binding.bind(torch.tensor([[0.3, 0.7]])):
+            loss = model["b"]["up"](model["a"]["q_proj"](torch.ones(1, 2, 4))).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = {name.replace(".base_layer", ""): value for name, value in model.state_dict().items()}
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert model["a"]["q_proj"].lora_B.abs().max() > 0
+
+
+def test_two_models_side_by_side_do_not_share_gates():
+    first, second = two_blocks(), two_blocks()
+    of_first, of_second = inject(first, "all-linear"), inject(second, "all-linear")
+    x, gates = torch.randn(1, 2, 4), torch.tensor([[0.25, 0.75]])
+    with of_first.bind(gates):
+        first["a"]["up"](x)
+        with pytest.raises(RuntimeError, match="outside"):
+            second["a"]["up"](x)
+        with of_second.bind(gates.flip(1)):
+            assert torch.equal(first["a"]["up"].binding.gates, gates.unsqueeze(1))
+
+
+def test_a_rank_that_the_experts_cannot_share_is_refused():
+    model = two_blocks()
+    with pytest.raises(UserError, match=r"r=10 is not divisible by teacher.lora.num_experts=4"):
+        inject(model, "all-linear", r=10, num_experts=4)
+    assert adapted(model) == []
+
+
+def test_unknown_layer_names_are_told_with_those_there():
+    model = two_blocks()
+    with pytest.raises(UserError, match=r"no linear layer named k_proj, norm .* it has: q_proj, up"):
+        inject(model, ["q_proj", "norm", "k_proj"])
+    assert adapted(model) == []
