@@ -88,7 +88,7 @@ def resolve_pooling(pooling: str, model: PreTrainedModel) -> str:
     if pooling != "auto":
         return pooling
     kinds = model.config.architectures or []
-    return "last" if any(kind.endswith("ForCausalLM") for kind in kinds) else "mean"
+    return "last" if any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds) else "mean"
 
 
 def tiny_random() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
