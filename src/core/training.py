@@ -81,7 +81,7 @@ def fit(
     )
     trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state, strict=False)
+    module.load_state_dict(state, strict=module.strict_loading)
     return {
         "best_val_ndcg@10": float(best.best_model_score),
         "epochs": trainer.current_epoch,

@@ -76,7 +76,7 @@ def load_trained(model: ILoRAModel, folder: Path, dataset: Dataset) -> ILoRAMode
     """Puts the trained part of an artefact into a freshly created teacher and returns it in evaluation mode.
 
     Raises:
-        UserError: `folder` holds no teacher, or one trained on another dataset.
+        UserError: `folder` holds no teacher, one trained on another dataset, or one of another shape.
     """
     manifest = read_manifest(folder)
     if manifest.get("kind") != "teacher" or manifest["dataset_fingerprint"] != dataset.fingerprint:
@@ -84,5 +84,11 @@ def load_trained(model: ILoRAModel, folder: Path, dataset: Dataset) -> ILoRAMode
             f"{folder} holds no teacher of dataset {dataset.name} {dataset.fingerprint}: train one with "
             f"`poetry run python -m src.exp.run_teacher dataset={dataset.name}`."
         )
-    model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+    trained = load_file(folder / WEIGHTS)
+    expected = model.trained_state()
+    if {name: value.shape for name, value in trained.items()} != {
+        name: value.shape for name, value in expected.items()
+    }:
+        raise UserError(f"The teacher in {folder} was trained on another language model or with another adapter.")
+    model.load_state_dict(trained, strict=False)  # the frozen weights are there already
     return model.eval()

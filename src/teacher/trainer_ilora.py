@@ -36,6 +36,7 @@ class ILoRAModule(L.LightningModule):
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
         self.val_ranks: list[Tensor] = []
+        self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
 
     def training_step(self, batch: ExampleBatch, batch_idx: int) -> Tensor:
         loss = self.model.training_loss(batch)
@@ -61,10 +62,6 @@ class ILoRAModule(L.LightningModule):
         """Keeps what training changed and leaves the frozen language model out."""
         trained = {f"model.{name}" for name in self.model.trained_state()}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Fills the frozen weights in again, which the checkpoint does not hold."""
-        checkpoint["state_dict"] = {**self.state_dict(), **checkpoint["state_dict"]}
 
     def configure_optimizers(self) -> dict:
         optimizer = torch.optim.AdamW(self._groups(), lr=self.lr)
