@@ -1,0 +1,58 @@
+"""A teacher small enough for tests: the random two-layer language model over an untrained SASRec."""
+
+import torch
+from torch import nn
+
+from src.core.dataset import Dataset, ExampleBatch
+from src.student.models import SASRec
+from src.teacher.gating import create_router
+from src.teacher.ilora_model import ILoRAModel, encode_texts
+from src.teacher.language_model import tiny_random
+from src.teacher.prompt import PromptBuilder
+
+TEMPLATE = "Seen: [HistoryHere]. Next is"
+HISTORY_LENGTH = 8
+
+
+def prompt_builder(titles: list[str]) -> PromptBuilder:
+    return PromptBuilder(tiny_random()[1], TEMPLATE, titles, prompt_items=4, title_tokens=12)
+
+
+def tiny_teacher(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    pooling: str = "mean",
+    router: str = "linear",
+    dropout: float = 0.0,
+    max_tokens: int = 400,
+    adapters_at_work: bool = True,
+) -> ILoRAModel:
+    """A fresh teacher in evaluation mode; `adapters_at_work` fills lora_B, which starts at zero, at random."""
+    torch.manual_seed(seed)
+    language_model, tokenizer = tiny_random()
+    texts = tokenizer(dataset.catalogue.texts).input_ids
+    teacher = ILoRAModel(
+        language_model,
+        prompt_builder(dataset.catalogue.titles),
+        SASRec(dataset.num_items, 16, HISTORY_LENGTH, num_blocks=1, num_heads=2, dropout=0.5),
+        create_router(router, 16, 4),
+        encode_texts(language_model, texts, pooling, max_tokens),
+        dataset.train_item_counts(),
+        target_modules="all-linear",
+        r=8,
+        num_experts=4,
+        alpha=32,
+        dropout=dropout,
+        pooling=pooling,
+        max_tokens=max_tokens,
+    )
+    if adapters_at_work:
+        for name, parameter in teacher.named_parameters():
+            if name.endswith("lora_B"):
+                nn.init.normal_(parameter, std=0.1)
+    return teacher.eval()
+
+
+def first_batch(dataset: Dataset, size: int, split: str = "train") -> ExampleBatch:
+    return dataset.batch(dataset.examples[split].subset(torch.arange(size)), HISTORY_LENGTH)

@@ -1,0 +1,129 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from src.core.artefact import read_manifest
+from src.core.errors import UserError
+from src.distill.data_bridge import load_teacher_outputs
+from src.teacher.export import export_teacher_outputs, write_rankings
+from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
+from tests.worlds import tiny_dataset
+
+DATASET = tiny_dataset()
+ASKED = DATASET.examples["train"].subset(torch.tensor([1, 4, 5, 10, 11, 20, 21]))
+K = 4
+
+
+def export(folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, history_length=HISTORY_LENGTH):
+    export_teacher_outputs(
+        teacher,
+        DATASET,
+        ASKED,
+        folder,
+        k=K,
+        history_length=history_length,
+        exclude_seen=exclude_seen,
+        batch_examples=batch_examples,
+        manifest={"dataset_fingerprint": DATASET.fingerprint},
+    )
+    return load_file(folder / "rankings.safetensors"), read_manifest(folder)
+
+
+def seen_by(row: int) -> list[int]:
+    start = int(DATASET.offsets[ASKED.user[row]])
+    return DATASET.item_log[start : start + int(ASKED.end[row])].tolist()
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("batch_examples", [1, 3, 100])
+def test_rankings_are_the_teachers_best_in_dllm2recs_numbers(tmp_path, exclude_seen, batch_examples):
+    teacher = tiny_teacher(DATASET)
+    written, _ = export(tmp_path / "outputs", teacher, exclude_seen, batch_examples)
+    whole = teacher.score(DATASET.batch(ASKED, HISTORY_LENGTH)).log_softmax(1)
+    for row in range(len(ASKED)):
+        allowed = [j for j in range(DATASET.num_items) if not exclude_seen or j + 1 not in seen_by(row)]
+        best = sorted(allowed, key=lambda j: -whole[row, j])[:K]
+        assert written["items"][row].tolist() == best
+        torch.testing.assert_close(written["scores"][row], whole[row, best], rtol=1e-4, atol=1e-4)
+    assert written["example_ids"].tolist() == ASKED.example_id.tolist()
+    assert (written["items"].dtype, written["scores"].dtype) == (torch.int64, torch.float32)
+
+
+def test_seen_items_beyond_what_the_model_reads_are_left_out_too(tmp_path):
+    teacher = tiny_teacher(DATASET)
+    written, _ = export(tmp_path / "outputs", teacher, exclude_seen=True, history_length=1)
+    for row, items in enumerate(written["items"].tolist()):
+        assert not {item + 1 for item in items} & set(seen_by(row))
+
+
+def test_text_files_say_the_same_as_the_safetensors(tmp_path):
+    folder = tmp_path / "outputs"
+    written, _ = export(folder, tiny_teacher(DATASET))
+    items = [[int(item) for item in line.split(" ")] for line in (folder / "myrank_train.txt").read_text().splitlines()]
+    assert items == written["items"].tolist()
+    scores = np.loadtxt(folder / "confidence_train.txt", dtype=np.float32, ndmin=2)
+    np.testing.assert_allclose(scores, written["scores"].numpy(), rtol=1e-6)
+
+
+def test_the_folder_holds_dllm2recs_files_and_says_what_they_are(tmp_path):
+    folder, teacher = tmp_path / "outputs", tiny_teacher(DATASET)
+    _, manifest = export(folder, teacher)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "all_embeddings.pt",
+        "confidence_train.txt",
+        "manifest.json",
+        "myrank_train.txt",
+        "rankings.safetensors",
+    ]
+    embeddings = torch.load(folder / "all_embeddings.pt", weights_only=True)
+    assert torch.equal(embeddings, teacher.item_embeddings())
+    assert embeddings.dtype == torch.float32
+    prompts = teacher.prompts.build(DATASET.batch(ASKED, HISTORY_LENGTH).history)
+    assert manifest["tokens_read"] == int((prompts.token_ids != -2).sum())
+    assert manifest.pop("seconds") >= 0
+    manifest.pop("tokens_read")
+    assert manifest == {
+        "dataset_fingerprint": DATASET.fingerprint,
+        "kind": "teacher outputs",
+        "k": K,
+        "score_kind": "log_probability",
+        "score_direction": "higher",
+        "num_items": DATASET.num_items,
+        "num_examples": len(ASKED),
+    }
+
+
+def test_the_student_side_reads_what_was_written(tmp_path):
+    written, _ = export(tmp_path / "outputs", tiny_teacher(DATASET))
+    outputs = load_teacher_outputs(tmp_path / "outputs", DATASET, None)
+    for row, example in enumerate(ASKED.example_id.tolist()):
+        assert outputs.row_of_example[example] == row
+    assert torch.equal(outputs.candidates, written["items"] + 1)
+    assert torch.equal(outputs.distance, -written["scores"])
+    with pytest.raises(UserError, match="made for dataset"):
+        load_teacher_outputs(tmp_path / "outputs", replace(DATASET, fingerprint="another"), None)
+
+
+@pytest.mark.parametrize("when", ["rank", "item_embeddings"])  # before the first row, and after the last
+def test_a_model_that_fails_leaves_nothing_half_written(tmp_path, when, monkeypatch):
+    teacher = tiny_teacher(DATASET)
+
+    def fail(*_: object, **__: object):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(teacher, when, fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        export(tmp_path / "outputs", teacher)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_have_no_padding_and_one_space_between_numbers(tmp_path):
+    write_rankings(
+        tmp_path, torch.tensor([7, 9]), torch.tensor([[3, 0], [11, 2]]), torch.tensor([[-0.5, -2], [-1, -3]])
+    )
+    assert (tmp_path / "myrank_train.txt").read_text() == "3 0\n11 2\n"
+    assert (tmp_path / "confidence_train.txt").read_text() == "-0.5 -2\n-1 -3\n"

@@ -1,0 +1,128 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from src.core.artefact import writing
+from src.core.catalogue import Catalogue
+from src.core.errors import UserError
+from src.core.paths import CONF_DIR
+from src.student.models import SASRec
+from src.teacher.factory import create_teacher, load_trained, save_trained
+from src.teacher.gating import MLPRouter
+from src.teacher.moe_lora_model import MoELoRALinear
+from tests.teacher.teachers import first_batch
+from tests.worlds import tiny_dataset
+
+DATASET = tiny_dataset()
+BATCH = first_batch(DATASET, 4)
+
+
+def settings_of(**changes: object) -> dict:
+    """`cfg.teacher` with the random language model, as the shipped files say."""
+    cfg = OmegaConf.load(CONF_DIR / "teacher" / "ilora.yaml")
+    cfg.llm = OmegaConf.load(CONF_DIR / "teacher" / "llm" / "tiny_random.yaml")
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key.replace("__", "."), value)
+    return OmegaConf.to_container(cfg)
+
+
+def teacher_of(settings: dict, template: str = "movies", dataset=DATASET, folder: Path = Path("absent")):
+    torch.manual_seed(0)
+    student = SASRec(dataset.num_items, 16, 8, num_blocks=1, num_heads=2, dropout=0.1)
+    return create_teacher(settings, dataset, student, template, CONF_DIR / "prompts", folder)
+
+
+def test_settings_reach_every_part():
+    teacher = teacher_of(
+        settings_of(
+            router="mlp", lora__r=12, lora__num_experts=3, lora__alpha=8, lora__dropout=0.25, prompt__items=2,
+            prompt__title_tokens=5, eval_tokens=99, llm__pooling="last", llm__target_modules=["query", "value"],
+        )
+    )  # fmt: skip
+    adapters = {n.rpartition(".")[2]: m for n, m in teacher.named_modules() if isinstance(m, MoELoRALinear)}
+    assert set(adapters) == {"query", "value"}
+    for adapter in adapters.values():
+        assert (len(adapter.lora_A), adapter.rank_per_expert, adapter.scaling, adapter.dropout.p) == (12, 4, 2.0, 0.25)
+    assert isinstance(teacher.router, MLPRouter)
+    assert teacher.gates(BATCH.history).shape == (4, 3)
+    assert (teacher.prompts.prompt_items, teacher.max_tokens, teacher.pooling) == (2, 99, "last")
+    assert int(teacher.prompts.piece_lengths.max()) == 6  # five tokens and the marker
+    assert teacher.score(BATCH).shape == (4, DATASET.num_items)
+
+
+def test_item_texts_are_cut_to_their_tokens():
+    long = Catalogue(
+        DATASET.catalogue.raw_ids, DATASET.catalogue.titles, [text + "; and more" for text in DATASET.catalogue.texts]
+    )
+    # [CLS], six letters of "Film 1...", [SEP]: what stands behind them is not read
+    cut = settings_of(prompt__text_tokens=8)
+    assert torch.equal(teacher_of(cut).item_texts, teacher_of(cut, dataset=replace(DATASET, catalogue=long)).item_texts)
+    whole = settings_of()
+    other = teacher_of(whole, dataset=replace(DATASET, catalogue=long))
+    assert not torch.allclose(teacher_of(whole).item_texts, other.item_texts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"name": "oracle"}, r"teacher.name=oracle is not known: use ilora"),
+        ({"router": "tree"}, r"teacher.router=tree is not known"),
+        ({"lora__r": 10}, r"teacher.lora.r=10 is not divisible"),
+        ({"llm__target_modules": ["q_proj"]}, r"no linear layer named q_proj"),
+        ({"llm__path": "/nowhere/at/all", "llm__name": "some"}, r"The language model some cannot be loaded"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        teacher_of(settings_of(**changes))
+
+
+def test_a_missing_template_is_refused():
+    with pytest.raises(UserError, match=r"dataset.prompt=books has no template"):
+        teacher_of(settings_of(), template="books")
+
+
+# --- the artefact --------------------------------------------------------------------------------------------------
+
+
+def moved(teacher):
+    for parameter in teacher.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.2)
+    return teacher.eval()
+
+
+def test_a_saved_teacher_scores_the_same_when_loaded(tmp_path):
+    saved = moved(teacher_of(settings_of()))
+    save_trained(tmp_path / "teacher", saved, {"dataset_fingerprint": DATASET.fingerprint})
+    fresh = teacher_of(settings_of())
+    assert not torch.allclose(fresh.eval().score(BATCH), saved.score(BATCH))
+    loaded = load_trained(fresh.train(), tmp_path / "teacher", DATASET)
+    assert not loaded.training
+    assert torch.equal(loaded.score(BATCH), saved.score(BATCH))
+
+
+def test_the_artefact_leaves_the_language_model_out(tmp_path):
+    teacher = teacher_of(settings_of())
+    save_trained(tmp_path / "teacher", teacher, {"dataset_fingerprint": DATASET.fingerprint})
+    frozen = sum(parameter.numel() for parameter in teacher.parameters() if not parameter.requires_grad)
+    size = (tmp_path / "teacher" / "trained.safetensors").stat().st_size
+    kept = sum(value.numel() for value in teacher.trained_state().values())
+    assert size < 4 * kept + 10_000 < 4 * (kept + frozen)
+
+
+def test_a_teacher_of_another_dataset_is_refused_with_the_command(tmp_path):
+    save_trained(tmp_path / "teacher", teacher_of(settings_of()), {"dataset_fingerprint": "another"})
+    with pytest.raises(UserError, match=r"holds no teacher of dataset tiny .*run_teacher"):
+        load_trained(teacher_of(settings_of()), tmp_path / "teacher", DATASET)
+
+
+def test_an_artefact_of_another_kind_is_refused(tmp_path):
+    with writing(tmp_path / "student", {"kind": "student", "dataset_fingerprint": DATASET.fingerprint}):
+        pass
+    with pytest.raises(UserError, match="holds no teacher"):
+        load_trained(teacher_of(settings_of()), tmp_path / "student", DATASET)

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import Tensor
+
+from src.core.dataset import ExampleBatch
+from src.teacher.interfaces import TeacherModel
+
+SCORES = torch.tensor([[2.0, 0.0, 3.0, 1.0, -1.0], [0.0, 5.0, 1.0, 2.0, 3.0]])
+BATCH = ExampleBatch(torch.arange(2), torch.tensor([[3, 0], [1, 2]]), torch.tensor([1, 4]))
+
+
+class Known(TeacherModel):
+    def training_loss(self, batch: ExampleBatch) -> Tensor:
+        return SCORES.sum()
+
+    def score(self, batch: ExampleBatch) -> Tensor:
+        return SCORES
+
+    def item_embeddings(self) -> Tensor:
+        return SCORES.T
+
+
+def test_ranks_are_item_numbers_best_first():
+    items, _ = Known().rank(BATCH, 3)
+    assert items.tolist() == [[3, 1, 4], [2, 5, 4]]
+
+
+def test_its_scores_are_log_probabilities_over_the_whole_catalogue():
+    items, scores = Known().rank(BATCH, 5)
+    assert items.sort(1).values.tolist() == [[1, 2, 3, 4, 5]] * 2
+    for row in range(2):
+        total = sum(score.exp() for score in SCORES[row])
+        expected = [(SCORES[row, item - 1].exp() / total).log() for item in items[row]]
+        torch.testing.assert_close(scores[row], torch.stack(expected))
+
+
+def test_seen_items_do_not_appear_and_keep_their_probability():
+    items, scores = Known().rank(BATCH, 3, excluded=BATCH.history)
+    assert items.tolist() == [[1, 4, 2], [5, 4, 3]]
+    whole = SCORES.log_softmax(1)
+    torch.testing.assert_close(scores, torch.stack([whole[0, [0, 3, 1]], whole[1, [4, 3, 2]]]))
+    assert (scores.exp().sum(1) < 0.5).all()
+
+
+def test_a_teacher_lacking_a_method_cannot_be_built():
+    class Mute(TeacherModel):
+        def score(self, batch: ExampleBatch) -> Tensor:
+            return SCORES
+
+    with pytest.raises(TypeError, match="abstract"):
+        Mute()

@@ -1,0 +1,178 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.core.batches import token_batches
+from src.core.seed import generator
+from src.core.training import fit
+from src.teacher.ilora_model import ILoRAModel
+from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples, warmup_cosine
+from tests.teacher.teachers import HISTORY_LENGTH, first_batch, tiny_teacher
+from tests.worlds import tiny_dataset
+
+DATASET = tiny_dataset()
+BATCH = first_batch(DATASET, 8)
+
+
+def module_of(model: ILoRAModel, lr: float = 0.01) -> ILoRAModule:
+    return ILoRAModule(model, lr, router_lr_factor=0.3, weight_decay=0.1, warmup_share=0.05)
+
+
+def data_of(model: ILoRAModel, max_tokens: int = 600, seed: int = 0) -> TeacherDataModule:
+    train, val = DATASET.examples["train"], DATASET.examples["val"]
+    return TeacherDataModule(model, DATASET, train, val, HISTORY_LENGTH, max_tokens, eval_batch_size=5, seed=seed)
+
+
+def trained(folder: Path, model: ILoRAModel, epochs: int, resume_from: Path | None = None, lr: float = 0.01, **more):
+    module = module_of(model, lr)
+    settings = {"patience": 9, "precision": "32-true", "gradient_clip": 1.0} | more
+    resume = None if resume_from is None else str(resume_from)
+    result = fit(
+        module, data_of(model), stage="teacher", run_dir=folder, max_epochs=epochs, resume_from=resume, **settings
+    )
+    return module, result
+
+
+def last_checkpoint(folder: Path) -> Path:
+    return folder / "checkpoints" / "teacher" / "last.ckpt"
+
+
+# --- optimiser -----------------------------------------------------------------------------------------------------
+
+
+def test_three_groups_hold_every_trained_parameter_once():
+    module = module_of(tiny_teacher(DATASET))
+    groups = {group["name"]: group for group in module._groups()}
+    names = {id(parameter): name for name, parameter in module.model.named_parameters()}
+    held = [names[id(parameter)] for group in groups.values() for parameter in group["params"]]
+    assert sorted(held) == sorted(name for name, p in module.model.named_parameters() if p.requires_grad)
+    by_group = {name: {names[id(p)].split(".")[0] for p in group["params"]} for name, group in groups.items()}
+    assert by_group == {
+        "projector": {"projector", "query", "item_from_text", "item_from_id", "item_bias"},
+        "router": {"router"},
+        "adapters": {"language_model"},
+    }
+    assert {name: (group["lr"], group["weight_decay"]) for name, group in groups.items()} == {
+        "projector": (0.01, 0.1),
+        "router": (0.003, 0.1),
+        "adapters": (0.01, 0.0),
+    }
+
+
+def test_warm_up_rises_to_one_and_the_cosine_falls_to_zero_and_stays():
+    factors = [warmup_cosine(step, warmup=4, steps=12) for step in range(14)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert factors[6] == pytest.approx((2 + math.sqrt(2)) / 4)  # a quarter of the way down
+    assert factors[8] == pytest.approx(0.5)
+    assert factors[12:] == [0.0, 0.0]  # the reference's cosine would rise again
+    assert all(0 <= factor <= 1 for factor in factors)
+
+
+def test_a_schedule_that_is_all_warm_up_does_not_divide_by_zero():
+    assert [warmup_cosine(step, warmup=1, steps=1) for step in range(3)] == [1.0, 1.0, 0.0]
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_epoch_shows_every_example_once_within_the_token_budget():
+    model = tiny_teacher(DATASET)
+    data = data_of(model, max_tokens=300)
+    epochs = []
+    for _ in range(2):
+        batches = list(data.train_dataloader())
+        assert len(batches) == data.num_batches > 1
+        for batch in batches:
+            assert len(batch.target) * int(model.prompts.lengths(batch.history).max()) <= 300
+        ids = torch.cat([batch.example_id for batch in batches])
+        assert sorted(ids.tolist()) == DATASET.examples["train"].example_id.tolist()
+        epochs.append(ids.tolist())
+    assert epochs[0] != epochs[1]
+    again = torch.cat([batch.example_id for batch in data_of(model, max_tokens=300).train_dataloader()])
+    assert again.tolist() == epochs[0]  # the order comes from the seed
+
+
+def test_validation_shows_its_examples_in_order():
+    ids = [batch.example_id for batch in data_of(tiny_teacher(DATASET)).val_dataloader()]
+    assert [len(part) for part in ids] == [5, 5, 2]
+    assert torch.cat(ids).tolist() == DATASET.examples["val"].example_id.tolist()
+
+
+def test_the_number_of_batches_does_not_depend_on_the_draw():
+    lengths = data_of(tiny_teacher(DATASET)).train_lengths
+    counts = {len(token_batches(lengths, 300, generator(seed))) for seed in range(20)}
+    assert counts == {len(token_batches(lengths, 300))}
+
+
+@pytest.mark.parametrize(("most", "expected"), [(5, 5), (-1, 12), (12, 12), (100, 12)])
+def test_random_examples_are_drawn_without_replacement_and_kept_in_order(most, expected):
+    examples = DATASET.examples["val"]
+    drawn = random_examples(examples, most, generator(3)).example_id.tolist()
+    assert len(set(drawn)) == len(drawn) == expected
+    assert drawn == sorted(drawn)
+    assert set(drawn) <= set(examples.example_id.tolist())
+
+
+def test_random_examples_differ_by_seed():
+    drawn = [random_examples(DATASET.examples["val"], 5, generator(seed)).example_id.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+
+def state(model: ILoRAModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_training_moves_the_trained_parts_alone_and_tells_about_each_group(tmp_path):
+    model = tiny_teacher(DATASET, dropout=0.1)
+    before, trained_names = state(model), set(model.trained_state()) - {"item_texts"}
+    module, result = trained(tmp_path, model, epochs=1, validations_per_epoch=2)
+    after = state(model)
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved | {"item_from_id.bias"} == trained_names | {"item_from_id.bias"}
+    assert result["steps"] == data_of(model).num_batches
+    logged = module.trainer.callback_metrics
+    for group in ("projector", "router", "adapters"):
+        assert logged[f"gradient_norm/{group}"] > 0
+    assert 0 < logged["gate/entropy"] <= math.log(4) + 1e-6
+    assert 0 <= result["best_val_ndcg@10"] <= 1
+
+
+def test_a_checkpoint_holds_no_frozen_weight(tmp_path):
+    model = tiny_teacher(DATASET)
+    trained(tmp_path, model, epochs=1)
+    stored = torch.load(last_checkpoint(tmp_path), weights_only=True)["state_dict"]
+    assert set(stored) == {f"model.{name}" for name in model.trained_state()}
+
+
+def test_training_resumes_where_it_stopped(tmp_path):
+    first = tiny_teacher(DATASET, seed=1)
+    _, result = trained(tmp_path / "first", first, epochs=1)
+    second = tiny_teacher(DATASET, seed=1)
+    # at a learning rate too small to matter, a resumed teacher is the one it goes on from
+    checkpoint = last_checkpoint(tmp_path / "first")
+    stored = torch.load(checkpoint, weights_only=True)
+    for group in stored["optimizer_states"][0]["param_groups"]:
+        group["lr"] = group["initial_lr"] = 1e-12
+    stored["lr_schedulers"][0]["base_lrs"] = [1e-12] * 3
+    torch.save(stored, checkpoint)
+    module, again = trained(tmp_path / "second", second, epochs=2, resume_from=checkpoint, lr=1e-12)
+    assert again["steps"] == 2 * result["steps"]
+    assert module.trainer.current_epoch == 2
+    torch.testing.assert_close(second.score(BATCH), first.score(BATCH), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(tiny_teacher(DATASET, seed=1).score(BATCH), first.score(BATCH), atol=1e-2)
+
+
+def test_the_same_seed_trains_the_same_teacher(tmp_path):
+    states = []
+    for folder in ("first", "second"):
+        model = tiny_teacher(DATASET, seed=2, dropout=0.1)
+        torch.manual_seed(0)
+        trained(tmp_path / folder, model, epochs=1)
+        states.append(state(model))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
