@@ -1,36 +1,74 @@
-"""A tiny world for tests: users, items and a random but seeded log, split leave-one-out."""
+"""A tiny world that every test can stand in: a dozen users, fifteen items, random but seeded."""
 
+import random
 from pathlib import Path
 
 import torch
 
 from src.core.catalogue import Catalogue
 from src.core.dataset import Dataset, Examples
+from src.core.prepare import prepare_dataset
+from tests.core import raw_folders
+
+SHORTEST, LONGEST = 3, 11  # interactions of a user; three leave one train, one val, one test interaction
 
 
-def tiny_dataset(num_users: int = 12, num_items: int = 15, seed: int = 0) -> Dataset:
-    """Every user has 4 to 9 interactions; the last is the test target, the one before it the validation target."""
-    draw = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(4, 10, (num_users,), generator=draw)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    num_train = lengths - 2
-    train = [(user, end) for user in range(num_users) for end in range(1, int(num_train[user]))]
-    val = [(user, int(num_train[user])) for user in range(num_users)]
-    test = [(user, int(num_train[user]) + 1) for user in range(num_users)]
-    examples, first_id = {}, 0
-    for split, pairs in {"train": train, "val": val, "test": test}.items():
-        user, end = torch.tensor(pairs).T
-        examples[split] = Examples(torch.arange(first_id, first_id + len(pairs)), user, end)
-        first_id += len(pairs)
-    numbers = range(1, num_items + 1)
-    titles = [f"Film {number} ({1980 + number})" for number in numbers]
+def tiny_logs(num_users: int = 12, num_items: int = 15, seed: int = 0) -> list[list[int]]:
+    """Returns each user's item numbers, oldest first; every item occurs, items may repeat, lengths differ."""
+    draw = random.Random(seed)
+    logs = [draw.choices(range(1, num_items + 1), k=draw.randint(SHORTEST, LONGEST)) for _ in range(num_users)]
+    logs[0], logs[1] = logs[0][:SHORTEST], draw.choices(range(1, num_items + 1), k=LONGEST)
+    for item in range(1, num_items + 1):  # the rare ones go to the front of someone's log
+        if not any(item in log for log in logs):
+            logs[1 + item % (num_users - 1)].insert(0, item)
+    return logs
+
+
+def tiny_titles(num_items: int = 15) -> list[str]:
+    """Returns a title per item; the last two items share one."""
+    titles = [f"Film No. {item} (19{item + 50})" for item in range(1, num_items + 1)]
+    return [*titles[:-1], titles[-2]]
+
+
+def tiny_dataset(num_users: int = 12, num_items: int = 15, seed: int = 0, folder: Path | None = None) -> Dataset:
+    """Returns a leave-one-out dataset in memory, or with `folder` the same one prepared from a raw log in there."""
+    logs, titles = tiny_logs(num_users, num_items, seed), tiny_titles(num_items)
+    if folder is not None:
+        return _prepared(logs, titles, folder)
+    return dataset_of(logs, titles)
+
+
+def dataset_of(logs: list[list[int]], titles: list[str]) -> Dataset:
+    """Returns the leave-one-out dataset of literal logs, each of at least three items out of 1..len(titles)."""
+    ends = {
+        "train": [(user, end) for user, log in enumerate(logs) for end in range(1, len(log) - 2)],
+        "val": [(user, len(log) - 2) for user, log in enumerate(logs)],
+        "test": [(user, len(log) - 1) for user, log in enumerate(logs)],
+    }
+    examples, first = {}, 0
+    for split, places in ends.items():
+        user, end = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).T
+        examples[split] = Examples(torch.arange(first, first + len(places)), user, end)
+        first += len(places)
     return Dataset(
         name="tiny",
-        fingerprint=f"world{num_users}x{num_items}s{seed}",
-        folder=Path(),
-        item_log=torch.randint(1, num_items + 1, (int(offsets[-1]),), generator=draw),
-        offsets=offsets,
-        num_train=num_train,
-        catalogue=Catalogue([str(100 + number) for number in numbers], titles, [f"{title}; Drama" for title in titles]),
+        fingerprint="0123456789abcdef",
+        folder=Path("nowhere"),
+        item_log=torch.tensor([item for log in logs for item in log]),
+        offsets=torch.tensor([0, *map(len, logs)]).cumsum(0),
+        num_train=torch.tensor([len(log) - 2 for log in logs]),
+        catalogue=Catalogue(
+            [str(10 * item) for item in range(1, len(titles) + 1)], titles, [f"{t}; Drama" for t in titles]
+        ),
         examples=examples,
     )
+
+
+def write_raw_log(logs: list[list[int]], titles: list[str], data_dir: Path) -> dict:
+    """Writes `data_dir/ml-1m/` in MovieLens-1M's layout (raw ids: 10 x item) and returns the settings that read it."""
+    rows = [(user + 1, 10 * item, 5, 1000 + place) for user, log in enumerate(logs) for place, item in enumerate(log)]
+    return raw_folders.ml_1m(data_dir, rows, {10 * item: title for item, title in enumerate(titles, start=1)})
+
+
+def _prepared(logs: list[list[int]], titles: list[str], folder: Path) -> Dataset:
+    return prepare_dataset(write_raw_log(logs, titles, folder / "raw"), [folder / "raw"], folder / "processed")
