@@ -33,7 +33,7 @@ class NextItemModule(L.LightningModule):
         return {"cross_entropy": F.cross_entropy(scores, target - 1)}
 
     def scores_with_targets(self, batch: WindowBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns scores `[M, num_items]`, targets `[M]` and example ids `[M]` of the M positions that have a target."""
+        """Returns scores `[M, num_items]`, targets `[M]`, example ids `[M]` of the M positions that have a target."""
         real = batch.target > 0
         hidden = self.model.encode(batch.history)[real]
         return self.model.score(hidden), batch.target[real], batch.example_id[real]
@@ -53,4 +53,4 @@ class NextItemModule(L.LightningModule):
         self.val_ranks.clear()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)

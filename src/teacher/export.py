@@ -11,6 +11,7 @@ from torch import Tensor
 from ..core.artefact import writing
 from ..core.batches import token_batches
 from ..core.dataset import Dataset, Examples
+from ..core.errors import UserError
 from ..core.progress import progress
 from .ilora_model import ILoRAModel
 
@@ -40,7 +41,11 @@ def export_teacher_outputs(
         exclude_seen: Leave the items of the example's history out of its ranking.
         batch_examples: Examples handed over at once (the model splits them by its own token budget).
         manifest: What the outputs were made from; tokens, seconds and counts are added.
+
+    Raises:
+        UserError: `k` is more than there are items to rank for some example.
     """
+    _check_k(dataset, examples, k, exclude_seen)
     with writing(folder, manifest) as temporary:
         start = time.perf_counter()
         device = model.item_bias.device
@@ -66,6 +71,22 @@ def export_teacher_outputs(
             "tokens_read": int(lengths.sum()),
             "seconds": round(time.perf_counter() - start, 3),
         }
+
+
+def _check_k(dataset: Dataset, examples: Examples, k: int, exclude_seen: bool) -> None:
+    most_seen = 0
+    if exclude_seen:
+        longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(
+            0, examples.user, examples.end, "amax"
+        )
+        histories = zip(dataset.offsets.tolist(), longest.tolist(), strict=False)
+        most_seen = max(len(set(dataset.item_log[start : start + end].tolist())) for start, end in histories)
+    if k > dataset.num_items - most_seen:
+        without = f", {most_seen} of which some history has seen already" if most_seen else ""
+        raise UserError(
+            f"teacher.export.k={k} asks for more items than can be ranked: the catalogue has {dataset.num_items}"
+            f"{without}. Use a smaller teacher.export.k (and distill.candidate_topk)."
+        )
 
 
 def write_rankings(folder: Path, example_id: Tensor, items: Tensor, scores: Tensor) -> None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..core.artefact import read_manifest, writing
 from ..core.dataset import Dataset
@@ -85,10 +87,11 @@ def load_trained(model: ILoRAModel, folder: Path, dataset: Dataset) -> ILoRAMode
             f"`poetry run python -m src.exp.run_teacher dataset={dataset.name}`."
         )
     trained = load_file(folder / WEIGHTS)
-    expected = model.trained_state()
-    if {name: value.shape for name, value in trained.items()} != {
-        name: value.shape for name, value in expected.items()
-    }:
+    if _shapes(trained) != _shapes(model.trained_state()):
         raise UserError(f"The teacher in {folder} was trained on another language model or with another adapter.")
     model.load_state_dict(trained, strict=False)  # the frozen weights are there already
     return model.eval()
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

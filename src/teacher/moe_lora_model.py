@@ -64,10 +64,12 @@ class MoELoRALinear(nn.Module):
         self.binding = binding
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, T, in]` to `[B, T, out]`."""
-        g = self.binding.gates.repeat_interleave(self.rank_per_expert, dim=-1)  # [B, 1 or T, r]
-        z = nn.functional.linear(self.dropout(x).to(self.lora_A.dtype), self.lora_A) * g
-        return self.base_layer(x) + (self.scaling * nn.functional.linear(z, self.lora_B)).to(x.dtype)
+        """`[B, T, in]` to `[B, T, out]`. Over a bf16 base the update is computed in the adapter's own dtype, then cast;
+        under autocast in autocast's."""
+        g = self.scaling * self.binding.gates.repeat_interleave(self.rank_per_expert, dim=-1)  # [B, 1 or T, r]
+        inputs = x if torch.is_autocast_enabled(x.device.type) else x.to(self.lora_A.dtype)
+        z = nn.functional.linear(self.dropout(inputs), self.lora_A) * g
+        return self.base_layer(x) + nn.functional.linear(z, self.lora_B).to(x.dtype)
 
 
 def inject_adapters(
