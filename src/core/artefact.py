@@ -32,22 +32,24 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def writing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
-    """Yields a temporary folder to write into; on success it gets `manifest.json` and becomes `folder` in one rename.
+    """Yields a temporary folder to write into; on success it gets `manifest.json` and becomes `folder` by renaming.
 
     If the block raises, nothing is left behind and an earlier `folder` stays as it was. The block may still add to
     `manifest`: it is written last.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
         yield temporary
         write_json(temporary / MANIFEST, manifest)
         temporary.chmod(0o755)  # mkdtemp makes a private folder; an artefact is shared like any other
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
