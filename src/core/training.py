@@ -4,6 +4,7 @@ import logging
 import math
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -55,7 +56,7 @@ def fit(
     """
     if resume_from is not None and not Path(resume_from).is_file():
         raise UserError(f"No checkpoint to resume from at {resume_from}: give the path of a last.ckpt, or null.")
-    best = ModelCheckpoint(
+    best = BestCheckpoint(
         run_dir / "checkpoints" / stage,
         filename="best-epoch{epoch:03d}",
         auto_insert_metric_name=False,
@@ -87,6 +88,15 @@ def fit(
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
     }
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best weights, across an interruption too: a resumed run has another folder, but competes with the best
+    of the run it goes on from (Lightning alone would forget it). The earlier run's files stay as they are.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
 class StageProgress(L.Callback):

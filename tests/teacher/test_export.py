@@ -18,13 +18,15 @@ ASKED = DATASET.examples["train"].subset(torch.tensor([1, 4, 5, 10, 11, 20, 21])
 K = 4
 
 
-def export(folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, history_length=HISTORY_LENGTH):
+def export(
+    folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, history_length=HISTORY_LENGTH, k=K
+):
     export_teacher_outputs(
         teacher,
         DATASET,
         ASKED,
         folder,
-        k=K,
+        k=k,
         history_length=history_length,
         exclude_seen=exclude_seen,
         batch_examples=batch_examples,
@@ -127,3 +129,14 @@ def test_lines_have_no_padding_and_one_space_between_numbers(tmp_path):
     )
     assert (tmp_path / "myrank_train.txt").read_text() == "3 0\n11 2\n"
     assert (tmp_path / "confidence_train.txt").read_text() == "-0.5 -2\n-1 -3\n"
+
+
+def test_more_items_than_can_be_ranked_are_refused_before_the_teacher_is_asked(tmp_path):
+    most_seen = max(len(set(seen_by(row))) for row in range(len(ASKED)))
+    teacher = tiny_teacher(DATASET)
+    for exclude_seen, most in ((True, DATASET.num_items - most_seen), (False, DATASET.num_items)):
+        written, _ = export(tmp_path / "outputs", teacher, exclude_seen, k=most)
+        assert written["scores"].isfinite().all()
+        with pytest.raises(UserError, match=rf"teacher.export.k={most + 1} asks for more items .* has 15"):
+            export(tmp_path / "refused", teacher, exclude_seen, k=most + 1)
+    assert not (tmp_path / "refused").exists()

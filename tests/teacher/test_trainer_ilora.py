@@ -168,6 +168,17 @@ def test_training_resumes_where_it_stopped(tmp_path):
     assert not torch.allclose(tiny_teacher(DATASET, seed=1).score(BATCH), first.score(BATCH), atol=1e-2)
 
 
+def test_a_finished_run_resumed_elsewhere_keeps_its_best(tmp_path):
+    first = tiny_teacher(DATASET, seed=1)
+    _, result = trained(tmp_path / "first", first, epochs=2)
+    files = sorted(path.read_bytes() for path in (tmp_path / "first" / "checkpoints").rglob("*.ckpt"))
+    second = tiny_teacher(DATASET, seed=1)
+    _, again = trained(tmp_path / "second", second, epochs=2, resume_from=last_checkpoint(tmp_path / "first"))
+    assert again == result
+    assert torch.equal(second.score(BATCH), first.score(BATCH))
+    assert sorted(path.read_bytes() for path in (tmp_path / "first" / "checkpoints").rglob("*.ckpt")) == files
+
+
 def test_the_same_seed_trains_the_same_teacher(tmp_path):
     states = []
     for folder in ("first", "second"):
