@@ -47,9 +47,9 @@ def writing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
         if folder.exists():
             folder.rename(replaced)
         temporary.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
