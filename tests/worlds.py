@@ -38,28 +38,33 @@ def tiny_dataset(num_users: int = 12, num_items: int = 15, seed: int = 0, folder
     return dataset_of(logs, titles)
 
 
-def dataset_of(logs: list[list[int]], titles: list[str]) -> Dataset:
-    """Returns the leave-one-out dataset of literal logs, each of at least three items out of 1..len(titles)."""
-    ends = {
-        "train": [(user, end) for user, log in enumerate(logs) for end in range(1, len(log) - 2)],
-        "val": [(user, len(log) - 2) for user, log in enumerate(logs)],
-        "test": [(user, len(log) - 1) for user, log in enumerate(logs)],
-    }
+def dataset_of(logs: list[list[int]], titles: list[str] | None = None, num_train: list[int] | None = None) -> Dataset:
+    """Returns the dataset of literal logs over items 1..len(titles).
+
+    Args:
+        num_train: Interactions of each user's training part; the next one is val, the rest test. None = leave-one-out.
+    """
+    titles = titles or tiny_titles()
+    num_train = num_train or [len(log) - 2 for log in logs]
+    ends = {"train": [], "val": [], "test": []}
+    for user, (log, first_val) in enumerate(zip(logs, num_train, strict=True)):
+        for end in range(1, len(log)):  # the first interaction has no history
+            split = "train" if end < first_val else "val" if end == first_val else "test"
+            ends[split].append((user, end))
     examples, first = {}, 0
     for split, places in ends.items():
         user, end = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).T
         examples[split] = Examples(torch.arange(first, first + len(places)), user, end)
         first += len(places)
+    raw_ids = [str(10 * item) for item in range(1, len(titles) + 1)]
     return Dataset(
         name="tiny",
         fingerprint="0123456789abcdef",
         folder=Path("nowhere"),
         item_log=torch.tensor([item for log in logs for item in log]),
         offsets=torch.tensor([0, *map(len, logs)]).cumsum(0),
-        num_train=torch.tensor([len(log) - 2 for log in logs]),
-        catalogue=Catalogue(
-            [str(10 * item) for item in range(1, len(titles) + 1)], titles, [f"{t}; Drama" for t in titles]
-        ),
+        num_train=torch.tensor(num_train),
+        catalogue=Catalogue(raw_ids, titles, [f"{title}; Drama" for title in titles]),
         examples=examples,
     )
 
