@@ -1,0 +1,68 @@
+"""Runs of the program small enough for tests: composed configs, and whole starts in a folder of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from src.core.logging import Stopwatch
+from src.core.paths import CONF_DIR, ROOT
+from src.exp.run import Run
+from tests.worlds import tiny_logs, tiny_titles, write_raw_log
+
+SMALL = [
+    "dataset=movielens",
+    "teacher/llm=tiny_random",
+    "student.model.hidden_size=8",
+    "student.model.history_length=8",
+    "student.train.max_epochs=2",
+    "teacher.train.max_epochs=1",
+    "teacher.train.validations_per_epoch=1",
+    "teacher.train.precision=32-true",
+    "teacher.export.k=4",
+    "distill.candidate_topk=3",
+    "active=random",
+    "active.share=0.5",
+    "metrics.ks=[1,5]",
+]
+
+
+def place(folder: Path) -> list[str]:
+    """Overrides that keep everything a run writes in `folder`."""
+    names = ("processed_dir", "models_dir", "teacher_outputs_dir", "language_models_dir")
+    return [f"paths.{name}={folder / name}" for name in names]
+
+
+def compose_with(*overrides: str) -> DictConfig:
+    """Returns the shipped config with overrides, as an entry point gets it."""
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def run_in(folder: Path, *overrides: str) -> Run:
+    """Returns a small run with `folder` for everything."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(compose_with(*SMALL, *place(folder), *overrides), folder, Stopwatch(folder))
+
+
+def raw_log(data_dir: Path, seed: int = 0) -> Path:
+    """Writes the tiny world as a raw log in MovieLens-1M's layout; returns what ANYO_DATA_DIR must be."""
+    write_raw_log(tiny_logs(seed=seed), tiny_titles(), data_dir)
+    return data_dir
+
+
+def start_program(command: str, data_dir: Path, folder: Path, run_dir: Path, *overrides: str):
+    """Starts `python -m src.exp.<command>` as a person would, with all it writes in `folder` and `run_dir`."""
+    arguments = [*SMALL, *place(folder), f"hydra.run.dir={run_dir}", *overrides]
+    environment = {**os.environ, "ANYO_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", f"src.exp.{command}", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
