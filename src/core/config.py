@@ -1,9 +1,10 @@
 """Says everything that is wrong with a config at once, before anything runs."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Set
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from .errors import UserError
 
@@ -11,7 +12,7 @@ Check = tuple[Callable[[Any], bool], str]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _integer(value: Any) -> bool:
@@ -20,6 +21,7 @@ def _integer(value: Any) -> bool:
 
 POSITIVE_INTEGER: Check = (lambda v: _integer(v) and v > 0, "a whole number above 0")
 NATURAL: Check = (lambda v: _integer(v) and v >= 0, "a whole number, 0 or above")
+SEED: Check = (lambda v: _integer(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295")
 LIMIT: Check = (lambda v: _integer(v) and (v > 0 or v == -1), "a whole number above 0, or -1 for all")
 POSITIVE: Check = (lambda v: _number(v) and v > 0, "a number above 0")
 NOT_NEGATIVE: Check = (lambda v: _number(v) and v >= 0, "a number, 0 or above")
@@ -30,13 +32,13 @@ PRECISION: Check = (lambda v: v in ("auto", "32-true", "bf16-mixed"), "auto, 32-
 LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
 CUT_OFFS: Check = (
-    lambda v: len(v) > 0 and all(_integer(k) and k > 0 for k in v),
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(_integer(k) and k > 0 for k in v),
     "a list of whole numbers above 0",
 )
 DIRECTION: Check = (lambda v: v in (None, "higher", "lower"), "null, higher or lower")
 
 CHECKS: dict[str, Check] = {
-    "seed": NATURAL,
+    "seed": SEED,
     "rerun": YES_NO,
     "logging.level": LEVEL,
     "metrics.ks": CUT_OFFS,
@@ -91,19 +93,36 @@ CHECKS: dict[str, Check] = {
     "active.share": SHARE,
 }
 
+CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student has
+    "student.model.num_blocks": POSITIVE_INTEGER,
+    "student.model.num_heads": POSITIVE_INTEGER,
+    "student.model.num_layers": POSITIVE_INTEGER,
+}
+
 
 def check_config(cfg: DictConfig) -> None:
-    """Compares every key of `CHECKS` with what it must be.
+    """Compares every key of `CHECKS` with what it must be, then keys with one another.
 
     Raises:
         UserError: Some keys are wrong; names them all, with what they are and what they must be.
     """
-    wrong = []
-    for key, (is_right, words) in CHECKS.items():
+    here = {key: check for key, check in CHECKS_WHERE_PRESENT.items() if key.rpartition(".")[2] in cfg.student.model}
+    wrong = {}
+    for key, (is_right, words) in {**CHECKS, **here}.items():
         value = OmegaConf.select(cfg, key)
         if not is_right(value):
-            wrong.append(f"{key}={value} must be {words}")
-    if OmegaConf.select(cfg, "distill.candidate_topk") > OmegaConf.select(cfg, "teacher.export.k"):
-        wrong.append("distill.candidate_topk must not exceed teacher.export.k, what the teacher exports")
-    if wrong:
-        raise UserError(f"The config is wrong: {'; '.join(wrong)}.")
+            wrong[key] = f"{key}={value} must be {words}"
+    faults = [*wrong.values(), *_disagreements(cfg, wrong.keys())]
+    if faults:
+        raise UserError(f"The config is wrong: {'; '.join(faults)}.")
+
+
+def _disagreements(cfg: DictConfig, wrong: Set[str]) -> list[str]:
+    """Returns what does not go together among the keys that are each right by themselves."""
+    faults = []
+    if not wrong & {"distill.candidate_topk", "teacher.export.k"} and cfg.distill.candidate_topk > cfg.teacher.export.k:
+        faults.append("distill.candidate_topk must not exceed teacher.export.k, what the teacher exports")
+    width, heads = cfg.student.model.hidden_size, cfg.student.model.get("num_heads", 1)
+    if not wrong & {"student.model.hidden_size", "student.model.num_heads"} and width % heads:
+        faults.append(f"student.model.num_heads={heads} must divide student.model.hidden_size={width}")
+    return faults
