@@ -1,0 +1,227 @@
+"""The whole road as a person goes it: commands, files and sentences. Small models, but real processes."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.exp.roads import SMALL, place, raw_log, start_program
+
+pytestmark = pytest.mark.slow
+
+MODELS = ("popularity", "baseline", "teacher", "distilled")
+STAGES = {"prepare", "baseline: training", "teacher: training", "teacher: export", "distilled: training", "evaluation"}
+
+
+def ok(done):
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory) -> Path:
+    """A place in which run_all has run once, with its raw log in `raw` and its run in `run`."""
+    folder = tmp_path_factory.mktemp("road")
+    ok(start_program("run_all", raw_log(folder / "raw"), folder, folder / "run"))
+    return folder
+
+
+def metrics_of(run_dir: Path) -> dict[str, dict]:
+    return {name: json.loads((run_dir / "metrics" / f"{name}.json").read_text()) for name in MODELS}
+
+
+def table_of(run_dir: Path) -> list[list[str]]:
+    """The table without its last column, which is a time."""
+    return [line.split(" | ")[:-1] for line in (run_dir / "metrics" / "table.md").read_text().splitlines()]
+
+
+def artefacts_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    files = [
+        file
+        for name in ("processed_dir", "models_dir", "teacher_outputs_dir")
+        for file in sorted((folder / name).rglob("*"))
+        if file.is_file()
+    ]
+    return {str(file.relative_to(folder)): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+
+
+# --- one command ---------------------------------------------------------------------------------------------------
+
+
+def test_the_road_ends_in_a_table_of_every_model(road):
+    header, _, *rows = table_of(road / "run")
+    assert header == ["| Model", "HR@1", "HR@5", "NDCG@1", "NDCG@5", "Recall@1", "Recall@5", "Parameters"]
+    assert [row[0].removeprefix("| ") for row in rows] == [
+        "Popularity",
+        "Baseline (sasrec)",
+        "Teacher (ilora, tiny-random)",
+        "Distilled (sasrec)",
+    ]
+
+
+def test_metrics_come_with_every_users_rank(road):
+    for figures in metrics_of(road / "run").values():
+        assert len(figures["rank"]) == len(set(figures["example_id"])) == 12
+        assert all(1 <= rank <= 15 for rank in figures["rank"])
+        hits = sum(rank <= 5 for rank in figures["rank"]) / 12
+        assert figures["metrics"]["HR@5"] == pytest.approx(hits)
+    users = [figures["example_id"] for figures in metrics_of(road / "run").values()]
+    assert all(these == users[0] for these in users)
+
+
+def test_the_run_tells_how_it_was_made(road):
+    time = json.loads((road / "run" / "metrics" / "time.json").read_text())
+    assert set(time["seconds"]) == STAGES
+    assert len(time["git"]["commit"]) == 40
+    assert isinstance(time["git"]["dirty"], bool)
+    config = OmegaConf.load(road / "run" / "config.yaml")
+    assert (config.seed, config.student.model.hidden_size) == (0, 8)
+    assert "${" not in (road / "run" / "config.yaml").read_text()
+    for name in ("baseline", "teacher", "distilled"):
+        assert (road / "run" / "checkpoints" / name / "last.ckpt").is_file()
+        assert list((road / "run" / "tensorboard" / name).glob("events*"))
+    assert "Written to" in (road / "run" / "run.log").read_text()
+
+
+def test_the_teacher_was_asked_about_half_of_the_examples(road):
+    (manifest,) = (road / "teacher_outputs_dir" / "movielens").glob("*/manifest.json")
+    outputs = json.loads(manifest.read_text())
+    (dataset,) = (road / "processed_dir" / "movielens").glob("*/manifest.json")
+    examples = json.loads(dataset.read_text())["counts"]["train_examples"]
+    assert outputs["num_examples"] == round(0.5 * examples)
+    assert outputs["dataset_fingerprint"] == dataset.parent.name
+
+
+def test_a_second_start_makes_nothing_again(road):
+    before = artefacts_of(road)
+    done = ok(start_program("run_all", road / "raw", road, road / "again"))
+    assert artefacts_of(road) == before
+    assert done.stderr.count("already there") == 4
+    assert set(json.loads((road / "again" / "metrics" / "time.json").read_text())["seconds"]) == {
+        "prepare",
+        "evaluation",
+    }
+    assert table_of(road / "again") == table_of(road / "run")
+
+
+# --- four commands -------------------------------------------------------------------------------------------------
+
+
+def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, tmp_path):
+    """Same seed, other place, other processes: baseline, teacher and distilled student rank every user alike."""
+    for command in ("run_student_baseline", "run_teacher", "run_distill", "run_eval_all"):
+        ok(start_program(command, road / "raw", tmp_path, tmp_path / command))
+    assert table_of(tmp_path / "run_eval_all") == table_of(road / "run")
+    first, second = metrics_of(road / "run"), metrics_of(tmp_path / "run_eval_all")
+    assert all(first[name]["rank"] == second[name]["rank"] for name in MODELS)
+    outputs = [next((place / "teacher_outputs_dir").rglob("rankings.safetensors")) for place in (road, tmp_path)]
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_a_stage_out_of_order_names_the_command_that_comes_first(road, tmp_path):
+    done = start_program("run_distill", road / "raw", tmp_path, tmp_path / "run")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "There is no trained student" in done.stderr
+    assert "`poetry run python -m src.exp.run_student_baseline`" in done.stderr
+
+
+# --- bad input, in this process: starting Python costs most of a test's time -----------------------------------------
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Runs an entry point that must fail; returns its exit status and what it says."""
+
+    def run(command: str, data_dir: Path, folder: Path, *overrides: str) -> tuple[int, str]:
+        monkeypatch.setenv("ANYO_DATA_DIR", str(data_dir))
+        arguments = [*SMALL, *place(folder), f"hydra.run.dir={tmp_path / 'refused'}", *overrides]
+        monkeypatch.setattr(sys, "argv", [command, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(f"src.exp.{command}", run_name="__main__")
+        told = capsys.readouterr().err
+        assert "Traceback" not in told
+        return ended.value.code, told
+
+    return run
+
+
+def the_sentence(told: str) -> str:
+    (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert told.rstrip().endswith(line)
+    return line
+
+
+def test_missing_raw_files_are_named_with_where_to_put_them(refused, tmp_path):
+    status, told = refused(
+        "run_all", tmp_path / "empty", tmp_path, "dataset.publisher=null", f"paths.root={tmp_path / 'root'}"
+    )
+    assert status == 2
+    sentence = the_sentence(told)
+    assert "ratings.dat, movies.dat are not to be found" in sentence
+    assert str(tmp_path / "root" / "data" / "raw" / "ml-1m") in sentence
+    assert "ANYO_DATA_DIR" in sentence
+
+
+def test_an_unknown_dataset_is_told_with_those_there(refused, tmp_path):
+    status, told = refused("run_all", tmp_path, tmp_path, "dataset=foo")
+    assert status == 1
+    assert "Could not find 'dataset/foo'" in told
+    assert "ml_100k" in told
+
+
+def test_an_unknown_key_is_named(refused, tmp_path):
+    status, told = refused("run_all", tmp_path, tmp_path, "student.train.learning_rate=1")
+    assert status == 1
+    assert "student.train.learning_rate" in told
+
+
+def test_wrong_values_are_all_told_at_once(refused, tmp_path):
+    status, told = refused("run_all", tmp_path, tmp_path, "student.train.lr=0", "teacher.lora.dropout=1")
+    assert status == 2
+    assert "student.train.lr=0 must be a number above 0; teacher.lora.dropout=1 must be" in the_sentence(told)
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "words"),
+    [
+        ("run_all", "teacher.lora.r=10", "teacher.lora.r=10 is not divisible"),
+        ("run_all", "teacher.router=tree", "teacher.router=tree is not known"),
+        ("run_all", "dataset.prompt=books", "dataset.prompt=books has no template"),
+        ("run_all", "active=meta", "active.policy=meta is not part of this version"),
+        ("run_all", "teacher.export.k=15", "teacher.export.k=15 asks for more items"),
+        ("run_all", "metrics.ks=[99]", "metrics.ks=[99] asks for more items"),
+        ("run_all", "distill.preset=modern", "modern"),
+        ("run_all", "student.name=bert", "student.name=bert is not known"),
+        ("run_all", "student.train.resume_from=nowhere.ckpt seed=5", "nowhere.ckpt"),
+        ("run_all", "teacher.llm.name=some teacher.llm.path=/nowhere", "/nowhere"),
+        ("run_all", "dataset.reader=csv", "dataset.reader=csv is none of"),
+        ("run_distill", "distill.teacher_outputs_path=/nowhere", "There is no teacher outputs at /nowhere"),
+        ("run_teacher", "teacher.rec_model_checkpoint_path=/nowhere", "There is no trained student at /nowhere"),
+    ],
+)
+def test_what_the_config_gets_wrong_is_one_sentence(road, refused, command, override, words):
+    status, told = refused(command, road / "raw", road, *override.split(" "))
+    assert status == 2
+    assert words in the_sentence(told)
+
+
+def test_teacher_outputs_of_another_dataset_are_refused(road, refused, tmp_path):
+    (outputs,) = (road / "teacher_outputs_dir" / "movielens").iterdir()
+    status, told = refused(
+        "run_distill", raw_log(tmp_path / "raw", seed=1), tmp_path, f"distill.teacher_outputs_path={outputs}"
+    )
+    assert status == 2
+    assert f"The teacher outputs in {outputs} were made for dataset" in the_sentence(told)
+
+
+def test_a_student_of_another_dataset_is_refused(road, refused, tmp_path):
+    (student,) = (road / "models_dir" / "movielens").glob("baseline-*")
+    status, told = refused(
+        "run_teacher", raw_log(tmp_path / "raw", seed=1), tmp_path, f"teacher.rec_model_checkpoint_path={student}"
+    )
+    assert status == 2
+    assert "was trained on dataset" in the_sentence(told)
