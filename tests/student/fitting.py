@@ -1,0 +1,30 @@
+"""One short training run of a student, from the seed on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from src.core.dataset import Dataset
+from src.core.seed import seed_everything
+from src.core.training import fit
+from src.student.datamodule import StudentDataModule
+from src.student.trainer_baseline import NextItemModule
+from tests.student.students import L
+
+
+def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, seed: int = 0) -> dict[str, Tensor]:
+    """Seeds, makes the module, trains it for three epochs; returns the student's weights."""
+    seed_everything(seed)
+    module = make()
+    fit(
+        module,
+        StudentDataModule(dataset, L, batch_positions=24, eval_batch_size=5, seed=seed),
+        stage="student",
+        run_dir=run_dir,
+        max_epochs=3,
+        patience=3,
+        precision="32-true",
+        resume_from=None,
+    )
+    return module.model.state_dict()

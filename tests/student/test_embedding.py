@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from src.student.embedding import ItemEmbedding
+from tests.student.students import NAMES, NUM_ITEMS, D, histories, student
+
+D_TEACHER = 5
+
+
+def distilling(ed_weight: float = 0.3) -> tuple[ItemEmbedding, torch.Tensor]:
+    torch.manual_seed(0)
+    items, teacher = ItemEmbedding(NUM_ITEMS, D), torch.randn(NUM_ITEMS, D_TEACHER)
+    items.distil_from(teacher, ed_weight)
+    return items, teacher
+
+
+def test_without_a_teacher_the_table_is_the_free_vectors():
+    items = ItemEmbedding(NUM_ITEMS, D)
+    assert items.table() is items.ids.weight
+    assert items.table().shape == (NUM_ITEMS + 1, D)
+    assert not items.table()[0].any() and items.table()[1:].any(1).all()
+    assert [name for name, _ in items.named_parameters()] == ["ids.weight"]
+
+
+def test_the_table_equals_a_literal_loop():
+    items, teacher = distilling()
+    W, b = items.projection.weight, items.projection.bias
+    table = items.table()
+    for item in range(1, NUM_ITEMS + 1):
+        assert torch.allclose(table[item], items.ids.weight[item] + 0.3 * (W @ teacher[item - 1] + b), atol=1e-6)
+    assert not table[0].any()
+
+
+def test_the_projection_and_the_ids_learn_and_the_teacher_does_not():
+    items, teacher = distilling()
+    before = teacher.clone()
+    optimizer = torch.optim.SGD(items.parameters(), lr=0.1)
+    items.table()[1:].square().sum().backward()
+    assert items.projection.weight.grad.any() and items.projection.bias.grad.any()
+    assert not items.ids.weight.grad[0].any() and items.ids.weight.grad[1:].any(1).all()
+    optimizer.step()
+    assert torch.equal(items.teacher_embeddings, before)
+    assert "teacher_embeddings" not in items.state_dict()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folding_keeps_the_scores_and_forgets_the_teacher(name):
+    model = student(name)
+    keys = set(model.state_dict())
+    model.items.distil_from(torch.randn(NUM_ITEMS, D_TEACHER), 2.0)
+    before, free = model.predict(histories()), student(name).predict(histories())
+    model.items.fold()
+    after = model.predict(histories())
+    assert (after - before).abs().max() <= 1e-5
+    assert not torch.allclose(after, free, atol=1e-3)
+    assert set(model.state_dict()) == keys
+    assert not model.item_table()[0].any()
+    assert model.item_table() is model.items.ids.weight
+
+
+def test_folding_without_a_teacher_changes_nothing():
+    items = ItemEmbedding(NUM_ITEMS, D)
+    before = items.table().clone()
+    items.fold()
+    assert torch.equal(items.table(), before)

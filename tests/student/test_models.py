@@ -1,0 +1,163 @@
+"""One contract for all students: training, evaluation, export and the teacher rely on nothing else."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.student.factory import STUDENTS
+from src.student.models import SequentialRecommender
+from tests.student.students import NAMES, NUM_ITEMS, D, L, histories, student
+
+every_student = pytest.mark.parametrize("model", NAMES, indirect=True)
+
+
+@pytest.fixture
+def model(request) -> SequentialRecommender:
+    return student(request.param)
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@every_student
+def test_shapes(model):
+    history = histories()
+    assert model.item_table().shape == (NUM_ITEMS + 1, D)
+    hidden = model.encode(history)
+    assert hidden.shape in ((4, L, D), (4, 1, D))
+    assert model.score(hidden).shape == (*hidden.shape[:2], NUM_ITEMS)
+    assert model.score(hidden[:, -1], torch.ones(4, 7, dtype=torch.int64)).shape == (4, 7)
+    assert model.user_representation(history).shape == (4, D)
+    assert model.predict(history).shape == (4, NUM_ITEMS)
+    assert model.predict(history).dtype == torch.float32
+
+
+@every_student
+def test_scores_of_given_items_are_columns_of_all_scores(model):
+    hidden = model.encode(histories())
+    everything = model.score(hidden)
+    items = torch.randint(1, NUM_ITEMS + 1, (*hidden.shape[:2], 5), generator=torch.Generator().manual_seed(0))
+    assert close(model.score(hidden, items), everything.gather(-1, items - 1))
+    assert close(model.score(hidden[:, 0], items[:, 0]), everything[:, 0].gather(-1, items[:, 0] - 1))
+
+
+@every_student
+def test_scores_are_products_with_the_item_table(model):
+    user, table = model.user_representation(histories()).detach(), model.item_table().detach()
+    expected = [[float(u @ table[item]) for item in range(1, NUM_ITEMS + 1)] for u in user]
+    assert close(model.predict(histories()), torch.tensor(expected))
+
+
+@every_student
+def test_longer_padding_on_the_right_changes_nothing(model):
+    for row in histories():
+        n = int((row > 0).sum())
+        expected = model.user_representation(row[None, :n])
+        for length in range(n, L + 1):
+            assert close(model.user_representation(row[None, :length]), expected)
+
+
+@every_student
+def test_a_row_does_not_depend_on_its_batch(model):
+    history = histories()
+    together = model.predict(history)
+    assert close(torch.cat([model.predict(row[None]) for row in history]), together)
+    assert close(model.predict(history.flip(0)).flip(0), together)
+
+
+@every_student
+def test_later_items_do_not_change_earlier_positions(model):
+    history = torch.tensor([[1, 5, 3, 1, 9, 15]])
+    hidden = model.encode(history)
+    assert hidden.shape[1] == L
+    for place in range(1, L):
+        changed = history.clone()
+        changed[0, place:] = torch.arange(2, 2 + L - place)
+        assert close(model.encode(changed)[0, :place], hidden[0, :place])
+        assert not close(model.encode(changed)[0, place], hidden[0, place])
+
+
+@every_student
+def test_every_item_and_its_place_count(model):
+    user = model.user_representation(torch.tensor([[1, 5, 3, 8], [2, 5, 3, 8], [5, 1, 3, 8], [1, 5, 3, 7]]))
+    assert all(not close(user[0], other) for other in user[1:])
+
+
+@every_student
+def test_the_user_representation_is_the_state_after_the_last_item(model):
+    history = histories()
+    for row, user in zip(history, model.user_representation(history), strict=True):
+        shown = row[row > 0]
+        assert close(user, model.encode(shown[None])[0, -1])
+
+
+@every_student
+def test_gradients_reach_every_parameter(model):
+    scores = model.score(model.encode(histories()[:1])).flatten(0, 1)
+    F.cross_entropy(scores, torch.arange(len(scores))).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@every_student
+def test_padding_stays_zero_in_training(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    history = histories()
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(model.predict(history), torch.tensor([2, 3, 4, 5])).backward()
+        optimizer.step()
+    assert not model.item_table()[0].any()
+
+
+@every_student
+def test_eight_rows_are_overfitted(model):
+    draw = torch.Generator().manual_seed(0)
+    history = torch.randint(1, NUM_ITEMS + 1, (8, L), generator=draw)
+    target = torch.arange(8)
+    optimizer = torch.optim.Adam(model.train().parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        F.cross_entropy(model.predict(history), target).backward()
+        optimizer.step()
+    scores = model.eval().predict(history)
+    assert F.cross_entropy(scores, target) < 0.05
+    assert scores.argmax(1).tolist() == target.tolist()
+
+
+@every_student
+def test_weights_go_into_another_instance(model):
+    other = student(model_name(model), seed=1)
+    assert not close(other.predict(histories()), model.predict(histories()))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.predict(histories()), model.predict(histories()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dropout_acts_in_training_only(name):
+    model = student(name, dropout=0.5)
+    assert torch.equal(model.predict(histories()), model.predict(histories()))
+    model.train()
+    assert not torch.equal(model.predict(histories()), model.predict(histories()))
+
+
+def model_name(model: SequentialRecommender) -> str:
+    return next(name for name, kind in STUDENTS.items() if kind is type(model))
+
+
+class WholeHistory(SequentialRecommender):
+    """An encoder of the other kind: one state for the whole history, `[B, 1, D]`, the mean of its items."""
+
+    def encode(self, history: Tensor) -> Tensor:
+        vectors = self.item_table()[history]  # padding adds zero
+        return vectors.sum(1, keepdim=True) / (history > 0).sum(1)[:, None, None]
+
+
+def test_a_student_may_encode_the_history_as_a_whole():
+    model = WholeHistory(NUM_ITEMS, D, L)
+    table = model.item_table()
+    user = model.user_representation(histories())
+    assert close(user[1], (table[4] + table[4] + table[1]) / 3)
+    assert model.predict(histories()).shape == (4, NUM_ITEMS)
