@@ -105,6 +105,7 @@ def _check_rankings(folder: Path, dataset: Dataset, example_id: Tensor, items: T
     train = dataset.examples["train"].example_id
     faults = {
         f"has {tuple(items.shape)} items but {tuple(scores.shape)} scores": items.shape != scores.shape,
+        f"has {len(example_id)} example ids but {len(items)} rows of items": len(example_id) != len(items),
         "names an example that is no train example": not torch.isin(example_id, train).all(),
         "names an example twice": len(example_id.unique()) != len(example_id),
         f"names items outside 0..{dataset.num_items - 1}": bool(((items < 0) | (items >= dataset.num_items)).any()),

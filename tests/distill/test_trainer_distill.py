@@ -1,0 +1,203 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src.core.dataset import Dataset
+from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
+from src.distill.dros import propensity_scores
+from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
+from src.distill.trainer_distill import DistilModule
+from src.student.datamodule import TrainingWindows, WindowBatch
+from src.student.factory import create_student
+from src.student.store import load_student, save_student
+from src.student.trainer_baseline import NextItemModule
+from tests.distill.outputs import K, ranking_of, write_outputs
+from tests.student.fitting import fitted
+from tests.student.students import NAMES, NUM_ITEMS, L, architecture, histories, student
+from tests.worlds import tiny_dataset
+
+GAMMAS = (0.3, 0.5, 0.1)
+
+
+class Recorder(nn.Module):
+    """Stands where a loss stands: keeps what it is handed and returns one term."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Tensor, ...]] = []
+
+    def forward(self, *arguments: Tensor) -> dict[str, Tensor]:
+        self.calls.append(arguments)
+        return {"recorded": arguments[0].sum()}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return tiny_dataset()
+
+
+@pytest.fixture(scope="module")
+def outputs(dataset, tmp_path_factory) -> TeacherOutputs:
+    """The teacher was asked about every third train example."""
+    asked = dataset.examples["train"].example_id[::3].flip(0)
+    folder = tmp_path_factory.mktemp("teacher") / "outputs"
+    write_outputs(folder, dataset, asked, *ranking_of(len(asked), NUM_ITEMS))
+    return load_teacher_outputs(folder, dataset, None)
+
+
+def losses(dataset: Dataset, lam: float = 0.8, alpha: float = 1.0) -> tuple[RankingDistillationLoss, DROLoss]:
+    propensity, preset = propensity_scores(dataset.train_item_counts()[1:], 0.05), PRESETS["corrected"]
+    return RankingDistillationLoss(preset, propensity, lam, alpha, 1.0, GAMMAS), DROLoss(preset, propensity, alpha, 1.0)
+
+
+def module_of(outputs: TeacherOutputs, ranking: nn.Module, dros: nn.Module, k: int = K, seed: int = 0) -> DistilModule:
+    return DistilModule(student("gru4rec"), outputs, ranking, dros, k, lr=0.01, weight_decay=0.0, seed=seed)
+
+
+def whole_batch(dataset: Dataset) -> WindowBatch:
+    windows = TrainingWindows(dataset, L)
+    return windows[torch.arange(len(windows))]
+
+
+def asked_positions(batch: WindowBatch) -> list[tuple[int, int]]:
+    """Returns (row, place) of the positions whose example id is a multiple of three, in the order of the batch."""
+    return [
+        (row, place)
+        for row, ids in enumerate(batch.example_id.tolist())
+        for place, example_id in enumerate(ids)
+        if example_id >= 0 and example_id % 3 == 0
+    ]
+
+
+def test_only_asked_positions_reach_the_ranking_loss(dataset, outputs):
+    recorder, batch = Recorder(), whole_batch(dataset)
+    module = module_of(outputs, recorder, losses(dataset, alpha=0)[1])
+    module.loss_terms(batch)
+    ((scores, candidates, distance, negatives),) = recorder.calls
+    places = asked_positions(batch)
+    assert len(places) == len(outputs.candidates) < (batch.target > 0).sum()
+    everything = module.model.score(module.model.encode(batch.history))
+    items, log_probability = ranking_of(len(places), NUM_ITEMS)
+    for n, (row, place) in enumerate(places):
+        answer = len(places) - 1 - batch.example_id[row, place] // 3  # the teacher answered in reverse order
+        assert torch.allclose(scores[n], everything[row, place])
+        assert candidates[n].tolist() == items[answer].tolist()  # columns, so the numbers of the file
+        assert torch.equal(distance[n], -log_probability[answer])
+    assert negatives.shape == (len(places),)
+
+
+def test_unasked_positions_get_no_gradient_from_the_ranking_term(dataset, outputs):
+    recorder, batch = Recorder(), whole_batch(dataset)
+    module = module_of(outputs, recorder, losses(dataset, alpha=0)[1])
+    real = (batch.target > 0).sum()
+    scores = torch.zeros(real, NUM_ITEMS, requires_grad=True)
+    module.scores_with_targets = lambda batch: (
+        scores, batch.target[batch.target > 0], batch.example_id[batch.target > 0]
+    )  # fmt: skip
+    module.loss_terms(batch)["recorded"].backward()
+    asked = batch.example_id[batch.target > 0] % 3 == 0
+    assert torch.equal(scores.grad.any(1), asked)
+
+
+def test_a_batch_that_was_not_asked_about_has_no_ranking_term(dataset, outputs):
+    recorder, batch = Recorder(), whole_batch(dataset)
+    nothing = TeacherOutputs(
+        outputs.item_embeddings, torch.full_like(outputs.row_of_example, -1), outputs.candidates, outputs.distance
+    )
+    terms = module_of(nothing, recorder, losses(dataset)[1]).loss_terms(batch)
+    assert list(terms) == ["cross_entropy", "dros"] and recorder.calls == []
+
+
+@pytest.mark.parametrize(
+    ("lam", "alpha", "names"),
+    [
+        (0.8, 1.0, ["cross_entropy", "dros", "ranking_bce", "ranking_dros"]),
+        (0.8, 0.0, ["cross_entropy", "ranking_bce"]),
+        (0.0, 1.0, ["cross_entropy", "dros"]),
+        (0.0, 0.0, ["cross_entropy"]),
+    ],
+)
+def test_the_loss_is_the_sum_of_the_terms_that_are_switched_on(dataset, outputs, monkeypatch, lam, alpha, names):
+    batch, logged = whole_batch(dataset), {}
+    module = module_of(outputs, *losses(dataset, lam, alpha))
+    monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
+    monkeypatch.setattr(module, "log", lambda name, value, batch_size: logged.update({name: value}))
+    total = module.training_step(batch, 0)
+    assert list(logged) == [*(f"train/{name}" for name in names), "train/loss"]
+    assert logged.pop("train/loss") == total
+    assert total.item() == pytest.approx(sum(value.item() for value in logged.values()), rel=1e-6)
+
+
+def test_cross_entropy_is_the_baseline_s_and_terms_are_the_losses_of_what_they_are_handed(dataset, outputs):
+    batch, (ranking, dros) = whole_batch(dataset), losses(dataset)
+    recorder, robust = Recorder(), Recorder()
+    module_of(outputs, recorder, robust).loss_terms(batch)
+    terms = module_of(outputs, ranking, dros).loss_terms(batch)
+    baseline = NextItemModule(student("gru4rec"), 0.01, 0.0).loss_terms(batch)
+    expected = {**baseline, **dros(*robust.calls[0]), **ranking(*recorder.calls[0])}
+    assert list(terms) == list(expected)
+    for name in terms:
+        assert torch.allclose(terms[name], expected[name]), name
+    assert torch.equal(robust.calls[0][1], batch.target[batch.target > 0] - 1)
+
+
+def test_fewer_candidates_are_the_teacher_s_first(dataset, outputs):
+    recorder, batch = Recorder(), whole_batch(dataset)
+    module_of(outputs, recorder, Recorder(), k=2).loss_terms(batch)
+    _, candidates, distance, _ = recorder.calls[0]
+    row = outputs.row_of_example[batch.example_id[batch.target > 0]]
+    row = row[row >= 0]
+    assert torch.equal(candidates, outputs.candidates[row, :2] - 1)
+    assert torch.equal(distance, outputs.distance[row, :2])
+
+
+def test_negatives_are_everything_but_history_target_and_candidates(dataset, outputs):
+    recorder, batch = Recorder(), whole_batch(dataset)
+    module = module_of(outputs, recorder, Recorder())
+    for _ in range(300):
+        module.loss_terms(batch)
+    negatives = torch.stack([call[3] for call in recorder.calls])  # [300, m]
+    for n, (row, place) in enumerate(asked_positions(batch)):
+        taken = set(batch.history[row, : place + 1].tolist()) | {batch.target[row, place].item()}
+        taken |= set((recorder.calls[0][1][n] + 1).tolist())
+        assert set((negatives[:, n] + 1).tolist()) == set(range(1, NUM_ITEMS + 1)) - taken
+
+
+def test_the_seed_draws_the_negatives(dataset, outputs):
+    drawn = []
+    for seed in (0, 0, 1):
+        recorder = Recorder()
+        module_of(outputs, recorder, Recorder(), seed=seed).loss_terms(whole_batch(dataset))
+        drawn.append(recorder.calls[0][3].tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_checkpoints_hold_the_student_alone(dataset, outputs):
+    module = module_of(outputs, *losses(dataset))
+    assert set(module.state_dict()) == {f"model.{name}" for name in module.model.state_dict()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_weights_to_the_bit(dataset, outputs, tmp_path, name):
+    made = []
+
+    def make() -> DistilModule:
+        model = create_student(name, NUM_ITEMS, architecture(name, dropout=0.3))
+        model.items.distil_from(outputs.item_embeddings, 0.3)
+        made.append(model)
+        return DistilModule(model, outputs, *losses(dataset), K, lr=0.01, weight_decay=0.0, seed=0)
+
+    first, again = (fitted(make, dataset, tmp_path / run) for run in ("first", "again"))
+    other = fitted(make, dataset, tmp_path / "other", seed=1)
+    assert {"items.projection.weight", "items.projection.bias"} < set(first)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not any(torch.equal(first[key], other[key]) for key in first if "norm" not in key)
+    assert not first["items.ids.weight"][0].any()
+    _folds_into_a_student_of_its_own(made[0].eval(), name, dataset, tmp_path / "student")
+
+
+def _folds_into_a_student_of_its_own(model, name, dataset, folder) -> None:
+    before = model.predict(histories())
+    model.items.fold()
+    save_student(folder, model, name, architecture(name), {"dataset_fingerprint": dataset.fingerprint})
+    assert (load_student(folder, dataset).predict(histories()) - before).abs().max() <= 1e-5
