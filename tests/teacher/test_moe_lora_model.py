@@ -101,6 +101,18 @@ def test_a_bfloat16_base_keeps_adapters_in_float32(seed, config):
     torch.testing.assert_close(y, expected, rtol=2**-7, atol=2**-7 * scale)  # 2 units in the last place
 
 
+def test_autocast_computes_the_same_in_bfloat16():
+    layer, given = golden_layer(0, "r8_E4_a32_softmax", torch.float32)
+    gates = given["gates"].clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16), layer.binding.bind(gates):
+        y = layer(given["x"])
+    (y.float() * given["c"]).sum().backward()
+    computed = {"y": y.float(), "grad_gates": gates.grad, "grad_lora_A": layer.lora_A.grad}
+    for name, value in computed.items():
+        expected = given[f"f32/{name}"]
+        torch.testing.assert_close(value, expected, rtol=0, atol=0.03 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize(("r", "num_experts", "alpha"), [(6, 3, 5.0), (6, 2, 5.0), (6, 6, 32.0), (6, 1, 1.0)])
 def test_one_product_equals_the_literal_sum_over_experts(r, num_experts, alpha):
     layer, x, normal = random_layer(r, num_experts, alpha)
