@@ -31,6 +31,9 @@ def test_a_stage_that_fails_keeps_the_times_of_those_before(tmp_path):
     with pytest.raises(ZeroDivisionError), watch.stage("failed"):
         raise ZeroDivisionError
     assert list(read(tmp_path)["seconds"]) == ["whole"]
+    with watch.stage("next"):
+        pass
+    assert list(read(tmp_path)["seconds"]) == ["whole", "next"]
 
 
 def test_a_stage_is_announced(tmp_path, caplog):
