@@ -13,7 +13,7 @@ from .run import Run
 log = logging.getLogger(__name__)
 
 # Keys that say where something lies or how a run goes on, not what it computes.
-NO_CHANGE_OF_RESULT = {"resume_from", "path", "wheel", "rec_model_checkpoint_path", "teacher_outputs_path", "export"}
+NO_CHANGE_OF_RESULT = {"resume_from", "wheel", "rec_model_checkpoint_path", "teacher_outputs_path", "export"}
 
 
 def baseline_folder(run: Run, dataset: Dataset) -> Path:
@@ -57,7 +57,7 @@ def distilled_folder(run: Run, dataset: Dataset) -> Path:
         dataset.fingerprint,
         _settings(run, "student"),
         _settings(run, "distill"),
-        [sha256_of(file) for file in sorted(outputs.iterdir())],
+        [sha256_of(file) for file in sorted(outputs.iterdir()) if file.is_file()],
         run.cfg.seed,
     )
     return run.path("models_dir") / dataset.name / f"distilled-{run.cfg.student.name}-{key}"

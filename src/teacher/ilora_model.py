@@ -87,7 +87,7 @@ class ILoRAModel(TeacherModel):
         self.projector.match_scale(user_encoder.item_table()[1:], language_model.get_input_embeddings().weight)
         self.query = nn.Sequential(nn.LayerNorm(d_llm), nn.Linear(d_llm, d_llm))
         self.item_from_text = nn.Linear(d_llm, d_llm, bias=False)
-        self.item_from_id = nn.Linear(d_item, d_llm)
+        self.item_from_id = nn.Linear(d_item, d_llm, bias=False)
         share = (item_counts[1:] + 1).double() / (item_counts[1:] + 1).sum()
         self.item_bias = nn.Parameter(share.log().float())
         self.register_buffer("item_texts", F.normalize(item_texts.float(), dim=1) * d_llm**0.5)
