@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 
 
 def fingerprint(*parts: Any) -> str:
-    """Returns 16 hex digits that change with anything in `parts` (plain JSON values; the order of keys is no change)."""
+    """Returns 16 hex digits that change with anything in `parts` (plain JSON values) but the order of keys."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

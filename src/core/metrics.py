@@ -56,12 +56,12 @@ def hit_ratio(rank: Tensor, k: int) -> Tensor:
 
 
 def recall(rank: Tensor, k: int) -> Tensor:
-    """Recall@K per example, `[B]` float64: relevant items found over relevant items. One target each, so it equals HR@K."""
+    """Recall@K per example, `[B]` float64: found over relevant items. With one target each it equals HR@K."""
     return hit_ratio(rank, k)
 
 
 def ndcg(rank: Tensor, k: int) -> Tensor:
-    """NDCG@K per example, `[B]` float64: 1 / log2(1 + rank) among the first K, else 0 (one target: the ideal DCG is 1)."""
+    """NDCG@K per example, `[B]` float64: 1 / log2(1 + rank) among the first K, else 0 (one target: ideal DCG 1)."""
     return hit_ratio(rank, k) / torch.log2(1 + rank.double())
 
 

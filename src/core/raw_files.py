@@ -112,6 +112,6 @@ def _all_failed(raw_dir: str, names: list[str], data_dirs: list[Path], failures:
     )
     only = f" (only {missing} is missing)" if missing else ""
     return (
-        f"The raw files {wanted} are not to be found in {looked}{only} {fetching}: put them into {data_dirs[-1] / raw_dir}, "
-        f"or set ANYO_DATA_DIR to a folder that holds {raw_dir}/."
+        f"The raw files {wanted} are not to be found in {looked}{only} {fetching}: "
+        f"put them into {data_dirs[-1] / raw_dir}, or set ANYO_DATA_DIR to a folder that holds {raw_dir}/."
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -93,7 +94,10 @@ def _read_rows(path: Path, dtype: type) -> Tensor:
 def _read_embeddings(path: Path, dataset: Dataset) -> Tensor:
     if not path.is_file():
         raise UserError(f"Teacher outputs lack {path}: export them with `poetry run python -m src.exp.run_teacher`.")
-    embeddings = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        embeddings = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError):
+        raise UserError(f"{path} is no tensor saved by PyTorch, or is cut short: export it again.") from None
     if not isinstance(embeddings, Tensor) or embeddings.dim() != 2 or len(embeddings) != dataset.num_items:
         raise UserError(f"{path} must hold one tensor with a row for each of the {dataset.num_items} items.")
     if not embeddings.isfinite().all():

@@ -156,6 +156,11 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
         seed_everything(run.cfg.seed)
         student, train, distill = run.settings("student"), run.settings("student.train"), run.settings("distill")
         outputs = load_teacher_outputs(teacher_outputs_folder(run, dataset), dataset, distill["score_direction"])
+        if outputs.candidates.shape[1] < distill["candidate_topk"]:
+            raise UserError(
+                f"The teacher outputs hold {outputs.candidates.shape[1]} items per example, fewer than "
+                f"distill.candidate_topk={distill['candidate_topk']}: lower it, or export more (teacher.export.k)."
+            )
         model = create_student(student["name"], dataset.num_items, student["model"])
         if distill["ed_weight"] > 0:
             model.items.distil_from(outputs.item_embeddings, distill["ed_weight"])

@@ -8,8 +8,8 @@ class ItemEmbedding(nn.Module):
     """`table = ids + ed_weight * (V W^T + b)`, DLLM2Rec's embedding distillation at the input.
 
     `ids [num_items + 1, D]` are free parameters, row 0 is padding and stays zero; `V [num_items, d_teacher]` are the
-    teacher's item embeddings (frozen); `W, b` are learned. The map is linear, so `fold` adds it into `ids` once training
-    is over and the model serves without any teacher vector.
+    teacher's item embeddings (frozen); `W, b` are learned. The map is linear, so `fold` adds it into `ids` once
+    training is over and the model serves without any teacher vector.
 
     Args:
         num_items: Size of the catalogue.

@@ -116,6 +116,14 @@ def test_item_embeddings_need_a_row_per_item(folder, wrong):
     assert "must hold one tensor with a row for each of the 15 items" in refused(folder)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5], ids=["empty", "cut short"])
+def test_item_embeddings_that_torch_cannot_read_are_refused(folder, share):
+    path = folder / "all_embeddings.pt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert f"{path} is no tensor saved by PyTorch" in refused(folder)
+
+
 def test_item_embeddings_must_be_finite(folder):
     torch.save(torch.full((15, 4), torch.nan), folder / "all_embeddings.pt")
     assert "holds numbers that are not finite" in refused(folder)
