@@ -13,6 +13,7 @@ from ..core.config import check_config
 from ..core.errors import UserError
 from ..core.logging import Stopwatch, quiet_libraries
 from ..core.seed import seed_everything
+from .choices import check_choices
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def start(cfg: DictConfig, job: Callable[[Run], None]) -> None:
     _start_log(run_dir / "run.log", cfg.logging.level)
     try:
         check_config(cfg)
+        check_choices(cfg)
         OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
         seed_everything(cfg.seed)
         job(Run(cfg, run_dir, Stopwatch(run_dir)))

@@ -8,17 +8,23 @@ from .models import GRU4Rec, SASRec, SequentialRecommender
 STUDENTS: dict[str, type[SequentialRecommender]] = {"sasrec": SASRec, "gru4rec": GRU4Rec}
 
 
-def create_student(name: str, num_items: int, architecture: dict[str, Any]) -> SequentialRecommender:
-    """Returns a freshly initialised student.
-
-    Args:
-        name: A key of `STUDENTS` (config key `student.name`).
-        num_items: Size of the catalogue.
-        architecture: The constructor's other arguments (config key `student.model`).
+def student_named(name: str) -> type[SequentialRecommender]:
+    """Returns the class of a student (config key `student.name`).
 
     Raises:
         UserError: There is no student of that name.
     """
     if name not in STUDENTS:
         raise UserError(f"student.name={name} is not known: use one of {', '.join(STUDENTS)}.")
-    return STUDENTS[name](num_items, **architecture)
+    return STUDENTS[name]
+
+
+def create_student(name: str, num_items: int, architecture: dict[str, Any]) -> SequentialRecommender:
+    """Returns a freshly initialised student.
+
+    Args:
+        name: See `student_named`.
+        num_items: Size of the catalogue.
+        architecture: The constructor's other arguments (config key `student.model`).
+    """
+    return student_named(name)(num_items, **architecture)

@@ -11,7 +11,7 @@ from ..core.artefact import read_manifest, writing
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..student.models import SequentialRecommender
-from .gating import create_router
+from .gating import router_named
 from .ilora_model import ILoRAModel, encode_texts
 from .language_model import fetch_language_model, load_language_model, resolve_pooling
 from .prompt import PromptBuilder, read_template
@@ -58,7 +58,7 @@ def create_teacher(
         language_model,
         prompts,
         user_encoder,
-        create_router(settings["router"], user_encoder.item_table().shape[1], lora["num_experts"]),
+        router_named(settings["router"])(user_encoder.item_table().shape[1], lora["num_experts"]),
         encode_texts(language_model, texts, pooling, settings["eval_tokens"]),
         dataset.train_item_counts(),
         target_modules=llm["target_modules"],

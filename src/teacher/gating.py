@@ -27,15 +27,15 @@ class MLPRouter(nn.Module):
         return self.layers(user).softmax(-1)
 
 
-ROUTERS = {"linear": LinearRouter, "mlp": MLPRouter}
+ROUTERS: dict[str, type[nn.Module]] = {"linear": LinearRouter, "mlp": MLPRouter}
 
 
-def create_router(name: str, d_user: int, num_experts: int) -> nn.Module:
-    """Returns the router called `name` (config key `teacher.router`).
+def router_named(name: str) -> type[nn.Module]:
+    """Returns the class of a router (config key `teacher.router`), made from `(d_user, num_experts)`.
 
     Raises:
         UserError: There is no router of that name.
     """
     if name not in ROUTERS:
         raise UserError(f"teacher.router={name} is not known: use one of {', '.join(ROUTERS)}.")
-    return ROUTERS[name](d_user, num_experts)
+    return ROUTERS[name]

@@ -5,7 +5,7 @@ from torch import nn
 
 from src.core.dataset import Dataset, ExampleBatch
 from src.student.models import SASRec
-from src.teacher.gating import create_router
+from src.teacher.gating import router_named
 from src.teacher.ilora_model import ILoRAModel, encode_texts
 from src.teacher.language_model import tiny_random
 from src.teacher.prompt import PromptBuilder
@@ -36,7 +36,7 @@ def tiny_teacher(
         language_model,
         prompt_builder(dataset.catalogue.titles),
         SASRec(dataset.num_items, 16, HISTORY_LENGTH, num_blocks=1, num_heads=2, dropout=0.5),
-        create_router(router, 16, 4),
+        router_named(router)(16, 4),
         encode_texts(language_model, texts, pooling, max_tokens),
         dataset.train_item_counts(),
         target_modules="all-linear",

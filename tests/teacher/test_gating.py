@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.teacher.gating import ROUTERS, create_router
+from src.teacher.gating import ROUTERS, router_named
 from tests.golden import load_golden
 
 
@@ -10,7 +10,7 @@ def golden_router(name: str, dtype: torch.dtype):
     tensors, _ = load_golden("case2_gating_seed0")
     net = {"linear": "Dense", "mlp": "MLP"}[name]
     stored = [value for key, value in tensors.items() if key.startswith(f"{net}/param/")]
-    router = create_router(name, 64, tensors[f"{net}/f32/out2"].shape[1]).to(dtype)
+    router = router_named(name)(64, tensors[f"{net}/f32/out2"].shape[1]).to(dtype)
     with torch.no_grad():
         for parameter in router.parameters():  # every shape occurs once
             (value,) = [value for value in stored if value.shape == parameter.shape]
@@ -37,7 +37,7 @@ def test_routers_equal_the_reference_codes(name, variant, dtype, tolerance):
 @pytest.mark.parametrize("name", ROUTERS)
 @pytest.mark.parametrize("num_experts", [1, 2, 5])
 def test_gates_are_positive_and_sum_to_one(name, num_experts):
-    gates = create_router(name, 8, num_experts)(10 * torch.randn(6, 8))
+    gates = router_named(name)(8, num_experts)(10 * torch.randn(6, 8))
     assert gates.shape == (6, num_experts)
     assert (gates >= 0).all()
     torch.testing.assert_close(gates.sum(1), torch.ones(6))
@@ -45,10 +45,10 @@ def test_gates_are_positive_and_sum_to_one(name, num_experts):
 
 @pytest.mark.parametrize("name", ROUTERS)
 def test_users_get_mixtures_of_their_own(name):
-    gates = create_router(name, 8, 4)(torch.randn(2, 8))
+    gates = router_named(name)(8, 4)(torch.randn(2, 8))
     assert not torch.allclose(gates[0], gates[1])
 
 
 def test_an_unknown_router_is_refused_with_those_there():
     with pytest.raises(UserError, match=r"teacher.router=resnet is not known: use one of linear, mlp"):
-        create_router("resnet", 8, 4)
+        router_named("resnet")

@@ -1,0 +1,30 @@
+"""Asks every factory about its name in the config before the first long stage, not hours later."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ..core.errors import UserError
+from ..distill.kd_losses import preset_named
+from ..distill.selection_policy import create_selection_policy
+from ..student.factory import student_named
+from ..teacher.gating import router_named
+from ..teacher.prompt import read_template
+
+
+def check_choices(cfg: DictConfig) -> None:
+    """Looks up what the config names.
+
+    Raises:
+        UserError: Something has no such name, or the rank of the adapters cannot be shared among the experts.
+    """
+    student_named(cfg.student.name)
+    router_named(cfg.teacher.router)
+    read_template(Path(cfg.paths.prompts_dir), cfg.dataset.prompt)
+    create_selection_policy(cfg.active.policy, cfg.active.share)
+    preset_named(cfg.distill.preset)
+    if cfg.teacher.lora.r % cfg.teacher.lora.num_experts:
+        raise UserError(
+            f"teacher.lora.r={cfg.teacher.lora.r} is not divisible by teacher.lora.num_experts="
+            f"{cfg.teacher.lora.num_experts}: every expert needs the same rank."
+        )
