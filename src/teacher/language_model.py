@@ -15,9 +15,12 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from ..core.errors import UserError
 from ..core.wheel_files import fetch_from_wheel
+
+disable_progress_bar()  # loading weights takes a blink; its bar would stand between ours
 
 log = logging.getLogger(__name__)
 
