@@ -42,14 +42,17 @@ class ExampleBatch:
     example_id: `[B]` int64.
     history: `[B, L]` int64, right-padded with 0, oldest first; the newest L items where there are more.
     target: `[B]` int64 item numbers.
+    seen: `[B, S]` int64, the whole history padded with 0, where seen items are to be left out of the ranking; else None.
     """
 
     example_id: Tensor
     history: Tensor
     target: Tensor
+    seen: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "ExampleBatch":
-        return ExampleBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        parts = (getattr(self, field.name) for field in fields(self))
+        return ExampleBatch(*(None if part is None else part.to(device) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,22 @@ class Dataset:
     def num_items(self) -> int:
         return self.catalogue.num_items
 
-    def batch(self, examples: Examples, length: int) -> ExampleBatch:
-        """Gathers the newest `length` items of each history, and the targets, in one indexing each."""
+    def batch(self, examples: Examples, length: int, with_seen: bool = False) -> ExampleBatch:
+        """Gathers the newest `length` items of each history, and the targets, in one indexing each.
+
+        Args:
+            examples: At least one.
+            length: L.
+            with_seen: Whether the whole histories are gathered too, as `ExampleBatch.seen`.
+        """
         target_index = self.offsets[examples.user] + examples.end
         shown = examples.end.clamp(max=length).unsqueeze(1)  # [B, 1]
         place = torch.arange(length)
         real = place < shown  # [B, L]; padding is told by place, never by value
         index = (target_index.unsqueeze(1) - shown + place).where(real, 0)
-        return ExampleBatch(examples.example_id, self.item_log[index].where(real, 0), self.item_log[target_index])
+        history, target = self.item_log[index].where(real, 0), self.item_log[target_index]
+        seen = self.batch(examples, int(examples.end.max())).history if with_seen else None
+        return ExampleBatch(examples.example_id, history, target, seen)
 
     def train_item_counts(self) -> Tensor:
         """Returns `[num_items + 1]` int64: interactions of each item in the training part; [0] is 0."""

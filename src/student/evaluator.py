@@ -76,11 +76,12 @@ def evaluate(
     with progress(title, len(examples)) as advance:
         for rows in torch.arange(len(examples)).split(batch_size):
             part = examples.subset(rows)
-            batch = dataset.batch(part, history_length)
-            seen = dataset.batch(part, int(part.end.max())).history.to(device) if filter_seen else None
+            batch = dataset.batch(part, history_length, with_seen=filter_seen)
             start = time.perf_counter()
             batch = batch.to(device)
-            ranks.append(rank_of_target(score(batch), batch.target, excluded=seen).cpu())  # .cpu() waits for the GPU
+            ranks.append(
+                rank_of_target(score(batch), batch.target, excluded=batch.seen).cpu()
+            )  # .cpu() waits for the GPU
             seconds += time.perf_counter() - start
             advance(len(rows))
     return Evaluation(examples.example_id, torch.cat(ranks), seconds)

@@ -54,9 +54,8 @@ def export_teacher_outputs(
         lengths = model.prompts.lengths(dataset.batch(examples, history_length).history)
         with progress("teacher: ranking training examples", len(examples)) as advance:
             for rows in token_batches(lengths, batch_examples * int(lengths.max())):
-                part = examples.subset(rows)
-                seen = dataset.batch(part, int(part.end.max())).history.to(device) if exclude_seen else None
-                best, log_probability = model.rank(dataset.batch(part, history_length).to(device), k, excluded=seen)
+                batch = dataset.batch(examples.subset(rows), history_length, with_seen=exclude_seen).to(device)
+                best, log_probability = model.rank(batch, k, excluded=batch.seen)
                 items[rows], scores[rows] = best.cpu(), log_probability.float().cpu()
                 advance(len(rows))
         write_rankings(temporary, examples.example_id, items - 1, scores)

@@ -58,6 +58,15 @@ def test_batches_equal_a_literal_loop(logs, length, random):
     assert batch.history.dtype == batch.target.dtype == torch.int64
 
 
+def test_the_whole_history_is_gathered_where_seen_items_are_asked_for():
+    dataset = dataset_of([[1, 2, 1, 3], [4, 5]], [4, 2], [(0, 3), (1, 1)])
+    train = dataset.examples["train"]
+    assert dataset.batch(train, 1).seen is None
+    batch = dataset.batch(train, 1, with_seen=True).to("cpu")
+    assert batch.history.tolist() == [[1], [4]]
+    assert batch.seen.tolist() == [[1, 2, 1], [4, 0, 0]]
+
+
 def test_item_one_is_not_padding():
     dataset = dataset_of([[1, 2, 1, 1], [1, 1]], [4, 2], [(0, 2), (0, 3), (1, 1)])
     batch = dataset.batch(dataset.examples["train"], 4)
