@@ -42,7 +42,7 @@ class ExampleBatch:
     example_id: `[B]` int64.
     history: `[B, L]` int64, right-padded with 0, oldest first; the newest L items where there are more.
     target: `[B]` int64 item numbers.
-    seen: `[B, S]` int64, the whole history padded with 0, where seen items are to be left out of the ranking; else None.
+    seen: `[B, S]` int64, the whole history padded with 0, where seen items are left out of the ranking; else None.
     """
 
     example_id: Tensor
