@@ -1,5 +1,6 @@
 """Says everything that is wrong with a config at once, before anything runs."""
 
+import itertools
 import math
 from collections.abc import Callable, Set
 from typing import Any
@@ -35,6 +36,10 @@ CUT_OFFS: Check = (
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(_integer(k) and k > 0 for k in v),
     "a list of whole numbers above 0",
 )
+RISING: Check = (
+    lambda v: CUT_OFFS[0](v) and all(low < high for low, high in itertools.pairwise(v)),
+    "a rising list of whole numbers above 0",
+)
 DIRECTION: Check = (lambda v: v in (None, "higher", "lower"), "null, higher or lower")
 
 CHECKS: dict[str, Check] = {
@@ -43,7 +48,10 @@ CHECKS: dict[str, Check] = {
     "logging.level": LEVEL,
     "metrics.ks": CUT_OFFS,
     "metrics.filter_seen": YES_NO,
-    "metrics.batch_size": POSITIVE_INTEGER,
+    "metrics.memory_mb": POSITIVE,
+    "metrics.max_rows": POSITIVE_INTEGER,
+    "metrics.slice_k": POSITIVE_INTEGER,
+    "metrics.history_buckets": RISING,
     "dataset.limit_data_rows": LIMIT,
     "dataset.min_user_interactions": NATURAL,
     "dataset.min_item_interactions": NATURAL,

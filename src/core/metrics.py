@@ -1,20 +1,31 @@
 """Full-ranking metrics on tensors: the rank of the target among the whole catalogue, and what follows from it."""
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from .errors import UserError
+
+# What ranking a chunk of users holds at once: a float32 score and one more float32 (the comparisons of `rank_of_target`
+# or the copy of `top_k`); six int64 per seen item (its number, and where it stands); targets, ranks and short lists.
+BYTES_PER_SCORE = 8
+BYTES_PER_SEEN_ITEM = 48
+BYTES_PER_USER = 1024
 
 
 def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = None) -> Tensor:
     """Returns the rank of each target, from 1, by comparison alone (nothing is sorted).
 
-    rank = 1 + |{j : s_j > s_t}| + |{j != t : s_j = s_t}|: ties count against the model.
+    rank = 1 + |{j : s_j > s_t}| + |{j != t : s_j = s_t}|, over the items that compete: ties count against the model.
+    The target always competes, so its rank is 1 where everything else is excluded.
 
     Args:
         scores: `[B, num_items]` float, column j belongs to item j + 1; higher is better.
         target: `[B]` int64 item numbers, 1..num_items.
-        excluded: `[B, L]` int64 item numbers that do not compete (seen items), 0 = none. The target always competes.
+        excluded: `[B, L]` int64 item numbers that do not compete (seen items), 0 = none; they may repeat.
 
     Returns:
         `[B]` int64, 1..num_items.
@@ -22,30 +33,28 @@ def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = Non
     Raises:
         ValueError: A score is NaN (a NaN beats nothing and nothing beats it: every rank would be 1).
     """
-    if scores.isnan().any():
+    if scores.amax(1).isnan().any():
         raise ValueError("scores hold NaN")
     column = (target - 1).unsqueeze(1)
-    own = scores.gather(1, column)
-    competes = torch.ones_like(scores, dtype=torch.bool)
+    # Written as float32, because adding up booleans first copies them to integers: twice the time and the memory.
+    not_below = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
+    torch.ge(scores, scores.gather(1, column), out=not_below)
     if excluded is not None:
-        competes = _without(competes, excluded)
-    competes.scatter_(1, column, False)
-    return 1 + ((scores >= own) & competes).sum(1)
-
-
-def _without(competes: Tensor, excluded: Tensor) -> Tensor:
-    rows, places = excluded.nonzero(as_tuple=True)
-    competes[rows, excluded[rows, places] - 1] = False
-    return competes
+        not_below.scatter_(1, excluded.where(excluded > 0, target.unsqueeze(1)) - 1, 0.0)
+        not_below.scatter_(1, column, 1.0)
+    return not_below.sum(1).long()
 
 
 def top_k(scores: Tensor, k: int, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Returns the item numbers `[B, k]` int64 and scores `[B, k]` of the k best, best first; `excluded` as above.
 
-    An excluded item can only appear, with score -inf, when fewer than k items are left.
+    An excluded item can only appear, with score -inf, when fewer than k items are left. Which of several items with
+    the same score come first is left to PyTorch.
     """
     if excluded is not None:
-        scores = scores.masked_fill(~_without(torch.ones_like(scores, dtype=torch.bool), excluded), -torch.inf)
+        rows, places = excluded.nonzero(as_tuple=True)
+        scores = scores.clone()
+        scores[rows, excluded[rows, places] - 1] = -torch.inf
     best, columns = scores.topk(k, dim=1)
     return columns + 1, best
 
@@ -65,7 +74,57 @@ def ndcg(rank: Tensor, k: int) -> Tensor:
     return hit_ratio(rank, k) / torch.log2(1 + rank.double())
 
 
+def mrr(rank: Tensor, k: int) -> Tensor:
+    """MRR@K per example, `[B]` float64: 1 / rank among the first K, else 0."""
+    return hit_ratio(rank, k) / rank
+
+
+METRICS: dict[str, Callable[[Tensor, int], Tensor]] = {"HR": hit_ratio, "NDCG": ndcg, "Recall": recall, "MRR": mrr}
+
+
 def mean_metrics(rank: Tensor, ks: Sequence[int]) -> dict[str, float]:
-    """Returns `{"HR@1": …, "NDCG@1": …, "Recall@1": …, …}`, each the mean over the examples of `rank` `[n]`."""
-    kinds = {"HR": hit_ratio, "NDCG": ndcg, "Recall": recall}
-    return {f"{name}@{k}": metric(rank, k).mean().item() for k in ks for name, metric in kinds.items()}
+    """Returns `{"HR@1": …, "NDCG@1": …, "Recall@1": …, "MRR@1": …, …}`, each the mean over `rank` `[n]`."""
+    return {f"{name}@{k}": metric(rank, k).mean().item() for k in ks for name, metric in METRICS.items()}
+
+
+def metric_named(name: str) -> tuple[Callable[[Tensor, int], Tensor], int]:
+    """Returns the function and the K of a name like "NDCG@10".
+
+    Raises:
+        UserError: There is no such metric.
+    """
+    parts = re.fullmatch(r"(\w+)@([1-9]\d*)", name)
+    if parts is None or parts[1] not in METRICS:
+        raise UserError(f"The metric {name} is not known: use one of {', '.join(f'{kind}@K' for kind in METRICS)}.")
+    return METRICS[parts[1]], int(parts[2])
+
+
+def check_cut_offs(key: str, ks: Sequence[int], num_items: int) -> None:
+    """Makes sure that the cut-offs of config key `key` mean something in this catalogue.
+
+    Raises:
+        UserError: Some K is larger than the catalogue.
+    """
+    if max(ks) > num_items:
+        raise UserError(f"{key}={list(ks)} asks for more items than the catalogue's {num_items}: use smaller K.")
+
+
+def users_within(memory_mb: float, num_items: int, num_seen: int) -> int:
+    """Returns how many users can be ranked at once.
+
+    Args:
+        memory_mb: MiB that their scores, masks and seen items may take.
+        num_items: Size of the catalogue.
+        num_seen: The most seen items of a user, 0 where they compete.
+
+    Raises:
+        UserError: Not even one user fits.
+    """
+    per_user = BYTES_PER_SCORE * num_items + BYTES_PER_SEEN_ITEM * num_seen + BYTES_PER_USER
+    users = int(memory_mb * 2**20 / per_user)
+    if users == 0:
+        raise UserError(
+            f"metrics.memory_mb={memory_mb} is too little to rank one user among {num_items} items: "
+            f"set it to {math.ceil(per_user / 2**20)} or more."
+        )
+    return users

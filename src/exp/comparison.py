@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from ..core.artefact import write_json
 from ..core.dataset import Dataset, ExampleBatch
-from ..core.errors import UserError
+from ..core.metrics import check_cut_offs
 from ..core.precision import autocast, best_device, resolve_precision
 from ..student.evaluator import Evaluation, Scorer, evaluate
 from ..student.popularity import Popularity
 from ..student.store import load_student
 from .artefacts import baseline_folder, distilled_folder, existing
 from .run import Run
-from .stages import load_teacher
+from .stages import eval_rows, load_teacher
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,7 @@ def compare_all(run: Run, dataset: Dataset) -> None:
     Writes `metrics/<model>.json` (metrics and every user's rank) and `metrics/table.md`, and prints the table.
     """
     ks = list(run.cfg.metrics.ks)
-    if max(ks) > dataset.num_items:
-        raise UserError(f"metrics.ks={ks} asks for more items than the catalogue's {dataset.num_items}: use smaller K.")
+    check_cut_offs("metrics.ks", ks, dataset.num_items)
     with run.stopwatch.stage("evaluation"):
         rows = [make(run, dataset) for make in (_popularity, _baseline, _teacher, _distilled)]
     for row in rows:
@@ -91,7 +90,7 @@ def _evaluate(run: Run, dataset: Dataset, score: Scorer, history_length: int, ti
         dataset,
         "test",
         history_length=history_length,
-        batch_size=metrics.batch_size,
+        batch_size=eval_rows(run, dataset, metrics.filter_seen),
         filter_seen=metrics.filter_seen,
         device=best_device(),
         title=f"{title}: test users",

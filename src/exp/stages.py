@@ -6,6 +6,7 @@ from pathlib import Path
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..core.git_info import environment
+from ..core.metrics import users_within
 from ..core.precision import autocast, best_device, resolve_precision
 from ..core.prepare import prepare_dataset
 from ..core.seed import generator, seed_everything
@@ -102,7 +103,7 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             random_examples(dataset.examples["val"], train["max_val_examples"], generator(run.cfg.seed)),
             history_length,
             train["max_tokens"],
-            run.cfg.metrics.batch_size,
+            eval_rows(run, dataset, run.cfg.metrics.filter_seen),
             run.cfg.seed,
         )
         result = fit(
@@ -149,7 +150,7 @@ def export(run: Run, dataset: Dataset) -> Path:
                 k=settings["k"],
                 history_length=model.user_encoder.history_length,
                 exclude_seen=settings["exclude_seen"],
-                batch_examples=run.cfg.metrics.batch_size,
+                batch_examples=eval_rows(run, dataset, settings["exclude_seen"]),
                 manifest=_manifest(run, dataset, {"teacher": teacher_folder(run, dataset).name})
                 | {"teacher_settings": run.settings("teacher"), "active": run.settings("active")},
             )
@@ -193,6 +194,13 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
     return folder
 
 
+def eval_rows(run: Run, dataset: Dataset, with_seen: bool) -> int:
+    """Returns how many users are ranked at once; `with_seen`: whether seen items are left out."""
+    metrics = run.cfg.metrics
+    longest = int(dataset.offsets.diff().max()) if with_seen else 0
+    return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest))
+
+
 def load_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
     """Returns the trained teacher of this config.
 
@@ -224,7 +232,7 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
         dataset,
         run.cfg.student.model.history_length,
         train["batch_positions"],
-        run.cfg.metrics.batch_size,
+        eval_rows(run, dataset, run.cfg.metrics.filter_seen),
         run.cfg.seed,
     )
     return fit(

@@ -105,6 +105,8 @@ BORDERS = {
     "active.share": ([0.01, 1], [0, 1.01]),
     "metrics.filter_seen": ([True, False], [0, "yes"]),
     "metrics.ks": ([[1], [5, 10]], [[], [0], [1.5], [True], 10, ""]),
+    "metrics.memory_mb": ([0.5, 256], [0, -1, True]),
+    "metrics.history_buckets": ([[3], [5, 10]], [[], [0], [5, 5], [10, 5], 5]),
     "distill.score_direction": ([None, "higher", "lower"], ["up"]),
     "student.train.precision": (["auto", "32-true", "bf16-mixed"], ["16", 32]),
 }

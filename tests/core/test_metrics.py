@@ -1,18 +1,27 @@
+import itertools
 import math
 
+import numpy as np
 import pytest
+import ranx
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg, retrieval_recall
 
-from src.core.metrics import hit_ratio, mean_metrics, ndcg, rank_of_target, recall, top_k
-
-
-def literal_rank(scores: list[float], target: int, excluded: list[int]) -> int:
-    """Sorts the competitors, the target last among its equals."""
-    rivals = [s for item, s in enumerate(scores, start=1) if item != target and item not in excluded]
-    return 1 + sum(s >= scores[target - 1] for s in rivals)
+from src.core.errors import UserError
+from src.core.metrics import (
+    METRICS,
+    check_cut_offs,
+    hit_ratio,
+    mean_metrics,
+    metric_named,
+    ndcg,
+    rank_of_target,
+    recall,
+    top_k,
+    users_within,
+)
 
 
 def test_a_table_worked_by_hand():
@@ -35,22 +44,74 @@ def test_a_constant_model_ranks_last():
     assert rank_of_target(torch.zeros(1, 7), torch.tensor([4])).item() == 7
 
 
-def test_nan_is_refused():
+@pytest.mark.parametrize("target", [1, 2])
+def test_nan_is_refused(target):
     with pytest.raises(ValueError, match="NaN"):
-        rank_of_target(torch.tensor([[0.0, math.nan]]), torch.tensor([1]))
+        rank_of_target(torch.tensor([[0.0, 1.0], [0.0, math.nan]]), torch.tensor([1, target]))
 
 
-@given(
-    st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.integers(0, 100), st.lists(st.integers(0, 12), max_size=5)
-)
-@settings(deadline=None)
-def test_rank_equals_the_literal_count(values, pick, seen):
-    target = 1 + pick % len(values)
-    seen = [item for item in seen if item <= len(values)]
+def test_with_everything_seen_the_target_is_alone():
+    seen = torch.tensor([[1, 2, 3, 2, 1]])
+    assert rank_of_target(torch.tensor([[3.0, 2.0, -math.inf]]), torch.tensor([3]), excluded=seen).item() == 1
+
+
+def test_ranks_leave_the_scores_as_they_were():
+    scores = torch.rand(2, 5)
+    before = scores.clone()
+    rank_of_target(scores, torch.tensor([1, 2]), excluded=torch.tensor([[3], [4]]))
+    top_k(scores, 2, excluded=torch.tensor([[3], [4]]))
+    assert torch.equal(scores, before)
+
+
+def test_scores_that_many_users_share_need_no_copy():
+    scores = torch.tensor([1.0, 3.0, 2.0]).expand(3, -1)
+    assert rank_of_target(scores, torch.tensor([1, 2, 3]), excluded=torch.tensor([[2], [0], [2]])).tolist() == [2, 1, 1]
+
+
+@st.composite
+def rankings(draw) -> tuple[list[list[float]], list[int], list[list[int]]]:
+    """Scores, targets and excluded items of some users: few distinct scores, so many ties; up to all excluded."""
+    num_items = draw(st.integers(1, 12))
+    score = st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 1e30])
+    users = draw(st.integers(1, 6))
+    scores = [draw(st.lists(score, min_size=num_items, max_size=num_items)) for _ in range(users)]
+    targets = [draw(st.integers(1, num_items)) for _ in range(users)]
+    seen = [draw(st.lists(st.integers(0, num_items), max_size=2 * num_items)) for _ in range(users)]
+    if draw(st.booleans()):
+        seen[0] = list(range(1, num_items + 1))
+    longest = max(map(len, seen))
+    return scores, targets, [row + [0] * (longest - len(row)) for row in seen]
+
+
+def ranked(scores: list[float], target: int, excluded: list[int]) -> list[int]:
+    """The items that compete, best first, the target behind those it ties with."""
+    rivals = [item for item in range(1, len(scores) + 1) if item == target or item not in excluded]
+    return sorted(rivals, key=lambda item: (-scores[item - 1], item == target))
+
+
+@given(rankings(), st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
+@settings(deadline=None, max_examples=60)
+def test_metrics_agree_with_ranx_at_every_cut_off(case, dtype):
+    scores, targets, seen = case
+    num_items = len(scores[0])
     rank = rank_of_target(
-        torch.tensor([values], dtype=torch.float), torch.tensor([target]), torch.tensor([seen], dtype=torch.long)
+        torch.tensor(scores, dtype=dtype), torch.tensor(targets), torch.tensor(seen, dtype=torch.long)
     )
-    assert rank.item() == literal_rank(values, target, seen)
+    lists = [ranked(*user) for user in zip(scores, targets, seen, strict=True)]
+    assert rank.tolist() == [items.index(target) + 1 for items, target in zip(lists, targets, strict=True)]
+    relevant = np.array([[[target, 1.0]] for target in targets])
+    run = np.zeros((len(targets), num_items, 2))  # item 0 fills up lists that seen items made shorter
+    for row, items in zip(run, lists, strict=True):
+        row[: len(items), 0] = items
+        row[:, 1] = -np.arange(num_items)
+    names = {"HR": "hit_rate", "NDCG": "ndcg", "Recall": "recall", "MRR": "mrr"}
+    expected = ranx.evaluate(
+        relevant, run, [f"{name}@{k}" for name in names.values() for k in range(1, num_items + 1)], return_mean=False
+    )
+    for name, theirs in names.items():
+        for k in range(1, num_items + 1):
+            ours = METRICS[name](rank, k).numpy()
+            assert np.abs(ours - expected[f"{theirs}@{k}"]).max() <= 1e-9
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 20])
@@ -70,11 +131,65 @@ def test_metrics_agree_with_torchmetrics(k):
 def test_means_are_named_after_kind_and_k():
     means = mean_metrics(torch.tensor([1, 3]), ks=[1, 5])
     assert means == pytest.approx(
-        {"HR@1": 0.5, "NDCG@1": 0.5, "Recall@1": 0.5, "HR@5": 1.0, "NDCG@5": 0.75, "Recall@5": 1.0}
+        {
+            **{"HR@1": 0.5, "NDCG@1": 0.5, "Recall@1": 0.5, "MRR@1": 0.5},
+            **{"HR@5": 1.0, "NDCG@5": 0.75, "Recall@5": 1.0, "MRR@5": 2 / 3},
+        }
     )
+
+
+def test_a_metric_is_called_by_its_name():
+    metric, k = metric_named("MRR@3")
+    assert metric(torch.tensor([2, 4]), k).tolist() == [0.5, 0.0]
+    for wrong in ("MRR", "MRR@0", "MAP@3", "MRR@3.5"):
+        with pytest.raises(UserError, match=f"The metric {wrong} is not known: use one of HR@K, NDCG@K"):
+            metric_named(wrong)
+
+
+def test_a_cut_off_beyond_the_catalogue_is_refused():
+    check_cut_offs("metrics.ks", [1, 5], 5)
+    with pytest.raises(UserError, match=r"metrics.ks=\[1, 6\] asks for more items than the catalogue's 5"):
+        check_cut_offs("metrics.ks", [1, 6], 5)
 
 
 def test_top_k_leaves_excluded_items_out():
     items, scores = top_k(torch.tensor([[0.3, 0.9, 0.5]]), k=2, excluded=torch.tensor([[2, 0]]))
     assert items.tolist() == [[3, 1]]
     assert scores.tolist() == [[0.5, pytest.approx(0.3)]]
+
+
+def test_an_item_that_was_seen_comes_after_all_others_with_score_minus_infinity():
+    items, scores = top_k(torch.tensor([[0.3, 0.9], [0.3, 0.9]]), k=2, excluded=torch.tensor([[2, 2], [0, 0]]))
+    assert items.tolist() == [[1, 2], [2, 1]]
+    assert scores[0].tolist() == [pytest.approx(0.3), -math.inf]
+
+
+def peak_bytes(compute) -> int:
+    """The most memory that PyTorch held for `compute()` at once, its own working memory included."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        compute()
+    held = [event.nbytes() for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return max(itertools.accumulate(held))
+
+
+@pytest.mark.parametrize(("num_items", "num_seen"), [(4000, 0), (4000, 40), (200, 500)])
+def test_users_ranked_at_once_stay_within_the_memory(num_items, num_seen):
+    memory_mb = 2
+    users = users_within(memory_mb, num_items, num_seen)
+
+    def rank_a_chunk() -> None:
+        scores, target = torch.rand(users, num_items), torch.ones(users, dtype=torch.long)
+        seen = torch.randint(1, num_items + 1, (users, num_seen)) if num_seen else None
+        rank_of_target(scores, target, excluded=seen)
+        top_k(scores, 20, excluded=seen)
+
+    peak = peak_bytes(rank_a_chunk)
+    assert 0.3 * memory_mb * 2**20 < peak <= memory_mb * 2**20
+
+
+def test_too_little_memory_for_one_user_is_refused():
+    assert users_within(1, 130_000, 0) == 1
+    with pytest.raises(
+        UserError, match=r"metrics.memory_mb=1 is too little to rank one user among 140000 items: .* 2 or"
+    ):
+        users_within(1, 140_000, 0)
