@@ -22,11 +22,10 @@ def token_batches(lengths: Tensor, max_tokens: int, generator: torch.Generator |
         shuffled = torch.randperm(len(lengths), generator=generator)
         order = shuffled[lengths[shuffled].argsort(descending=True, stable=True)]
     batches, start = [], 0
-    for place in range(1, len(order) + 1):
-        longest = int(lengths[order[start]])
-        if place == len(order) or (place + 1 - start) * longest > max_tokens:
-            batches.append(order[start:place])
-            start = place
+    while start < len(order):
+        size = max(1, max_tokens // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + size])
+        start += size
     if generator is None:
         return batches
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]

@@ -27,6 +27,7 @@ LIMIT: Check = (lambda v: _integer(v) and (v > 0 or v == -1), "a whole number ab
 POSITIVE: Check = (lambda v: _number(v) and v > 0, "a number above 0")
 NOT_NEGATIVE: Check = (lambda v: _number(v) and v >= 0, "a number, 0 or above")
 SHARE: Check = (lambda v: _number(v) and 0 < v <= 1, "a number above 0, at most 1")
+SHARE_OR_NONE: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1")
 PROBABILITY: Check = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
 YES_NO: Check = (lambda v: isinstance(v, bool), "true or false")
 PRECISION: Check = (lambda v: v in ("auto", "32-true", "bf16-mixed"), "auto, 32-true or bf16-mixed")
@@ -101,10 +102,15 @@ CHECKS: dict[str, Check] = {
     "active.share": SHARE,
 }
 
-CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student has
+CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student or loss has
     "student.model.num_blocks": POSITIVE_INTEGER,
     "student.model.num_heads": POSITIVE_INTEGER,
     "student.model.num_layers": POSITIVE_INTEGER,
+    "student.loss.num_negatives": POSITIVE_INTEGER,
+    "student.loss.popularity_power": NOT_NEGATIVE,
+    "student.loss.shared": YES_NO,
+    "student.loss.log_q_correction": YES_NO,
+    "student.loss.calibration": SHARE_OR_NONE,
 }
 
 
@@ -114,7 +120,7 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         UserError: Some keys are wrong; names them all, with what they are and what they must be.
     """
-    here = {key: check for key, check in CHECKS_WHERE_PRESENT.items() if key.rpartition(".")[2] in cfg.student.model}
+    here = {key: check for key, check in CHECKS_WHERE_PRESENT.items() if _stands_in(cfg, key)}
     wrong = {}
     for key, (is_right, words) in {**CHECKS, **here}.items():
         value = OmegaConf.select(cfg, key)
@@ -123,6 +129,11 @@ def check_config(cfg: DictConfig) -> None:
     faults = [*wrong.values(), *_disagreements(cfg, wrong.keys())]
     if faults:
         raise UserError(f"The config is wrong: {'; '.join(faults)}.")
+
+
+def _stands_in(cfg: DictConfig, key: str) -> bool:
+    group, _, name = key.rpartition(".")
+    return name in OmegaConf.select(cfg, group)
 
 
 def _disagreements(cfg: DictConfig, wrong: Set[str]) -> list[str]:

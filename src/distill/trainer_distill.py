@@ -1,11 +1,11 @@
-"""Trains a student with a teacher: cross-entropy at every position, the teacher's ranking where it was asked."""
+"""Trains a student with a teacher: the next-item loss L at every position, the teacher's ranking where it was asked."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.seed import generator
 from ..student.datamodule import WindowBatch
+from ..student.losses import NextItemLoss
 from ..student.models import SequentialRecommender
 from ..student.trainer_baseline import NextItemModule
 from .data_bridge import TeacherOutputs
@@ -14,13 +14,14 @@ from .negatives import sample_negatives
 
 
 class DistilModule(NextItemModule):
-    """`CE + α DROS + λ Σ_k w_k (BCE_k + α DROS_k)`, the last sum at positions whose example the teacher ranked.
+    """`L + α DROS + λ Σ_k w_k (BCE_k + α DROS_k)`, the last sum at positions whose example the teacher ranked.
 
     Embedding distillation needs no term: the teacher's item embeddings stand in the student's item table
     (`ItemEmbedding.distil_from`), so every term trains their projection.
 
     Args:
         model: The student, its item table already distilling from the teacher.
+        loss: Of the true targets.
         outputs: What the teacher knows.
         ranking: λ Σ_k w_k (BCE_k + α DROS_k), see `kd_losses`.
         dros: α DROS of the true target.
@@ -32,6 +33,7 @@ class DistilModule(NextItemModule):
     def __init__(
         self,
         model: SequentialRecommender,
+        loss: NextItemLoss,
         outputs: TeacherOutputs,
         ranking: RankingDistillationLoss,
         dros: DROLoss,
@@ -40,7 +42,7 @@ class DistilModule(NextItemModule):
         weight_decay: float,
         seed: int,
     ) -> None:
-        super().__init__(model, lr, weight_decay)
+        super().__init__(model, loss, lr, weight_decay)
         self.seed = seed
         self.generator = generator(seed)
         self.register_buffer("row_of_example", outputs.row_of_example, persistent=False)
@@ -55,14 +57,16 @@ class DistilModule(NextItemModule):
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
         """See `NextItemModule.loss_terms`; the ranking terms are means over the positions that the teacher ranked."""
-        scores, target, example_id = self.scores_with_targets(batch)
-        terms = {"cross_entropy": F.cross_entropy(scores, target - 1), **self.dros(scores, target - 1)}
+        hidden, target, example_id = self.states_with_targets(batch)
+        terms = {"next_item": self.loss(self.model, hidden, target)}
+        if self.dros.alpha > 0:
+            terms |= self.dros(self.model.score(hidden), target - 1)
         row = self.row_of_example[example_id]
         asked = (row >= 0).nonzero().squeeze(1)
         if len(asked):
             candidates, distance = self.candidates[row[asked]], self.distance[row[asked]]
             negatives = self._negatives(batch, asked, candidates)
-            terms |= self.ranking(scores[asked], candidates - 1, distance, negatives)
+            terms |= self.ranking(self.model.score(hidden[asked]), candidates - 1, distance, negatives)
         return terms
 
     def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from ..core.errors import UserError
 from ..distill.kd_losses import preset_named
 from ..distill.selection_policy import create_selection_policy
 from ..student.factory import student_named
+from ..student.losses import check_loss
 from ..teacher.gating import router_named
 from ..teacher.prompt import read_template
 
@@ -19,6 +20,7 @@ def check_choices(cfg: DictConfig) -> None:
         UserError: Something has no such name, or the rank of the adapters cannot be shared among the experts.
     """
     student_named(cfg.student.name)
+    check_loss(cfg.student.loss.name)
     router_named(cfg.teacher.router)
     read_template(Path(cfg.paths.prompts_dir), cfg.dataset.prompt)
     create_selection_policy(cfg.active.policy, cfg.active.share)

@@ -7,7 +7,7 @@ from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..core.git_info import environment
 from ..core.metrics import users_within
-from ..core.precision import autocast, best_device, resolve_precision
+from ..core.precision import autocast, best_device, encoder_precision, logits_dtype, resolve_precision
 from ..core.prepare import prepare_dataset
 from ..core.seed import generator, seed_everything
 from ..core.training import fit
@@ -18,6 +18,7 @@ from ..distill.selection_policy import create_selection_policy
 from ..distill.trainer_distill import DistilModule
 from ..student.datamodule import StudentDataModule
 from ..student.factory import create_student
+from ..student.losses import NextItemLoss, create_loss
 from ..student.store import load_student, save_student
 from ..student.trainer_baseline import NextItemModule
 from ..teacher.export import export_teacher_outputs
@@ -77,7 +78,7 @@ def train_baseline(run: Run, dataset: Dataset) -> Path:
         seed_everything(run.cfg.seed)
         student, train = run.settings("student"), run.settings("student.train")
         model = create_student(student["name"], dataset.num_items, student["model"])
-        module = NextItemModule(model, train["lr"], train["weight_decay"])
+        module = NextItemModule(model, _student_loss(run, dataset), train["lr"], train["weight_decay"])
         result = _fit_student(run, dataset, module, "baseline")
         save_student(folder, model, student["name"], student["model"], _manifest(run, dataset, result))
     return folder
@@ -104,6 +105,7 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             history_length,
             train["max_tokens"],
             eval_rows(run, dataset, run.cfg.metrics.filter_seen),
+            run.cfg.metrics.filter_seen,
             run.cfg.seed,
         )
         result = fit(
@@ -179,6 +181,7 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
         gammas = (distill["gamma_position"], distill["gamma_confidence"], distill["gamma_consistency"])
         module = DistilModule(
             model,
+            _student_loss(run, dataset),
             outputs,
             RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
             DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
@@ -231,8 +234,10 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
     data = StudentDataModule(
         dataset,
         run.cfg.student.model.history_length,
+        module.model.causal,
         train["batch_positions"],
         eval_rows(run, dataset, run.cfg.metrics.filter_seen),
+        run.cfg.metrics.filter_seen,
         run.cfg.seed,
     )
     return fit(
@@ -242,9 +247,16 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
         run_dir=run.dir,
         max_epochs=train["max_epochs"],
         patience=train["patience"],
-        precision=resolve_precision(train["precision"]),
+        precision=encoder_precision(train["precision"]),
         resume_from=train["resume_from"],
     )
+
+
+def _student_loss(run: Run, dataset: Dataset) -> NextItemLoss:
+    student = run.settings("student")
+    train, width = student["train"], student["model"]["hidden_size"]
+    dtype = logits_dtype(train["precision"], train["batch_positions"], width, dataset.num_items)
+    return create_loss(student["loss"], dataset.train_item_counts()[1:], dtype)
 
 
 def _manifest(run: Run, dataset: Dataset, result: dict) -> dict:

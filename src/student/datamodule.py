@@ -47,16 +47,16 @@ class TrainingWindows:
         end = targets[user] - place * length
         start = (end - length).clamp(min=0)
         self.first_target = dataset.offsets[user] + 1 + start
-        self.num_targets = end - start
+        self.num_positions = end - start
 
     def __len__(self) -> int:
         return len(self.first_target)
 
     def __getitem__(self, rows: Tensor) -> WindowBatch:
         """Returns the windows of `rows`, padded to the longest of them."""
-        num_targets = self.num_targets[rows]
-        place = torch.arange(int(num_targets.max()))
-        real = place < num_targets.unsqueeze(1)
+        num_positions = self.num_positions[rows]
+        place = torch.arange(int(num_positions.max()))
+        real = place < num_positions.unsqueeze(1)
         log_index = (self.first_target[rows].unsqueeze(1) + place).where(real, 1)
         return WindowBatch(
             history=self.item_log[log_index - 1].where(real, 0),
@@ -65,49 +65,78 @@ class TrainingWindows:
         )
 
 
+class TrainingExamples:
+    """Each training example by itself, one target after the newest L items of its history: for encoders that read a
+    history as a whole. The same batches as `TrainingWindows`, with targets `[B, 1]`.
+    """
+
+    def __init__(self, dataset: Dataset, length: int) -> None:
+        self.dataset, self.length = dataset, length
+        self.examples = dataset.examples["train"]
+        self.num_positions = self.examples.end.clamp(max=length)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, rows: Tensor) -> WindowBatch:
+        """Returns the examples of `rows`, padded to the longest of them."""
+        batch = self.dataset.batch(self.examples.subset(rows), int(self.num_positions[rows].max()))
+        return WindowBatch(batch.history, batch.target.unsqueeze(1), batch.example_id.unsqueeze(1))
+
+
 class ExampleRows:
     """Examples of one split by row; `__getitem__` takes row numbers `[B]` and gathers them at once."""
 
-    def __init__(self, dataset: Dataset, examples: Examples, length: int) -> None:
-        self.dataset, self.examples, self.length = dataset, examples, length
+    def __init__(self, dataset: Dataset, examples: Examples, length: int, with_seen: bool) -> None:
+        self.dataset, self.examples, self.length, self.with_seen = dataset, examples, length, with_seen
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, rows: Tensor) -> ExampleBatch:
-        return self.dataset.batch(self.examples.subset(rows), self.length)
+        return self.dataset.batch(self.examples.subset(rows), self.length, self.with_seen)
 
 
 class StudentDataModule(L.LightningDataModule):
-    """Training windows in an order drawn from `seed`, validation examples in their own order.
+    """Training batches in an order drawn from `seed`, validation examples in their own order.
 
     Everything lies in memory as tensors; a batch is one gather, so there are no worker processes.
 
     Args:
         dataset: A prepared dataset.
         history_length: L.
+        causal: Whether every position of a window is trained at once, or each example by itself.
         batch_positions: Positions per training batch, padding included.
         eval_batch_size: Validation examples per batch.
+        filter_seen: Whether validation leaves seen items out of the ranking.
         seed: Seed of the training order.
     """
 
     def __init__(
-        self, dataset: Dataset, history_length: int, batch_positions: int, eval_batch_size: int, seed: int
+        self,
+        dataset: Dataset,
+        history_length: int,
+        causal: bool,
+        batch_positions: int,
+        eval_batch_size: int,
+        filter_seen: bool,
+        seed: int,
     ) -> None:
         super().__init__()
         self.dataset = dataset
         self.history_length = history_length
         self.batch_positions = batch_positions
         self.eval_batch_size = eval_batch_size
-        self.windows = TrainingWindows(dataset, history_length)
+        self.filter_seen = filter_seen
+        self.training = (TrainingWindows if causal else TrainingExamples)(dataset, history_length)
         self.generator = generator(seed)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of windows of similar length, drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`)."""
-        batches = token_batches(self.windows.num_targets, self.batch_positions, self.generator)
-        return DataLoader(self.windows, sampler=batches, batch_size=None)
+        """Batches of rows of similar length, drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`)."""
+        batches = token_batches(self.training.num_positions, self.batch_positions, self.generator)
+        return DataLoader(self.training, sampler=batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length)
+        rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length, self.filter_seen)
         batches = torch.arange(len(rows)).split(self.eval_batch_size)
         return DataLoader(rows, sampler=batches, batch_size=None)

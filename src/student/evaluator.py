@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.beyond_accuracy import RecommendationLists
 from ..core.dataset import Dataset, ExampleBatch
 from ..core.errors import UserError
-from ..core.metrics import mean_metrics, rank_of_target
+from ..core.metrics import check_cut_offs, mean_metrics, rank_of_target, top_k
 from ..core.progress import progress
 
 Scorer = Callable[[ExampleBatch], Tensor]
@@ -17,25 +18,31 @@ Scorer = Callable[[ExampleBatch], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Ranks of one model on one split, and the time it took to score and rank them."""
+    """Ranks of one model on one split, what follows from them, and the time it took to score and rank.
 
-    example_id: Tensor  # [n] int64
-    rank: Tensor  # [n] int64, from 1
+    example_id, user, target, rank: `[n]` int64 each; ranks from 1.
+    metrics: By name, e.g. "NDCG@10".
+    """
+
+    example_id: Tensor
+    user: Tensor
+    target: Tensor
+    rank: Tensor
+    metrics: dict[str, float]
     seconds: float
-
-    def metrics(self, ks: Sequence[int]) -> dict[str, float]:
-        return mean_metrics(self.rank, ks)
 
     @property
     def ms_per_1000_users(self) -> float:
         return 1000 * self.seconds / len(self.rank) * 1000
 
-    def to_json(self, ks: Sequence[int]) -> dict:
-        """Returns metrics, speed and every example's rank, so that any comparison can be tested later."""
+    def to_json(self) -> dict:
+        """Returns metrics, speed and every example's rank, so that any figure can be computed again later."""
         return {
-            "metrics": self.metrics(ks),
+            "metrics": self.metrics,
             "ms_per_1000_users": self.ms_per_1000_users,
             "example_id": self.example_id.tolist(),
+            "user": self.user.tolist(),
+            "target": self.target.tolist(),
             "rank": self.rank.tolist(),
         }
 
@@ -46,6 +53,7 @@ def evaluate(
     dataset: Dataset,
     split: str,
     *,
+    ks: Sequence[int],
     history_length: int,
     batch_size: int,
     filter_seen: bool,
@@ -58,30 +66,45 @@ def evaluate(
         score: Takes an `ExampleBatch` and returns `[B, num_items]`.
         dataset: A prepared dataset.
         split: "val" or "test".
+        ks: Cut-offs of the metrics.
         history_length: The most items of history the model is shown.
-        batch_size: Examples scored at once; bounds memory at batch_size x num_items scores.
+        batch_size: Examples scored and ranked at once.
+        filter_seen: Whether items of the user's whole history are left out of the ranking and of the top-K lists; a
+            target competes even if it was seen.
         device: Where `score` computes.
-        filter_seen: Whether items of the user's whole history are left out of the ranking.
         title: What the progress bar says.
 
     Raises:
-        UserError: The split is empty.
+        UserError: The split is empty, or some K is larger than the catalogue.
     """
+    check_cut_offs("metrics.ks", ks, dataset.num_items)
     examples = dataset.examples[split]
     if len(examples) == 0:
         raise UserError(
             f"Dataset {dataset.name} has no {split} examples to evaluate on: loosen the filters or the split."
         )
-    ranks, seconds = [], 0.0
+    counts = dataset.train_item_counts()
+    lists = RecommendationLists(counts, ks)
+    targets, ranks, seconds = [], [], 0.0
     with progress(title, len(examples)) as advance:
         for rows in torch.arange(len(examples)).split(batch_size):
-            part = examples.subset(rows)
-            batch = dataset.batch(part, history_length, with_seen=filter_seen)
+            batch = dataset.batch(examples.subset(rows), history_length, with_seen=filter_seen)
+            targets.append(batch.target)
             start = time.perf_counter()
-            batch = batch.to(device)
-            ranks.append(
-                rank_of_target(score(batch), batch.target, excluded=batch.seen).cpu()
-            )  # .cpu() waits for the GPU
+            rank, items = _rank(score, batch.to(device), max(ks))
+            ranks.append(rank.cpu())  # waits for the GPU
             seconds += time.perf_counter() - start
+            lists.add(items.cpu())
             advance(len(rows))
-    return Evaluation(examples.example_id, torch.cat(ranks), seconds)
+    target, rank = torch.cat(targets), torch.cat(ranks)
+    metrics = mean_metrics(rank, ks) | lists.metrics() | {"ARP of targets": counts[target].double().mean().item()}
+    return Evaluation(examples.example_id, examples.user, target, rank, metrics, seconds)
+
+
+def _rank(score: Scorer, batch: ExampleBatch, k: int) -> tuple[Tensor, Tensor]:
+    """Returns the targets' ranks `[B]` and the top-K lists `[B, k]`, 0 where fewer than k items compete."""
+    scores = score(batch)
+    rank = rank_of_target(scores, batch.target, excluded=batch.seen)
+    excluded = None if batch.seen is None else batch.seen.masked_fill(batch.seen == batch.target.unsqueeze(1), 0)
+    items, best = top_k(scores, k, excluded)
+    return rank, items.masked_fill(best == -torch.inf, 0)

@@ -1,11 +1,13 @@
 """Sequential recommenders by item numbers. Only the encoder varies: the item table and the scoring are shared."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .dropout import Dropout
 from .embedding import ItemEmbedding
 
 
@@ -17,6 +19,8 @@ class SequentialRecommender(nn.Module, ABC):
         hidden_size: D, width of item vectors and hidden states.
         history_length: L, the most items it reads.
     """
+
+    causal: ClassVar[bool] = True  # `encode` gives a state for every position: all can be trained at once
 
     def __init__(self, num_items: int, hidden_size: int, history_length: int) -> None:
         super().__init__()
@@ -36,11 +40,27 @@ class SequentialRecommender(nn.Module, ABC):
             history: `[B, L]` int64, oldest first, right-padded with 0. Positions of padding hold unspecified values.
         """
 
+    def output_layer(self) -> tuple[Tensor, Tensor | None]:
+        """Returns the weights `[num_items, D]` and the bias `[num_items]` or None of the scores, by item from 1 on."""
+        return self.item_table()[1:], None
+
     def score(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
-        """Returns `[..., num_items]` scores (column j is item j + 1), or `[..., n]` for items `[..., n]`."""
+        """Returns scores of hidden states `[..., D]`.
+
+        Args:
+            hidden: `[..., D]` float.
+            items: Item numbers, `[n]` common to all states or `[..., n]` each state's own; None: the whole catalogue.
+
+        Returns:
+            `[..., n]`, or `[..., num_items]` where column j is item j + 1.
+        """
+        weight, bias = self.output_layer()
         if items is None:
-            return hidden @ self.item_table()[1:].T
-        return torch.einsum("...d,...nd->...n", hidden, self.item_table()[items])
+            return F.linear(hidden, weight, bias)
+        chosen_bias = 0 if bias is None else bias[items - 1]
+        if items.dim() == 1:
+            return hidden @ weight[items - 1].T + chosen_bias
+        return torch.einsum("...d,...nd->...n", hidden, weight[items - 1]) + chosen_bias
 
     def user_representation(self, history: Tensor) -> Tensor:
         """Returns `[B, D]`: the hidden state after the last item of each history `[B, L]` (at least one item each)."""
@@ -73,7 +93,7 @@ class SASRec(SequentialRecommender):
         super().__init__(num_items, hidden_size, history_length)
         self.positions = nn.Embedding(history_length, hidden_size)
         nn.init.normal_(self.positions.weight, std=hidden_size**-0.5)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(CausalBlock(hidden_size, num_heads, dropout) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(hidden_size)
 
@@ -99,17 +119,15 @@ class CausalBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self._attention(self.norm_attention(x)))
         return x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
 
     def _attention(self, x: Tensor) -> Tensor:
-        q, k, v = (
-            self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # each [B, heads, L, D/heads]
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [B, heads, L, D/heads]
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -124,7 +142,7 @@ class GRU4Rec(SequentialRecommender):
 
     def __init__(self, num_items: int, hidden_size: int, history_length: int, num_layers: int, dropout: float) -> None:
         super().__init__(num_items, hidden_size, history_length)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gru = nn.GRU(hidden_size, hidden_size, num_layers, batch_first=True)
         self.out = nn.Linear(hidden_size, hidden_size)
 

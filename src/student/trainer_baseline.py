@@ -1,13 +1,13 @@
-"""Trains a student without a teacher: cross-entropy over the whole catalogue at every position."""
+"""Trains a student without a teacher."""
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.dataset import ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
 from .datamodule import WindowBatch
+from .losses import NextItemLoss
 from .models import SequentialRecommender
 
 
@@ -16,27 +16,28 @@ class NextItemModule(L.LightningModule):
 
     Args:
         model: The student.
-        lr: Learning rate of Adam.
+        loss: What is minimised.
+        lr: Learning rate of AdamW.
         weight_decay: Decoupled weight decay (AdamW).
     """
 
-    def __init__(self, model: SequentialRecommender, lr: float, weight_decay: float) -> None:
+    def __init__(self, model: SequentialRecommender, loss: NextItemLoss, lr: float, weight_decay: float) -> None:
         super().__init__()
         self.model = model
+        self.loss = loss
         self.lr = lr
         self.weight_decay = weight_decay
         self.val_ranks: list[Tensor] = []
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with its weight applied, whose sum is the loss."""
-        scores, target, _ = self.scores_with_targets(batch)
-        return {"cross_entropy": F.cross_entropy(scores, target - 1)}
+        hidden, target, _ = self.states_with_targets(batch)
+        return {"next_item": self.loss(self.model, hidden, target)}
 
-    def scores_with_targets(self, batch: WindowBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns scores `[M, num_items]`, targets `[M]`, example ids `[M]` of the M positions that have a target."""
+    def states_with_targets(self, batch: WindowBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns states `[M, D]`, targets `[M]` and example ids `[M]` of the M positions that have a target."""
         real = batch.target > 0
-        hidden = self.model.encode(batch.history)[real]
-        return self.model.score(hidden), batch.target[real], batch.example_id[real]
+        return self.model.encode(batch.history)[real], batch.target[real], batch.example_id[real]
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         terms = self.loss_terms(batch)
@@ -46,7 +47,7 @@ class NextItemModule(L.LightningModule):
         return total
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        self.val_ranks.append(rank_of_target(self.model.predict(batch.history), batch.target))
+        self.val_ranks.append(rank_of_target(self.model.predict(batch.history), batch.target, batch.seen))
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())

@@ -50,7 +50,7 @@ class ILoRAModule(L.LightningModule):
             self.log(f"gradient_norm/{group['name']}", torch.stack(norms).norm())
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target))
+        self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target, batch.seen))
         gates = self.model.gates(batch.history)
         self.log("gate/entropy", -(gates * gates.clamp_min(1e-12).log()).sum(1).mean(), batch_size=len(gates))
 
@@ -112,6 +112,7 @@ class TeacherDataModule(L.LightningDataModule):
         history_length: Items of history handed over (the student encoder's; the prompt shows its own newest part).
         max_tokens: Padded tokens per training batch.
         eval_batch_size: Examples per validation batch.
+        filter_seen: Whether validation leaves seen items out of the ranking.
         seed: Seed of the training order.
     """
 
@@ -124,11 +125,12 @@ class TeacherDataModule(L.LightningDataModule):
         history_length: int,
         max_tokens: int,
         eval_batch_size: int,
+        filter_seen: bool,
         seed: int,
     ) -> None:
         super().__init__()
-        self.train_rows = ExampleRows(dataset, train, history_length)
-        self.val_rows = ExampleRows(dataset, val, history_length)
+        self.train_rows = ExampleRows(dataset, train, history_length, with_seen=False)
+        self.val_rows = ExampleRows(dataset, val, history_length, with_seen=filter_seen)
         self.train_lengths = model.prompts.lengths(dataset.batch(train, history_length).history)
         self.max_tokens = max_tokens
         self.eval_batch_size = eval_batch_size

@@ -58,14 +58,13 @@ def test_every_check_finds_its_key(default):
     assert set(CHECKS) - lists <= set(known)
 
 
-def test_every_check_of_an_architecture_finds_its_key_in_some_student():
-    keys = {
-        key for student in options("student") for key in leaves(OmegaConf.to_container(composed(f"student={student}")))
-    }
+def test_every_check_where_present_finds_its_key_in_some_student_or_loss():
+    choices = [f"{group}={option}" for group in ("student", "student/loss") for option in options(group)]
+    keys = {key for choice in choices for key in leaves(OmegaConf.to_container(composed(choice)))}
     assert set(CHECKS_WHERE_PRESENT) <= keys
 
 
-@pytest.mark.parametrize("group", ["student", "dataset", "teacher/llm", "distill", "active", "metrics"])
+@pytest.mark.parametrize("group", ["student", "student/loss", "dataset", "teacher/llm", "distill", "active", "metrics"])
 def test_every_number_is_checked(group):
     for option in options(group):
         for key, value in leaves(OmegaConf.to_container(composed(f"{group}={option}"))).items():

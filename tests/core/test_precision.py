@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from src.core import precision
-from src.core.precision import autocast, best_device, resolve_precision
+from src.core.precision import autocast, best_device, encoder_precision, logits_dtype, resolve_precision
 
 
 @pytest.mark.parametrize("name", ["32-true", "bf16-mixed"])
@@ -27,6 +27,24 @@ def test_auto_asks_the_gpu_where_there_is_one(monkeypatch, fast, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast or including_emulation)
     assert resolve_precision("auto") == expected
     assert precision.best_device() == torch.device("cuda")
+
+
+@pytest.mark.parametrize(("speedup", "expected"), [(1.6, torch.bfloat16), (1.4, torch.float32)])
+def test_auto_measures_the_scores_on_a_cpu_and_leaves_the_encoder_in_float32(monkeypatch, speedup, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(precision, "_bf16_speedup", lambda *shape: speedup)
+    assert logits_dtype("auto", 4096, 64, 3000) == expected
+    assert encoder_precision("auto") == "32-true"
+
+
+def test_named_precisions_hold_for_scores_and_encoder():
+    assert logits_dtype("bf16-mixed", 1, 1, 1) == torch.bfloat16 and encoder_precision("bf16-mixed") == "bf16-mixed"
+    assert logits_dtype("32-true", 1, 1, 1) == torch.float32 and encoder_precision("32-true") == "32-true"
+
+
+def test_the_speedup_is_the_ratio_of_median_times(monkeypatch):
+    monkeypatch.setattr(precision, "_seconds", lambda left, right: 3.0 if left.dtype == torch.float32 else 2.0)
+    assert precision._bf16_speedup(2, 3, 4) == 1.5
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])

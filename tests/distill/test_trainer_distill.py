@@ -9,18 +9,22 @@ from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
 from src.distill.trainer_distill import DistilModule
 from src.student.datamodule import TrainingWindows, WindowBatch
 from src.student.factory import create_student
+from src.student.losses import CrossEntropy
 from src.student.store import load_student, save_student
 from src.student.trainer_baseline import NextItemModule
 from tests.distill.outputs import K, ranking_of, write_outputs
 from tests.student.fitting import fitted
-from tests.student.students import NAMES, NUM_ITEMS, L, architecture, histories, student
+from tests.student.students import NAMES, NUM_ITEMS, D, L, architecture, histories, student
 from tests.worlds import tiny_dataset
 
 GAMMAS = (0.3, 0.5, 0.1)
+LOSS = CrossEntropy(torch.float32)
 
 
 class Recorder(nn.Module):
     """Stands where a loss stands: keeps what it is handed and returns one term."""
+
+    alpha = 1.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +55,7 @@ def losses(dataset: Dataset, lam: float = 0.8, alpha: float = 1.0) -> tuple[Rank
 
 
 def module_of(outputs: TeacherOutputs, ranking: nn.Module, dros: nn.Module, k: int = K, seed: int = 0) -> DistilModule:
-    return DistilModule(student("gru4rec"), outputs, ranking, dros, k, lr=0.01, weight_decay=0.0, seed=seed)
+    return DistilModule(student("gru4rec"), LOSS, outputs, ranking, dros, k, lr=0.01, weight_decay=0.0, seed=seed)
 
 
 def whole_batch(dataset: Dataset) -> WindowBatch:
@@ -89,14 +93,11 @@ def test_only_asked_positions_reach_the_ranking_loss(dataset, outputs):
 def test_unasked_positions_get_no_gradient_from_the_ranking_term(dataset, outputs):
     recorder, batch = Recorder(), whole_batch(dataset)
     module = module_of(outputs, recorder, losses(dataset, alpha=0)[1])
-    real = (batch.target > 0).sum()
-    scores = torch.zeros(real, NUM_ITEMS, requires_grad=True)
-    module.scores_with_targets = lambda batch: (
-        scores, batch.target[batch.target > 0], batch.example_id[batch.target > 0]
-    )  # fmt: skip
+    real = batch.target > 0
+    hidden = torch.zeros(real.sum(), D, requires_grad=True)
+    module.states_with_targets = lambda batch: (hidden, batch.target[real], batch.example_id[real])
     module.loss_terms(batch)["recorded"].backward()
-    asked = batch.example_id[batch.target > 0] % 3 == 0
-    assert torch.equal(scores.grad.any(1), asked)
+    assert torch.equal(hidden.grad.any(1), batch.example_id[real] % 3 == 0)
 
 
 def test_a_batch_that_was_not_asked_about_has_no_ranking_term(dataset, outputs):
@@ -105,16 +106,16 @@ def test_a_batch_that_was_not_asked_about_has_no_ranking_term(dataset, outputs):
         outputs.item_embeddings, torch.full_like(outputs.row_of_example, -1), outputs.candidates, outputs.distance
     )
     terms = module_of(nothing, recorder, losses(dataset)[1]).loss_terms(batch)
-    assert list(terms) == ["cross_entropy", "dros"] and recorder.calls == []
+    assert list(terms) == ["next_item", "dros"] and recorder.calls == []
 
 
 @pytest.mark.parametrize(
     ("lam", "alpha", "names"),
     [
-        (0.8, 1.0, ["cross_entropy", "dros", "ranking_bce", "ranking_dros"]),
-        (0.8, 0.0, ["cross_entropy", "ranking_bce"]),
-        (0.0, 1.0, ["cross_entropy", "dros"]),
-        (0.0, 0.0, ["cross_entropy"]),
+        (0.8, 1.0, ["next_item", "dros", "ranking_bce", "ranking_dros"]),
+        (0.8, 0.0, ["next_item", "ranking_bce"]),
+        (0.0, 1.0, ["next_item", "dros"]),
+        (0.0, 0.0, ["next_item"]),
     ],
 )
 def test_the_loss_is_the_sum_of_the_terms_that_are_switched_on(dataset, outputs, monkeypatch, lam, alpha, names):
@@ -128,12 +129,12 @@ def test_the_loss_is_the_sum_of_the_terms_that_are_switched_on(dataset, outputs,
     assert total.item() == pytest.approx(sum(value.item() for value in logged.values()), rel=1e-6)
 
 
-def test_cross_entropy_is_the_baseline_s_and_terms_are_the_losses_of_what_they_are_handed(dataset, outputs):
+def test_the_next_item_loss_is_the_baseline_s_and_terms_are_the_losses_of_what_they_are_handed(dataset, outputs):
     batch, (ranking, dros) = whole_batch(dataset), losses(dataset)
     recorder, robust = Recorder(), Recorder()
     module_of(outputs, recorder, robust).loss_terms(batch)
     terms = module_of(outputs, ranking, dros).loss_terms(batch)
-    baseline = NextItemModule(student("gru4rec"), 0.01, 0.0).loss_terms(batch)
+    baseline = NextItemModule(student("gru4rec"), LOSS, 0.01, 0.0).loss_terms(batch)
     expected = {**baseline, **dros(*robust.calls[0]), **ranking(*recorder.calls[0])}
     assert list(terms) == list(expected)
     for name in terms:
@@ -185,7 +186,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(dataset, outputs, tmp_p
         model = create_student(name, NUM_ITEMS, architecture(name, dropout=0.3))
         model.items.distil_from(outputs.item_embeddings, 0.3)
         made.append(model)
-        return DistilModule(model, outputs, *losses(dataset), K, lr=0.01, weight_decay=0.0, seed=0)
+        return DistilModule(model, LOSS, outputs, *losses(dataset), K, lr=0.01, weight_decay=0.0, seed=0)
 
     first, again = (fitted(make, dataset, tmp_path / run) for run in ("first", "again"))
     other = fitted(make, dataset, tmp_path / "other", seed=1)

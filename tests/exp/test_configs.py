@@ -34,6 +34,7 @@ def test_every_group_has_options():
         "metrics",
         "paths",
         "student",
+        "student/loss",
         "teacher",
         "teacher/llm",
     }

@@ -19,7 +19,9 @@ def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, 
     module = make()
     fit(
         module,
-        StudentDataModule(dataset, L, batch_positions=24, eval_batch_size=5, seed=seed),
+        StudentDataModule(
+            dataset, L, module.model.causal, batch_positions=24, eval_batch_size=5, filter_seen=False, seed=seed
+        ),
         stage="student",
         run_dir=run_dir,
         max_epochs=3,

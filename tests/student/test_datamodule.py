@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.core.dataset import Dataset
-from src.student.datamodule import ExampleRows, StudentDataModule, TrainingWindows, WindowBatch
+from src.student.datamodule import ExampleRows, StudentDataModule, TrainingExamples, TrainingWindows, WindowBatch
 from tests.worlds import dataset_of, tiny_dataset
 
 Window = list[tuple[int, int, int]]  # (last history item, target, example id) of each position
@@ -83,15 +83,46 @@ def test_item_one_is_not_padding():
 def test_example_rows_are_batches_of_the_dataset():
     dataset = tiny_dataset()
     examples = dataset.examples["val"]
-    rows = ExampleRows(dataset, examples, 5)
-    batch, expected = rows[torch.tensor([3, 0])], dataset.batch(examples.subset(torch.tensor([3, 0])), 5)
+    rows = ExampleRows(dataset, examples, 5, with_seen=True)
+    batch = rows[torch.tensor([3, 0])]
+    expected = dataset.batch(examples.subset(torch.tensor([3, 0])), 5, with_seen=True)
     assert len(rows) == 12
-    for name in ("example_id", "history", "target"):
+    assert ExampleRows(dataset, examples, 5, with_seen=False)[torch.tensor([3])].seen is None
+    for name in ("example_id", "history", "target", "seen"):
         assert torch.equal(getattr(batch, name), getattr(expected, name))
 
 
-def module(dataset: Dataset, seed: int = 0) -> StudentDataModule:
-    return StudentDataModule(dataset, history_length=4, batch_positions=12, eval_batch_size=5, seed=seed)
+def test_training_examples_are_the_train_split_one_target_each():
+    dataset = tiny_dataset()
+    rows = TrainingExamples(dataset, 4)
+    assert len(rows) == len(dataset.examples["train"])
+    batch, expected = rows[torch.arange(len(rows))], dataset.batch(dataset.examples["train"], 4)
+    assert torch.equal(batch.history, expected.history)
+    assert torch.equal(batch.target, expected.target.unsqueeze(1))
+    assert torch.equal(batch.example_id, expected.example_id.unsqueeze(1))
+    assert torch.equal(rows.num_positions, (expected.history > 0).sum(1))
+    first = int((dataset.examples["train"].end == 1).nonzero()[0])
+    assert rows[torch.tensor([first])].history.shape == (1, 1)  # padded to the longest of the asked
+
+
+def test_encoders_that_read_a_history_as_a_whole_are_trained_by_example():
+    data = module(tiny_dataset(), causal=False)
+    batches = list(data.train_dataloader())
+    assert all(batch.target.shape == (len(batch.history), 1) for batch in batches)
+    ids = torch.cat([batch.example_id.flatten() for batch in batches])
+    assert ids.sort().values.tolist() == data.dataset.examples["train"].example_id.tolist()
+
+
+def module(dataset: Dataset, seed: int = 0, causal: bool = True, filter_seen: bool = False) -> StudentDataModule:
+    return StudentDataModule(
+        dataset,
+        history_length=4,
+        causal=causal,
+        batch_positions=12,
+        eval_batch_size=5,
+        filter_seen=filter_seen,
+        seed=seed,
+    )
 
 
 def epoch(data: StudentDataModule) -> list[list[Window]]:
@@ -100,7 +131,7 @@ def epoch(data: StudentDataModule) -> list[list[Window]]:
 
 def test_an_epoch_holds_every_window_once_within_the_budget():
     data = module(tiny_dataset())
-    windows = as_windows(data.windows[torch.arange(len(data.windows))])
+    windows = as_windows(data.training[torch.arange(len(data.training))])
     batches = epoch(data)
     assert sorted(window for batch in batches for window in batch) == sorted(windows)
     assert len(batches) > 3 and all(len(batch) * max(map(len, batch)) <= 12 for batch in batches)
@@ -121,6 +152,13 @@ def test_validation_shows_every_example_in_order():
     assert [len(batch.target) for batch in batches] == [5, 5, 2]
     for name in ("example_id", "history", "target"):
         assert torch.equal(torch.cat([getattr(batch, name) for batch in batches]), getattr(expected, name))
+
+
+def test_validation_leaves_out_seen_items_where_asked():
+    dataset = tiny_dataset()
+    assert all(batch.seen is None for batch in module(dataset).val_dataloader())
+    expected = dataset.batch(dataset.examples["val"].subset(torch.arange(5)), 4, with_seen=True)
+    assert torch.equal(next(iter(module(dataset, filter_seen=True).val_dataloader())).seen, expected.seen)
 
 
 def test_a_batch_moves_to_a_device_whole():

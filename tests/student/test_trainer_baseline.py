@@ -5,10 +5,13 @@ import torch
 
 from src.student.datamodule import TrainingWindows, WindowBatch
 from src.student.factory import create_student
+from src.student.losses import CrossEntropy
 from src.student.trainer_baseline import NextItemModule
 from tests.student.fitting import fitted
-from tests.student.students import NAMES, NUM_ITEMS, architecture, student
+from tests.student.students import NAMES, NUM_ITEMS, D, architecture, student
 from tests.worlds import tiny_dataset, tiny_logs
+
+LOSS = CrossEntropy(torch.float32)
 
 
 def whole_batch(dataset) -> WindowBatch:
@@ -25,33 +28,33 @@ def test_the_loss_equals_a_literal_loop_over_train_examples():
             first = max(0, (end - 1) - -(-(end - place) // length) * length)  # where the position's window begins
             scores = model.predict(torch.tensor([log[first:place]]))[0].tolist()
             losses.append(math.log(sum(map(math.exp, scores))) - scores[log[place] - 1])
-    terms = NextItemModule(model, 0.1, 0.0).loss_terms(whole_batch(tiny_dataset()))
-    assert list(terms) == ["cross_entropy"]
-    assert terms["cross_entropy"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    terms = NextItemModule(model, LOSS, 0.1, 0.0).loss_terms(whole_batch(tiny_dataset()))
+    assert list(terms) == ["next_item"]
+    assert terms["next_item"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def test_positions_without_a_target_take_no_part():
     dataset = tiny_dataset()
-    module, batch = NextItemModule(student("sasrec"), 0.1, 0.0), whole_batch(dataset)
-    scores, target, example_id = module.scores_with_targets(batch)
-    assert scores.shape == (len(dataset.examples["train"]), NUM_ITEMS)
+    module, batch = NextItemModule(student("sasrec"), LOSS, 0.1, 0.0), whole_batch(dataset)
+    hidden, target, example_id = module.states_with_targets(batch)
+    assert hidden.shape == (len(dataset.examples["train"]), D)
     order = example_id.argsort()
     assert torch.equal(example_id[order], dataset.examples["train"].example_id)
     assert torch.equal(target[order], dataset.batch(dataset.examples["train"], 1).target)
 
 
 def test_the_loss_is_the_sum_of_its_terms(monkeypatch):
-    module, logged = NextItemModule(student("gru4rec"), 0.1, 0.0), {}
-    terms = {"cross_entropy": torch.tensor(2.0), "dros": torch.tensor(0.5)}
+    module, logged = NextItemModule(student("gru4rec"), LOSS, 0.1, 0.0), {}
+    terms = {"next_item": torch.tensor(2.0), "dros": torch.tensor(0.5)}
     monkeypatch.setattr(module, "loss_terms", lambda batch: terms)
     monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
     monkeypatch.setattr(module, "log", lambda name, value, batch_size: logged.update({name: value}))
     assert module.training_step(whole_batch(tiny_dataset()), 0).item() == 2.5
-    assert logged == {"train/cross_entropy": 2.0, "train/dros": 0.5, "train/loss": 2.5}
+    assert logged == {"train/next_item": 2.0, "train/dros": 0.5, "train/loss": 2.5}
 
 
 def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
-    module, logged, dataset = NextItemModule(student("gru4rec"), 0.1, 0.0), {}, tiny_dataset()
+    module, logged, dataset = NextItemModule(student("gru4rec"), LOSS, 0.1, 0.0), {}, tiny_dataset()
     monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value.item()}))
     examples, expected = dataset.examples["val"], []
     for rows in torch.arange(12).split(5):
@@ -66,7 +69,7 @@ def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
 
 
 def test_the_optimiser_holds_every_parameter_with_the_given_rates():
-    module = NextItemModule(student("sasrec"), 0.02, 0.3)
+    module = NextItemModule(student("sasrec"), LOSS, 0.02, 0.3)
     optimizer = module.configure_optimizers()
     (group,) = optimizer.param_groups
     assert isinstance(optimizer, torch.optim.AdamW)
@@ -77,7 +80,7 @@ def test_the_optimiser_holds_every_parameter_with_the_given_rates():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path, name):
     def make() -> NextItemModule:
-        return NextItemModule(create_student(name, NUM_ITEMS, architecture(name, dropout=0.3)), 0.01, 0.01)
+        return NextItemModule(create_student(name, NUM_ITEMS, architecture(name, dropout=0.3)), LOSS, 0.01, 0.01)
 
     dataset = tiny_dataset()
     first, again = (fitted(make, dataset, tmp_path / run) for run in ("first", "again"))
@@ -91,9 +94,9 @@ def test_training_lowers_the_loss(tmp_path):
     dataset, modules = tiny_dataset(), []
 
     def make() -> NextItemModule:
-        modules.append(NextItemModule(create_student("sasrec", NUM_ITEMS, architecture("sasrec")), 0.01, 0.0))
-        modules.append(modules[0].loss_terms(whole_batch(dataset))["cross_entropy"].item())
+        modules.append(NextItemModule(create_student("sasrec", NUM_ITEMS, architecture("sasrec")), LOSS, 0.01, 0.0))
+        modules.append(modules[0].loss_terms(whole_batch(dataset))["next_item"].item())
         return modules[0]
 
     fitted(make, dataset, tmp_path)
-    assert modules[0].eval().loss_terms(whole_batch(dataset))["cross_entropy"].item() < modules[1] - 0.1
+    assert modules[0].eval().loss_terms(whole_batch(dataset))["next_item"].item() < modules[1] - 0.1

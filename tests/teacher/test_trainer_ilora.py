@@ -23,7 +23,9 @@ def module_of(model: ILoRAModel, lr: float = 0.01) -> ILoRAModule:
 
 def data_of(model: ILoRAModel, max_tokens: int = 600, seed: int = 0) -> TeacherDataModule:
     train, val = DATASET.examples["train"], DATASET.examples["val"]
-    return TeacherDataModule(model, DATASET, train, val, HISTORY_LENGTH, max_tokens, eval_batch_size=5, seed=seed)
+    return TeacherDataModule(
+        model, DATASET, train, val, HISTORY_LENGTH, max_tokens, eval_batch_size=5, filter_seen=False, seed=seed
+    )
 
 
 def trained(folder: Path, model: ILoRAModel, epochs: int, resume_from: Path | None = None, lr: float = 0.01, **more):

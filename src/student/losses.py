@@ -1,0 +1,179 @@
+"""Next-item losses of students, from hidden states `[M, D]` and targets `[M]` to one scalar."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..core.errors import UserError
+from .models import SequentialRecommender
+from .softmax import full_softmax_loss
+
+
+class NextItemLoss(ABC):
+    """Judges the hidden states of a student by the items that came next."""
+
+    @abstractmethod
+    def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
+        """Returns the mean loss over positions, a scalar.
+
+        Args:
+            model: Scores items from hidden states.
+            hidden: `[M, D]` float.
+            target: `[M]` int64 item numbers.
+        """
+
+
+class CrossEntropy(NextItemLoss):
+    """Cross-entropy of the softmax over the whole catalogue.
+
+    Args:
+        dtype: Of the matrix products, see `full_softmax_loss`.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
+        weight, bias = model.output_layer()
+        if bias is not None:  # the bias is the weight of a feature that is always 1
+            hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, bias.unsqueeze(1)], dim=1)
+        return full_softmax_loss(hidden, weight, target - 1, self.dtype)
+
+
+class SampledLoss(NextItemLoss):
+    """A loss that compares each target with n sampled items instead of the catalogue.
+
+    Negatives are drawn with replacement, item j with probability `q_j ∝ count_j^popularity_power`. A negative that
+    happens to be the position's own target takes no part there.
+
+    Args:
+        item_counts: `[num_items]`, training interactions of each item.
+        num_negatives: n.
+        popularity_power: 0 draws uniformly, 1 by popularity. Items without an interaction count as one.
+        shared: Whether all positions of a batch share their negatives (one matrix product) or each draws its own (a
+            gather of n vectors per position).
+    """
+
+    def __init__(self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool) -> None:
+        self.num_negatives = num_negatives
+        self.shared = shared
+        self.q = item_counts.clamp(min=1).double().pow(popularity_power)
+        self.q = (self.q / self.q.sum()).float()
+        self.cumulative = self.q.double().cumsum(0)
+        self.num_items = len(item_counts)
+
+    def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
+        negatives = self.draw(() if self.shared else (len(target),), target.device)
+        own = model.score(hidden, target.unsqueeze(1)).squeeze(1)
+        others = model.score(hidden, negatives)
+        return self.compare(own, others, negatives, negatives == target.unsqueeze(1))
+
+    def draw(self, rows: tuple[int, ...], device: torch.device) -> Tensor:
+        """Returns negatives, item numbers `[*rows, n]` int64."""
+        place = torch.rand(*rows, self.num_negatives, dtype=torch.float64, device=device)
+        drawn = torch.searchsorted(self.cumulative.to(device), place * self.cumulative[-1].item(), right=True)
+        return drawn.clamp(max=self.num_items - 1) + 1
+
+    @abstractmethod
+    def compare(self, own: Tensor, others: Tensor, negatives: Tensor, hit: Tensor) -> Tensor:
+        """Returns the mean loss over positions.
+
+        Args:
+            own: `[M]`, scores of the targets.
+            others: `[M, n]`, scores of the negatives.
+            negatives: `[n]` or `[M, n]` item numbers.
+            hit: `[M, n]` bool, the negative is the position's own target.
+        """
+
+
+class SampledSoftmax(SampledLoss):
+    """`-log( e^{s_t} / (e^{s_t} + Σ_j e^{s_j} / (n q_j)) )`.
+
+    With the logQ correction the sum is an unbiased estimate of `Σ_{j != t} e^{s_j}` (importance sampling; Bengio &
+    Senécal 2008), so that the loss estimates full cross-entropy. The target is certain to be in the sum and is not
+    corrected. Without the correction every weight is 1.
+
+    Args:
+        log_q_correction: Whether to divide by `n q_j`.
+        The others: See `SampledLoss`.
+    """
+
+    def __init__(
+        self,
+        item_counts: Tensor,
+        num_negatives: int,
+        popularity_power: float,
+        shared: bool,
+        log_q_correction: bool,
+    ) -> None:
+        super().__init__(item_counts, num_negatives, popularity_power, shared)
+        self.correction = -(num_negatives * self.q).log() if log_q_correction else torch.zeros_like(self.q)
+
+    def compare(self, own: Tensor, others: Tensor, negatives: Tensor, hit: Tensor) -> Tensor:
+        others = others.float() + self.correction.to(others.device)[negatives - 1]
+        everyone = torch.cat([own.float().unsqueeze(1), others.masked_fill(hit, -torch.inf)], dim=1)
+        return (everyone.logsumexp(1) - own).mean()
+
+
+class GBCE(SampledLoss):
+    """gSASRec's generalised binary cross-entropy (Petrov & Macdonald 2023, equations 9 and 11).
+
+    `-(log σ(s_t)^β + Σ_j log(1 - σ(s_j))) / (n + 1)`, with `β = α (t (1 - 1/α) + 1/α)` and `α = n / (num_items - 1)`,
+    the share of negatives that is sampled. t = 0 is binary cross-entropy (β = 1); t = 1 makes the scores calibrated
+    probabilities of the full softmax's kind (β = α).
+
+    Args:
+        calibration: t in [0, 1].
+        The others: See `SampledLoss`.
+    """
+
+    def __init__(
+        self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool, calibration: float
+    ) -> None:
+        super().__init__(item_counts, num_negatives, popularity_power, shared)
+        alpha = min(1.0, num_negatives / max(1, self.num_items - 1))
+        self.beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+
+    def compare(self, own: Tensor, others: Tensor, negatives: Tensor, hit: Tensor) -> Tensor:
+        positive = -self.beta * F.logsigmoid(own.float())
+        negative = F.softplus(others.float()).masked_fill(hit, 0).sum(1)
+        return ((positive + negative) / (self.num_negatives + 1)).mean()
+
+
+class BCE(GBCE):
+    """Binary cross-entropy with n negatives: gBCE with t = 0, SASRec's own loss with n = 1 (Kang & McAuley 2018)."""
+
+    def __init__(self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool) -> None:
+        super().__init__(item_counts, num_negatives, popularity_power, shared, calibration=0.0)
+
+
+SAMPLED: dict[str, type[SampledLoss]] = {"sampled_softmax": SampledSoftmax, "gbce": GBCE, "bce": BCE}
+LOSSES = ("cross_entropy", *SAMPLED)
+
+
+def check_loss(name: str) -> None:
+    """Makes sure that there is a loss of that name (config key `student.loss.name`).
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in LOSSES:
+        raise UserError(f"student.loss.name={name} is not known: use one of {', '.join(LOSSES)}.")
+
+
+def create_loss(settings: dict[str, Any], item_counts: Tensor, dtype: torch.dtype) -> NextItemLoss:
+    """Returns the loss that `settings` describe.
+
+    Args:
+        settings: The keys of `conf/student/loss/*.yaml`.
+        item_counts: `[num_items]`, training interactions of each item.
+        dtype: Of cross-entropy's matrix products.
+    """
+    check_loss(settings["name"])
+    if settings["name"] == "cross_entropy":
+        return CrossEntropy(dtype)
+    own = {key: value for key, value in settings.items() if key != "name"}
+    return SAMPLED[settings["name"]](item_counts, **own)

@@ -1,0 +1,53 @@
+"""Cross-entropy over the whole catalogue without ever storing the logits of all positions."""
+
+import torch
+from torch import Tensor
+
+# Logits held at once. A tile of this many stays in the cores' caches: on 2 cores four to five times as fast as a
+# matrix of all logits (benchmarks/README.md), and the memory does not grow with positions x catalogue.
+TILE = 1 << 22
+
+
+def full_softmax_loss(hidden: Tensor, table: Tensor, column: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns the mean over positions of `-log softmax(hidden table^T)[column]`, a scalar float32.
+
+    Forward and backward pass are one: tile by tile of positions the logits are made, used for the loss and for both
+    gradients, and forgotten (the fused linear cross-entropy of Hsu et al. 2024, "Liger Kernel"). Only first derivatives
+    exist.
+
+    Args:
+        hidden: `[M, D]` float.
+        table: `[N, D]` float.
+        column: `[M]` int64, the target's row of `table`.
+        dtype: Of the three matrix products and the tile, float32 or bfloat16; sums are float32 in either case.
+    """
+    return _FullSoftmaxLoss.apply(hidden.float(), table.float(), column, dtype)
+
+
+class _FullSoftmaxLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden: Tensor, table: Tensor, column: Tensor, dtype: torch.dtype) -> Tensor:
+        M, own_row = len(hidden), table[column]
+        loss = -(hidden * own_row).sum(dtype=torch.float64)
+        grad_hidden = -own_row / M
+        grad_table = torch.zeros_like(table)
+        table_, log_sums = table.to(dtype), []
+        step = max(1, TILE // len(table))
+        for first in range(0, M, step):
+            part = slice(first, first + step)
+            tile = hidden[part].to(dtype) @ table_.T
+            largest = tile.amax(1, keepdim=True)
+            exp = tile.sub_(largest).exp_()
+            total = exp.sum(1, keepdim=True, dtype=torch.float32)
+            log_sums.append((total.log() + largest).sum(dtype=torch.float64))
+            share = 1 / total  # softmax = exp * share: scaling D columns is cheaper than N
+            grad_hidden[part] += (exp @ table_) * (share / M)
+            grad_table += exp.T @ (hidden[part] * share).to(dtype)
+        grad_table.div_(M).index_add_(0, column, hidden, alpha=-1 / M)
+        ctx.save_for_backward(grad_hidden, grad_table)
+        return ((loss + torch.stack(log_sums).sum()) / M).float()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_table = ctx.saved_tensors
+        return grad * grad_hidden, grad * grad_table, None, None
