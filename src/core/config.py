@@ -29,6 +29,8 @@ NOT_NEGATIVE: Check = (lambda v: _number(v) and v >= 0, "a number, 0 or above")
 SHARE: Check = (lambda v: _number(v) and 0 < v <= 1, "a number above 0, at most 1")
 SHARE_OR_NONE: Check = (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1")
 PROBABILITY: Check = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
+BETWEEN: Check = (lambda v: _number(v) and 0 < v < 1, "a number above 0 and below 1")
+RESAMPLES: Check = (lambda v: _integer(v) and v >= 1000, "a whole number, 1000 or above")
 YES_NO: Check = (lambda v: isinstance(v, bool), "true or false")
 PRECISION: Check = (lambda v: v in ("auto", "32-true", "bf16-mixed"), "auto, 32-true or bf16-mixed")
 LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
@@ -40,6 +42,14 @@ CUT_OFFS: Check = (
 RISING: Check = (
     lambda v: CUT_OFFS[0](v) and all(low < high for low, high in itertools.pairwise(v)),
     "a rising list of whole numbers above 0",
+)
+NAMES: Check = (
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(isinstance(name, str) for name in v),
+    "a list of names",
+)
+RUNS: Check = (
+    lambda v: isinstance(v, ListConfig) and all(isinstance(run, str) or NAMES[0](run) for run in v),
+    "a list of files, or of lists of files",
 )
 DIRECTION: Check = (lambda v: v in (None, "higher", "lower"), "null, higher or lower")
 
@@ -53,6 +63,12 @@ CHECKS: dict[str, Check] = {
     "metrics.max_rows": POSITIVE_INTEGER,
     "metrics.slice_k": POSITIVE_INTEGER,
     "metrics.history_buckets": RISING,
+    "compare.runs": RUNS,
+    "compare.baseline": NATURAL,
+    "compare.metrics": NAMES,
+    "compare.confidence": BETWEEN,
+    "compare.resamples": RESAMPLES,
+    "compare.seed": SEED,
     "dataset.limit_data_rows": LIMIT,
     "dataset.min_user_interactions": NATURAL,
     "dataset.min_item_interactions": NATURAL,

@@ -99,14 +99,19 @@ def metric_named(name: str) -> tuple[Callable[[Tensor, int], Tensor], int]:
     return METRICS[parts[1]], int(parts[2])
 
 
-def check_cut_offs(key: str, ks: Sequence[int], num_items: int) -> None:
-    """Makes sure that the cut-offs of config key `key` mean something in this catalogue.
+def check_cut_offs(setting: str, ks: Sequence[int], num_items: int) -> None:
+    """Makes sure that cut-offs mean something in this catalogue.
+
+    Args:
+        setting: Where they come from, for the message, e.g. "metrics.ks=[1, 5]".
+        ks: Cut-offs.
+        num_items: Size of the catalogue.
 
     Raises:
         UserError: Some K is larger than the catalogue.
     """
     if max(ks) > num_items:
-        raise UserError(f"{key}={list(ks)} asks for more items than the catalogue's {num_items}: use smaller K.")
+        raise UserError(f"{setting} asks for more items than the catalogue's {num_items}: use smaller K.")
 
 
 def users_within(memory_mb: float, num_items: int, num_seen: int) -> int:

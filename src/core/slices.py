@@ -32,11 +32,10 @@ def slicings(dataset: Dataset, split: str, history_buckets: Sequence[int]) -> di
     examples = dataset.examples[split]
     target = dataset.item_log[dataset.offsets[examples.user] + examples.end]
     groups = popularity_groups(dataset.train_item_counts())
+    buckets = (examples.end.unsqueeze(1) > torch.tensor(history_buckets)).sum(1)
     return {
         "target popularity": Slicing(POPULARITY_GROUPS, groups[target]),
-        "history length": Slicing(
-            bucket_names(history_buckets), torch.bucketize(examples.end, torch.tensor(history_buckets))
-        ),
+        "history length": Slicing(bucket_names(history_buckets), buckets),
     }
 
 
@@ -62,7 +61,7 @@ def popularity_groups(counts: Tensor) -> Tensor:
 
 
 def bucket_names(longest: Sequence[int]) -> tuple[str, ...]:
-    """Returns the names of the slices whose longest histories are given, and of the rest: (5, 10) gives 1-5, 6-10, 11+."""
+    """Returns the names of the slices with these longest histories, and of the rest: 5, 10 gives 1-5, 6-10, 11+."""
     shortest = [1, *(length + 1 for length in longest)]
     closed = (f"{low}-{high}" if low < high else f"{low}" for low, high in zip(shortest, longest, strict=False))
     return (*closed, f"{shortest[-1]}+")

@@ -4,13 +4,14 @@ import hydra
 from omegaconf import DictConfig
 
 from ..core.paths import CONF_DIR
-from .comparison import compare_all
+from .comparison import check_metrics, compare_all
 from .run import Run, start
 from .stages import check_teacher, export, prepare, train_baseline, train_distilled, train_teacher
 
 
 def job(run: Run) -> None:
     dataset = prepare(run)
+    check_metrics(run, dataset)
     check_teacher(run)
     train_baseline(run, dataset)
     train_teacher(run, dataset)

@@ -77,7 +77,7 @@ def evaluate(
     Raises:
         UserError: The split is empty, or some K is larger than the catalogue.
     """
-    check_cut_offs("metrics.ks", ks, dataset.num_items)
+    check_cut_offs(f"metrics.ks={list(ks)}", ks, dataset.num_items)
     examples = dataset.examples[split]
     if len(examples) == 0:
         raise UserError(

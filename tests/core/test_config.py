@@ -64,7 +64,9 @@ def test_every_check_where_present_finds_its_key_in_some_student_or_loss():
     assert set(CHECKS_WHERE_PRESENT) <= keys
 
 
-@pytest.mark.parametrize("group", ["student", "student/loss", "dataset", "teacher/llm", "distill", "active", "metrics"])
+@pytest.mark.parametrize(
+    "group", ["student", "student/loss", "dataset", "teacher/llm", "distill", "active", "metrics", "compare"]
+)
 def test_every_number_is_checked(group):
     for option in options(group):
         for key, value in leaves(OmegaConf.to_container(composed(f"{group}={option}"))).items():
@@ -104,6 +106,10 @@ BORDERS = {
     "active.share": ([0.01, 1], [0, 1.01]),
     "metrics.filter_seen": ([True, False], [0, "yes"]),
     "metrics.ks": ([[1], [5, 10]], [[], [0], [1.5], [True], 10, ""]),
+    "compare.runs": ([[], ["a"], ["a", ["b", "c"]]], ["a", [1], [[]], [["a", 1]]]),
+    "compare.metrics": ([["HR@1"]], [[], "HR@1", [1]]),
+    "compare.confidence": ([0.5, 0.999], [0, 1]),
+    "compare.resamples": ([1000], [999, 1000.0]),
     "metrics.memory_mb": ([0.5, 256], [0, -1, True]),
     "metrics.history_buckets": ([[3], [5, 10]], [[], [0], [5, 5], [10, 5], 5]),
     "distill.score_direction": ([None, "higher", "lower"], ["up"]),

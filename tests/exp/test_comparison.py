@@ -1,38 +1,14 @@
-import math
+import json
+from pathlib import Path
 
 import pytest
-import torch
 
 from src.core.errors import UserError
-from src.exp.comparison import Row, _markdown, _popularity, _print_table, compare_all
-from src.student.evaluator import Evaluation
+from src.exp.comparison import _popularity, _write_metrics, check_metrics, compare_all
 from tests.exp.roads import run_in
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
-
-ROWS = [
-    Row("Baseline (sasrec)", Evaluation(torch.arange(4), torch.tensor([1, 2, 3, 9]), seconds=0.002), 12345),
-    Row("Teacher (ilora, some)", Evaluation(torch.arange(4), torch.tensor([1, 1, 1, 1]), seconds=8.0), 7),
-]
-
-
-def test_the_table_holds_the_figures_worked_by_hand():
-    third = f"{(1 + 1 / math.log2(3)) / 4:.4f}"  # ranks 1 and 2 of four users
-    assert _markdown(ROWS, [1, 2]).splitlines() == [
-        "| Model | HR@1 | HR@2 | NDCG@1 | NDCG@2 | Recall@1 | Recall@2 | Parameters | ms / 1,000 users |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        f"| Baseline (sasrec) | 0.2500 | 0.5000 | 0.2500 | {third} | 0.2500 | 0.5000 | 12,345 | 500.0 |",
-        "| Teacher (ilora, some) | 1.0000 | 1.0000 | 1.0000 | 1.0000 | 1.0000 | 1.0000 | 7 | 2,000,000.0 |",
-    ]
-
-
-def test_the_printed_table_holds_every_model_and_figure(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    _print_table(ROWS, [1, 2], "tiny: 4 users")
-    printed = capsys.readouterr().out
-    for word in ("tiny: 4 users", "Baseline", "Teacher", "HR@1", "NDCG@2", "Recall@2", "12,345", "2,000,000.0"):
-        assert word in printed
 
 
 @pytest.mark.parametrize("filter_seen", [False, True])
@@ -54,9 +30,46 @@ def test_popularity_ranks_by_training_counts(tmp_path, filter_seen):
     assert row.parameters == DATASET.num_items
 
 
-def test_a_cut_off_beyond_the_catalogue_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"metrics.ks=\[1, 16\] asks for more items than the catalogue's 15"):
-        compare_all(run_in(tmp_path, "metrics.ks=[1,16]"), DATASET)
+def written(folder: Path, *overrides: str) -> dict:
+    run = run_in(folder, *overrides)
+    _write_metrics(run, DATASET, _popularity(run, DATASET), folder / "popularity.json")
+    return json.loads((folder / "popularity.json").read_text())
+
+
+def test_the_file_says_what_was_ranked_and_how(tmp_path):
+    file = written(tmp_path, "metrics.filter_seen=true")
+    assert file["model"] == "Popularity"
+    assert (file["dataset_fingerprint"], file["num_items"]) == (DATASET.fingerprint, 15)
+    assert (file["split"], file["filter_seen"]) == ("test", True)
+    assert file["example_id"] == DATASET.examples["test"].example_id.tolist()
+
+
+def test_every_figure_of_the_file_can_be_computed_again_from_its_ranks(tmp_path):
+    file = written(tmp_path, "metrics.slice_k=3", "metrics.history_buckets=[2,4]")
+    hits = [rank <= 3 for rank in file["rank"]]
+    lengths = [len(log) - 1 for log in DATASET.item_log.split(DATASET.offsets.diff().tolist())]
+    for name, belongs in {"1-2": lambda n: n <= 2, "3-4": lambda n: 3 <= n <= 4, "5+": lambda n: n >= 5}.items():
+        here = [hit for hit, length in zip(hits, lengths, strict=True) if belongs(length)]
+        figures = file["slices"]["history length"][name]
+        assert (figures["n"], figures["HR@3"]) == (len(here), pytest.approx(sum(here) / len(here)))
+    assert sum(figures["n"] for figures in file["slices"]["target popularity"].values()) == 12
+    assert file["target"] == DATASET.item_log[DATASET.offsets[1:] - 1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("metrics.ks=[1,16]", r"metrics.ks=\[1, 16\] asks for more items than the catalogue's 15"),
+        ("metrics.slice_k=16", "metrics.slice_k=16 asks for more items"),
+        ("compare.metrics=[HR@1,NDCG@16]", r"compare.metrics=\['HR@1', 'NDCG@16'\] asks for more items"),
+        ("compare.metrics=[MAP@1]", "The metric MAP@1 is not known"),
+    ],
+)
+def test_metrics_that_mean_nothing_in_this_catalogue_are_refused(tmp_path, override, words):
+    with pytest.raises(UserError, match=words):
+        check_metrics(run_in(tmp_path, override), DATASET)
+    with pytest.raises(UserError, match=words):
+        compare_all(run_in(tmp_path, override), DATASET)
 
 
 def test_models_that_are_not_there_are_named_with_their_command(tmp_path):

@@ -27,6 +27,7 @@ def options_of(group: str) -> list[str]:
 def test_every_group_has_options():
     assert {group for group, _ in OPTIONS} == {
         "active",
+        "compare",
         "dataset",
         "distill",
         "hydra",

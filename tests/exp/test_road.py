@@ -54,7 +54,8 @@ def artefacts_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_the_road_ends_in_a_table_of_every_model(road):
     header, _, *rows = table_of(road / "run")
-    assert header == ["| Model", "HR@1", "HR@5", "NDCG@1", "NDCG@5", "Recall@1", "Recall@5", "Parameters"]
+    accuracy = ["HR@1", "HR@5", "NDCG@1", "NDCG@5", "Recall@1", "Recall@5", "MRR@1", "MRR@5"]
+    assert header == ["| Model", *accuracy, "Coverage@5", "ARP@5", "Parameters"]
     assert [row[0].removeprefix("| ") for row in rows] == [
         "Popularity",
         "Baseline (sasrec)",
@@ -71,6 +72,24 @@ def test_metrics_come_with_every_users_rank(road):
         assert figures["metrics"]["HR@5"] == pytest.approx(hits)
     users = [figures["example_id"] for figures in metrics_of(road / "run").values()]
     assert all(these == users[0] for these in users)
+
+
+def test_slices_and_comparison_stand_beside_the_table(road):
+    slices = (road / "run" / "metrics" / "slices.md").read_text()
+    assert "## By target popularity" in slices and "## By history length" in slices
+    comparison = (road / "run" / "metrics" / "comparison.md").read_text()
+    assert "Differences to Baseline (sasrec), 12 users" in comparison
+    assert comparison.count("| Distilled (sasrec) |") == comparison.count("| Teacher (ilora, tiny-random) |") == 3
+
+
+def test_runs_are_compared_by_a_command_of_their_own(road, tmp_path):
+    first, second = (road / "run" / "metrics" / f"{name}.json" for name in ("baseline", "distilled"))
+    runs = f"compare.runs=[{first},[{second},{second}]]"
+    done = ok(start_program("run_compare", road, road, tmp_path, runs, "compare.names=[one,two]"))
+    assert "two" in done.stdout
+    text = (tmp_path / "metrics" / "comparison.md").read_text()
+    assert "## Differences to one, 12 users" in text and "± 0.0000" in text
+    assert (tmp_path / "metrics" / "comparison.tex").is_file()
 
 
 def test_the_run_tells_how_it_was_made(road):
@@ -194,6 +213,9 @@ def test_wrong_values_are_all_told_at_once(refused, tmp_path):
         ("run_all", "active=meta", "active.policy=meta is not part of this version"),
         ("run_all", "teacher.export.k=15", "teacher.export.k=15 asks for more items"),
         ("run_all", "metrics.ks=[99]", "metrics.ks=[99] asks for more items"),
+        ("run_all", "metrics.memory_mb=0.001", "metrics.memory_mb=0.001 is too little"),
+        ("run_compare", "compare.runs=[a.json]", "compare.runs needs metrics files of at least two models"),
+        ("run_compare", "compare.runs=[a.json,b.json]", "a.json, which is not there"),
         ("run_all", "distill.preset=modern", "modern"),
         ("run_all", "student.name=bert", "student.name=bert is not known"),
         ("run_all", "student.train.resume_from=nowhere.ckpt seed=5", "nowhere.ckpt"),

@@ -1,5 +1,7 @@
 import json
 import math
+from collections import Counter
+from statistics import mean
 
 import pytest
 import torch
@@ -15,12 +17,13 @@ CPU = torch.device("cpu")
 
 
 def run(
-    score, dataset: Dataset, split: str, length: int = 6, filter_seen: bool = False, batch_size: int = 5
+    score, dataset: Dataset, split: str, length: int = 6, filter_seen: bool = False, batch_size: int = 5, ks=(1, 3)
 ) -> Evaluation:
     return evaluate(
         score,
         dataset,
         split,
+        ks=ks,
         history_length=length,
         batch_size=batch_size,
         filter_seen=filter_seen,
@@ -29,11 +32,10 @@ def run(
     )
 
 
-def literal_rank(scores: list[float], target: int, seen: list[int]) -> int:
-    """Sorts the competitors with the target behind those it ties with."""
+def literal_ranking(scores: list[float], target: int, seen: list[int]) -> list[int]:
+    """Sorts the items that compete, the target behind those it ties with."""
     rivals = [item for item in range(1, len(scores) + 1) if item == target or item not in seen]
-    ordered = sorted(rivals, key=lambda item: (-scores[item - 1], item == target))
-    return ordered.index(target) + 1
+    return sorted(rivals, key=lambda item: (-scores[item - 1], item == target))
 
 
 @pytest.mark.parametrize("filter_seen", [False, True])
@@ -41,14 +43,35 @@ def literal_rank(scores: list[float], target: int, seen: list[int]) -> int:
 def test_ranks_equal_a_literal_loop(split, from_end, filter_seen):
     dataset, model = tiny_dataset(), student("sasrec")
     found = run(lambda batch: model.predict(batch.history), dataset, split, filter_seen=filter_seen)
-    expected = []
-    for log in tiny_logs():
-        history, target = log[:-from_end], log[-from_end]
+    rankings, targets = [], [log[-from_end] for log in tiny_logs()]
+    for log, target in zip(tiny_logs(), targets, strict=True):
+        history = log[:-from_end]
         scores = model.predict(torch.tensor([history[-6:]]))[0].tolist()
-        expected.append(literal_rank(scores, target, history if filter_seen else []))
+        rankings.append(literal_ranking(scores, target, history if filter_seen else []))
+    expected = [ranking.index(target) + 1 for ranking, target in zip(rankings, targets, strict=True)]
     assert found.rank.tolist() == expected
-    assert found.example_id.tolist() == dataset.examples[split].example_id.tolist()
     assert len(set(expected)) > 3
+    assert found.target.tolist() == targets
+    assert found.user.tolist() == list(range(12))
+    assert found.example_id.tolist() == dataset.examples[split].example_id.tolist()
+    assert found.metrics == pytest.approx(literal_metrics(rankings, expected, targets))
+
+
+def literal_metrics(rankings: list[list[int]], ranks: list[int], targets: list[int]) -> dict[str, float]:
+    """Every figure at K of 1 and 3, from whole rankings and targets of the tiny world's users."""
+    counts = Counter(item for log in tiny_logs() for item in log[:-2])
+    figures = {}
+    for k in (1, 3):
+        hits = [rank for rank in ranks if rank <= k]
+        figures |= {
+            f"HR@{k}": len(hits) / 12,
+            f"Recall@{k}": len(hits) / 12,
+            f"NDCG@{k}": sum(1 / math.log2(1 + rank) for rank in hits) / 12,
+            f"MRR@{k}": sum(1 / rank for rank in hits) / 12,
+            f"Coverage@{k}": len({item for ranking in rankings for item in ranking[:k]}) / 15,
+            f"ARP@{k}": mean(mean(counts[item] for item in ranking[:k]) for ranking in rankings),
+        }
+    return {**figures, "ARP of targets": mean(counts[target] for target in targets)}
 
 
 def test_seen_items_beyond_what_the_model_is_shown_do_not_compete_either():
@@ -64,11 +87,21 @@ def test_a_target_that_was_seen_still_competes_and_ties_count_against_it():
     assert run(lambda batch: torch.zeros(1, 4), dataset, "test", filter_seen=True).rank.tolist() == [2]
 
 
+def test_with_everything_seen_the_target_is_first_and_alone():
+    dataset = dataset_of([[1, 2, 3, 1, 2], [3, 2, 1, 3, 3]], ["a", "b", "c"])
+    found = run(lambda batch: torch.tensor([[3.0, 2.0, 1.0]]).expand(2, -1), dataset, "test", filter_seen=True)
+    assert found.rank.tolist() == [1, 1]
+    assert found.metrics["NDCG@1"] == 1
+    assert found.metrics["Coverage@3"] == pytest.approx(2 / 3)  # the lists hold the targets, 2 and 3, and nothing else
+    assert found.metrics["ARP@3"] == pytest.approx(found.metrics["ARP of targets"]) == 2
+
+
 def test_the_size_of_batches_changes_nothing():
     dataset = tiny_dataset()
     popularity = Popularity(dataset.train_item_counts())
-    ranks = [run(popularity.score, dataset, "test", batch_size=size).rank.tolist() for size in (1, 5, 12, 100)]
-    assert ranks[1:] == ranks[:-1]
+    runs = [run(popularity.score, dataset, "test", batch_size=size) for size in (1, 5, 12, 100)]
+    assert len({tuple(found.rank.tolist()) for found in runs}) == 1
+    assert all(found.metrics == pytest.approx(runs[0].metrics) for found in runs)
 
 
 def test_the_model_is_shown_no_more_than_its_history_length():
@@ -83,22 +116,28 @@ def test_the_model_is_shown_no_more_than_its_history_length():
     assert torch.cat(shown).tolist() == expected
 
 
-def test_metrics_and_speed_by_hand():
-    evaluation = Evaluation(torch.tensor([7, 8]), torch.tensor([1, 3]), seconds=0.5)
-    assert evaluation.metrics([2, 3]) == {
-        "HR@2": 0.5, "NDCG@2": 0.5, "Recall@2": 0.5,
-        "HR@3": 1, "NDCG@3": pytest.approx((1 + 1 / math.log2(4)) / 2), "Recall@3": 1,
-    }  # fmt: skip
-    assert evaluation.ms_per_1000_users == 250_000
-    told = json.loads(json.dumps(evaluation.to_json([2])))
-    assert (told["example_id"], told["rank"], told["ms_per_1000_users"]) == ([7, 8], [1, 3], 250_000)
-    assert told["metrics"] == evaluation.metrics([2])
+def test_an_evaluation_is_told_whole():
+    columns = [torch.tensor(column) for column in ([7, 8], [0, 4], [5, 6], [1, 3])]
+    evaluation = Evaluation(*columns, metrics={"HR@1": 0.5}, seconds=0.5)
+    assert json.loads(json.dumps(evaluation.to_json())) == {
+        "metrics": {"HR@1": 0.5},
+        "ms_per_1000_users": 250_000,
+        "example_id": [7, 8],
+        "user": [0, 4],
+        "target": [5, 6],
+        "rank": [1, 3],
+    }
 
 
 def test_only_scoring_and_ranking_are_timed(monkeypatch):
     ticks = iter([0.0, 1.0, 10.0, 12.0, 20.0, 24.0])
     monkeypatch.setattr("src.student.evaluator.time.perf_counter", lambda: next(ticks))
     assert run(lambda batch: torch.zeros(len(batch.target), 15), tiny_dataset(), "val").seconds == 1 + 2 + 4
+
+
+def test_a_cut_off_beyond_the_catalogue_is_refused():
+    with pytest.raises(UserError, match=r"metrics.ks=\[1, 16\] asks for more items than the catalogue's 15"):
+        run(lambda batch: torch.zeros(1, 15), tiny_dataset(), "val", ks=[1, 16])
 
 
 def test_an_empty_split_is_refused():

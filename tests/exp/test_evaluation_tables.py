@@ -1,0 +1,43 @@
+import torch
+
+from src.exp.evaluation_tables import Row, metrics_table, slices_markdown
+from src.student.evaluator import Evaluation
+
+
+def row(name: str, figure: float, seconds: float, parameters: int) -> Row:
+    accuracy = {f"{kind}@{k}": figure for kind in ("HR", "NDCG", "Recall", "MRR") for k in (1, 2)}
+    lists = {"Coverage@1": 0.1, "Coverage@2": 0.25, "ARP@1": 9.0, "ARP@2": 1234.56}
+    evaluation = Evaluation(*torch.arange(4).repeat(4, 1), metrics=accuracy | lists, seconds=seconds)
+    empty = {"n": 0, "HR@2": None, "NDCG@2": None}
+    slices = {"target popularity": {"head": {"n": 4, "HR@2": figure, "NDCG@2": figure / 2}, "cold": empty}}
+    return Row(name, evaluation, slices | {"history length": {"1+": empty}}, parameters)
+
+
+ROWS = [row("Student (gru)", 0.25, 0.002, 12345), row("Teacher", 1.0, 8.0, 7)]
+
+
+def test_the_table_holds_every_models_figures():
+    table = metrics_table(ROWS, [1, 2], "tiny")
+    accuracy = ["HR@1", "HR@2", "NDCG@1", "NDCG@2", "Recall@1", "Recall@2", "MRR@1", "MRR@2"]
+    assert table.header == ["Model", *accuracy, "Coverage@2", "ARP@2", "Parameters", "ms / 1,000 users"]
+    assert table.rows == [
+        ["Student (gru)", *["0.2500"] * 9, "1,234.6", "12,345", "500.0"],
+        ["Teacher", *["1.0000"] * 8, "0.2500", "1,234.6", "7", "2,000,000.0"],
+    ]
+
+
+def test_slices_stand_beside_one_another_for_all_models():
+    assert slices_markdown(ROWS).splitlines() == [
+        "## By target popularity",
+        "",
+        "| target popularity | users | Student (gru) HR@2 | Student (gru) NDCG@2 | Teacher HR@2 | Teacher NDCG@2 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| head | 4 | 0.2500 | 0.1250 | 1.0000 | 0.5000 |",
+        "| cold | 0 |  |  |  |  |",
+        "",
+        "## By history length",
+        "",
+        "| history length | users | Student (gru) HR@2 | Student (gru) NDCG@2 | Teacher HR@2 | Teacher NDCG@2 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| 1+ | 0 |  |  |  |  |",
+    ]
