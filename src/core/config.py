@@ -33,6 +33,7 @@ BETWEEN: Check = (lambda v: _number(v) and 0 < v < 1, "a number above 0 and belo
 RESAMPLES: Check = (lambda v: _integer(v) and v >= 1000, "a whole number, 1000 or above")
 YES_NO: Check = (lambda v: isinstance(v, bool), "true or false")
 PRECISION: Check = (lambda v: v in ("auto", "32-true", "bf16-mixed"), "auto, 32-true or bf16-mixed")
+SCHEDULE: Check = (lambda v: v in ("constant", "cosine"), "constant or cosine")
 LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
 CUT_OFFS: Check = (
@@ -78,6 +79,8 @@ CHECKS: dict[str, Check] = {
     "student.train.batch_positions": POSITIVE_INTEGER,
     "student.train.lr": POSITIVE,
     "student.train.weight_decay": NOT_NEGATIVE,
+    "student.train.lr_schedule": SCHEDULE,
+    "student.train.warmup_share": PROBABILITY,
     "student.train.max_epochs": POSITIVE_INTEGER,
     "student.train.patience": POSITIVE_INTEGER,
     "student.train.precision": PRECISION,

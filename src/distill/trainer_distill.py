@@ -7,7 +7,7 @@ from ..core.seed import generator
 from ..student.datamodule import WindowBatch
 from ..student.losses import NextItemLoss
 from ..student.models import SequentialRecommender
-from ..student.trainer_baseline import NextItemModule
+from ..student.trainer_baseline import NextItemModule, Optimisation
 from .data_bridge import TeacherOutputs
 from .kd_losses import DROLoss, RankingDistillationLoss
 from .negatives import sample_negatives
@@ -26,7 +26,7 @@ class DistilModule(NextItemModule):
         ranking: λ Σ_k w_k (BCE_k + α DROS_k), see `kd_losses`.
         dros: α DROS of the true target.
         candidate_topk: K, how many of the teacher's items are used.
-        lr, weight_decay: See `NextItemModule`.
+        optimisation: See `NextItemModule`.
         seed: Of the negatives.
     """
 
@@ -38,11 +38,10 @@ class DistilModule(NextItemModule):
         ranking: RankingDistillationLoss,
         dros: DROLoss,
         candidate_topk: int,
-        lr: float,
-        weight_decay: float,
+        optimisation: Optimisation,
         seed: int,
     ) -> None:
-        super().__init__(model, loss, lr, weight_decay)
+        super().__init__(model, loss, optimisation)
         self.seed = seed
         self.generator = generator(seed)
         self.register_buffer("row_of_example", outputs.row_of_example, persistent=False)

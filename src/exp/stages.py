@@ -20,7 +20,7 @@ from ..student.datamodule import StudentDataModule
 from ..student.factory import create_student
 from ..student.losses import NextItemLoss, create_loss
 from ..student.store import load_student, save_student
-from ..student.trainer_baseline import NextItemModule
+from ..student.trainer_baseline import NextItemModule, Optimisation
 from ..teacher.export import export_teacher_outputs
 from ..teacher.factory import create_teacher, load_trained, save_trained
 from ..teacher.ilora_model import ILoRAModel
@@ -76,9 +76,9 @@ def train_baseline(run: Run, dataset: Dataset) -> Path:
         return folder
     with run.stopwatch.stage("baseline: training"):
         seed_everything(run.cfg.seed)
-        student, train = run.settings("student"), run.settings("student.train")
+        student = run.settings("student")
         model = create_student(student["name"], dataset.num_items, student["model"])
-        module = NextItemModule(model, _student_loss(run, dataset), train["lr"], train["weight_decay"])
+        module = NextItemModule(model, _student_loss(run, dataset), _optimisation(run))
         result = _fit_student(run, dataset, module, "baseline")
         save_student(folder, model, student["name"], student["model"], _manifest(run, dataset, result))
     return folder
@@ -166,7 +166,7 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
         return folder
     with run.stopwatch.stage("distilled: training"):
         seed_everything(run.cfg.seed)
-        student, train, distill = run.settings("student"), run.settings("student.train"), run.settings("distill")
+        student, distill = run.settings("student"), run.settings("distill")
         outputs = load_teacher_outputs(teacher_outputs_folder(run, dataset), dataset, distill["score_direction"])
         if outputs.candidates.shape[1] < distill["candidate_topk"]:
             raise UserError(
@@ -186,8 +186,7 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
             RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
             DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
             distill["candidate_topk"],
-            train["lr"],
-            train["weight_decay"],
+            _optimisation(run),
             run.cfg.seed,
         )
         result = _fit_student(run, dataset, module, "distilled")
@@ -250,6 +249,11 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
         precision=encoder_precision(train["precision"]),
         resume_from=train["resume_from"],
     )
+
+
+def _optimisation(run: Run) -> Optimisation:
+    train = run.settings("student.train")
+    return Optimisation(train["lr"], train["weight_decay"], train["lr_schedule"], train["warmup_share"])
 
 
 def _student_loss(run: Run, dataset: Dataset) -> NextItemLoss:

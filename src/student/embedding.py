@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+INITIAL_STD = 0.02  # small, so that what is learned soon outweighs the chance of the start, for rare items most of all
+
 
 class ItemEmbedding(nn.Module):
     """`table = ids + ed_weight * (V W^T + b)`, DLLM2Rec's embedding distillation at the input.
@@ -19,7 +21,7 @@ class ItemEmbedding(nn.Module):
     def __init__(self, num_items: int, hidden_size: int) -> None:
         super().__init__()
         self.ids = nn.Embedding(num_items + 1, hidden_size, padding_idx=0)
-        nn.init.normal_(self.ids.weight, std=hidden_size**-0.5)
+        nn.init.normal_(self.ids.weight, std=INITIAL_STD)
         with torch.no_grad():
             self.ids.weight[0].zero_()
         self.projection: nn.Linear | None = None

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dropout import Dropout
-from .embedding import ItemEmbedding
+from .embedding import INITIAL_STD, ItemEmbedding
 
 
 class SequentialRecommender(nn.Module, ABC):
@@ -92,7 +92,7 @@ class SASRec(SequentialRecommender):
     ) -> None:
         super().__init__(num_items, hidden_size, history_length)
         self.positions = nn.Embedding(history_length, hidden_size)
-        nn.init.normal_(self.positions.weight, std=hidden_size**-0.5)
+        nn.init.normal_(self.positions.weight, std=INITIAL_STD)
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(CausalBlock(hidden_size, num_heads, dropout) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(hidden_size)

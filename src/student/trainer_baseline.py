@@ -1,14 +1,39 @@
 """Trains a student without a teacher."""
 
+from dataclasses import dataclass
+from functools import partial
+
 import lightning as L
 import torch
 from torch import Tensor
 
 from ..core.dataset import ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
+from ..core.schedule import warmup_constant, warmup_cosine
 from .datamodule import WindowBatch
 from .losses import NextItemLoss
 from .models import SequentialRecommender
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW and the course of its learning rate.
+
+    lr: The full learning rate.
+    weight_decay: Decoupled.
+    schedule: "constant", or "cosine" down to 0 at the end of the last epoch that is allowed.
+    warmup_share: Share of all steps in which the learning rate rises linearly to its full value.
+    """
+
+    lr: float
+    weight_decay: float
+    schedule: str
+    warmup_share: float
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Returns the factor on the full learning rate at `step` of `steps`."""
+        warmup = round(self.warmup_share * steps)
+        return warmup_cosine(step, warmup, steps) if self.schedule == "cosine" else warmup_constant(step, warmup)
 
 
 class NextItemModule(L.LightningModule):
@@ -17,16 +42,14 @@ class NextItemModule(L.LightningModule):
     Args:
         model: The student.
         loss: What is minimised.
-        lr: Learning rate of AdamW.
-        weight_decay: Decoupled weight decay (AdamW).
+        optimisation: How.
     """
 
-    def __init__(self, model: SequentialRecommender, loss: NextItemLoss, lr: float, weight_decay: float) -> None:
+    def __init__(self, model: SequentialRecommender, loss: NextItemLoss, optimisation: Optimisation) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
-        self.lr = lr
-        self.weight_decay = weight_decay
+        self.optimisation = optimisation
         self.val_ranks: list[Tensor] = []
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
@@ -53,5 +76,8 @@ class NextItemModule(L.LightningModule):
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
         self.val_ranks.clear()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+    def configure_optimizers(self) -> dict:
+        how, steps = self.optimisation, int(self.trainer.estimated_stepping_batches)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=how.lr, weight_decay=how.weight_decay, fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(how.lr_factor, steps=steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

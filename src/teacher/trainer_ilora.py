@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from ..core.batches import token_batches
 from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..core.metrics import ndcg, rank_of_target
+from ..core.schedule import warmup_cosine
 from ..core.seed import generator
 from ..student.datamodule import ExampleRows
 from .ilora_model import ILoRAModel
@@ -85,14 +86,6 @@ class ILoRAModule(L.LightningModule):
             },
             {"name": "adapters", "params": adapters, "lr": self.lr, "weight_decay": 0.0},
         ]
-
-
-def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """Returns the factor on the learning rate: linear to 1 over `warmup` steps, then a half cosine to 0 at `steps`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    done = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def random_examples(examples: Examples, most: int, generator: torch.Generator) -> Examples:

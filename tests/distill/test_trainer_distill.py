@@ -13,7 +13,7 @@ from src.student.losses import CrossEntropy
 from src.student.store import load_student, save_student
 from src.student.trainer_baseline import NextItemModule
 from tests.distill.outputs import K, ranking_of, write_outputs
-from tests.student.fitting import fitted
+from tests.student.fitting import OPTIMISATION, fitted
 from tests.student.students import NAMES, NUM_ITEMS, D, L, architecture, histories, student
 from tests.worlds import tiny_dataset
 
@@ -55,7 +55,7 @@ def losses(dataset: Dataset, lam: float = 0.8, alpha: float = 1.0) -> tuple[Rank
 
 
 def module_of(outputs: TeacherOutputs, ranking: nn.Module, dros: nn.Module, k: int = K, seed: int = 0) -> DistilModule:
-    return DistilModule(student("gru4rec"), LOSS, outputs, ranking, dros, k, lr=0.01, weight_decay=0.0, seed=seed)
+    return DistilModule(student("gru4rec"), LOSS, outputs, ranking, dros, k, OPTIMISATION, seed=seed)
 
 
 def whole_batch(dataset: Dataset) -> WindowBatch:
@@ -134,7 +134,7 @@ def test_the_next_item_loss_is_the_baseline_s_and_terms_are_the_losses_of_what_t
     recorder, robust = Recorder(), Recorder()
     module_of(outputs, recorder, robust).loss_terms(batch)
     terms = module_of(outputs, ranking, dros).loss_terms(batch)
-    baseline = NextItemModule(student("gru4rec"), LOSS, 0.01, 0.0).loss_terms(batch)
+    baseline = NextItemModule(student("gru4rec"), LOSS, OPTIMISATION).loss_terms(batch)
     expected = {**baseline, **dros(*robust.calls[0]), **ranking(*recorder.calls[0])}
     assert list(terms) == list(expected)
     for name in terms:
@@ -186,7 +186,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(dataset, outputs, tmp_p
         model = create_student(name, NUM_ITEMS, architecture(name, dropout=0.3))
         model.items.distil_from(outputs.item_embeddings, 0.3)
         made.append(model)
-        return DistilModule(model, LOSS, outputs, *losses(dataset), K, lr=0.01, weight_decay=0.0, seed=0)
+        return DistilModule(model, LOSS, outputs, *losses(dataset), K, OPTIMISATION, seed=0)
 
     first, again = (fitted(make, dataset, tmp_path / run) for run in ("first", "again"))
     other = fitted(make, dataset, tmp_path / "other", seed=1)

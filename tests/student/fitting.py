@@ -9,8 +9,10 @@ from src.core.dataset import Dataset
 from src.core.seed import seed_everything
 from src.core.training import fit
 from src.student.datamodule import StudentDataModule
-from src.student.trainer_baseline import NextItemModule
+from src.student.trainer_baseline import NextItemModule, Optimisation
 from tests.student.students import L
+
+OPTIMISATION = Optimisation(lr=0.01, weight_decay=0.01, schedule="constant", warmup_share=0.0)
 
 
 def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, seed: int = 0) -> dict[str, Tensor]:

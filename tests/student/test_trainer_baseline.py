@@ -1,13 +1,15 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from src.core.schedule import warmup_cosine
 from src.student.datamodule import TrainingWindows, WindowBatch
 from src.student.factory import create_student
 from src.student.losses import CrossEntropy
-from src.student.trainer_baseline import NextItemModule
-from tests.student.fitting import fitted
+from src.student.trainer_baseline import NextItemModule, Optimisation
+from tests.student.fitting import OPTIMISATION, fitted
 from tests.student.students import NAMES, NUM_ITEMS, D, architecture, student
 from tests.worlds import tiny_dataset, tiny_logs
 
@@ -28,14 +30,14 @@ def test_the_loss_equals_a_literal_loop_over_train_examples():
             first = max(0, (end - 1) - -(-(end - place) // length) * length)  # where the position's window begins
             scores = model.predict(torch.tensor([log[first:place]]))[0].tolist()
             losses.append(math.log(sum(map(math.exp, scores))) - scores[log[place] - 1])
-    terms = NextItemModule(model, LOSS, 0.1, 0.0).loss_terms(whole_batch(tiny_dataset()))
+    terms = NextItemModule(model, LOSS, OPTIMISATION).loss_terms(whole_batch(tiny_dataset()))
     assert list(terms) == ["next_item"]
     assert terms["next_item"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def test_positions_without_a_target_take_no_part():
     dataset = tiny_dataset()
-    module, batch = NextItemModule(student("sasrec"), LOSS, 0.1, 0.0), whole_batch(dataset)
+    module, batch = NextItemModule(student("sasrec"), LOSS, OPTIMISATION), whole_batch(dataset)
     hidden, target, example_id = module.states_with_targets(batch)
     assert hidden.shape == (len(dataset.examples["train"]), D)
     order = example_id.argsort()
@@ -44,7 +46,7 @@ def test_positions_without_a_target_take_no_part():
 
 
 def test_the_loss_is_the_sum_of_its_terms(monkeypatch):
-    module, logged = NextItemModule(student("gru4rec"), LOSS, 0.1, 0.0), {}
+    module, logged = NextItemModule(student("gru4rec"), LOSS, OPTIMISATION), {}
     terms = {"next_item": torch.tensor(2.0), "dros": torch.tensor(0.5)}
     monkeypatch.setattr(module, "loss_terms", lambda batch: terms)
     monkeypatch.setattr(module, "log_dict", lambda values, batch_size: logged.update(values))
@@ -54,7 +56,7 @@ def test_the_loss_is_the_sum_of_its_terms(monkeypatch):
 
 
 def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
-    module, logged, dataset = NextItemModule(student("gru4rec"), LOSS, 0.1, 0.0), {}, tiny_dataset()
+    module, logged, dataset = NextItemModule(student("gru4rec"), LOSS, OPTIMISATION), {}, tiny_dataset()
     monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value.item()}))
     examples, expected = dataset.examples["val"], []
     for rows in torch.arange(12).split(5):
@@ -68,19 +70,33 @@ def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
     assert module.val_ranks == []  # the next validation starts empty
 
 
-def test_the_optimiser_holds_every_parameter_with_the_given_rates():
-    module = NextItemModule(student("sasrec"), LOSS, 0.02, 0.3)
-    optimizer = module.configure_optimizers()
+def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):
+    module = NextItemModule(student("sasrec"), LOSS, Optimisation(0.02, 0.3, "cosine", 0.25))
+    monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
+    course = module.configure_optimizers()
+    optimizer, scheduler = course["optimizer"], course["lr_scheduler"]["scheduler"]
     (group,) = optimizer.param_groups
     assert isinstance(optimizer, torch.optim.AdamW)
-    assert (group["lr"], group["weight_decay"]) == (0.02, 0.3)
+    assert (group["initial_lr"], group["weight_decay"]) == (0.02, 0.3)
     assert {id(p) for p in group["params"]} == {id(p) for p in module.model.parameters()}
+    rates = []
+    for _ in range(8):
+        rates.append(group["lr"] / 0.02)
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([warmup_cosine(step, 2, 8) for step in range(8)])
+    assert course["lr_scheduler"]["interval"] == "step"
+
+
+def test_a_constant_schedule_keeps_the_full_rate_after_warm_up():
+    how = Optimisation(0.02, 0.0, "constant", 0.5)
+    assert [how.lr_factor(step, steps=4) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path, name):
     def make() -> NextItemModule:
-        return NextItemModule(create_student(name, NUM_ITEMS, architecture(name, dropout=0.3)), LOSS, 0.01, 0.01)
+        return NextItemModule(create_student(name, NUM_ITEMS, architecture(name, dropout=0.3)), LOSS, OPTIMISATION)
 
     dataset = tiny_dataset()
     first, again = (fitted(make, dataset, tmp_path / run) for run in ("first", "again"))
@@ -94,7 +110,7 @@ def test_training_lowers_the_loss(tmp_path):
     dataset, modules = tiny_dataset(), []
 
     def make() -> NextItemModule:
-        modules.append(NextItemModule(create_student("sasrec", NUM_ITEMS, architecture("sasrec")), LOSS, 0.01, 0.0))
+        modules.append(NextItemModule(create_student("sasrec", NUM_ITEMS, architecture("sasrec")), LOSS, OPTIMISATION))
         modules.append(modules[0].loss_terms(whole_batch(dataset))["next_item"].item())
         return modules[0]
 

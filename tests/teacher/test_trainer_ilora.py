@@ -9,7 +9,7 @@ from src.core.batches import token_batches
 from src.core.seed import generator
 from src.core.training import fit
 from src.teacher.ilora_model import ILoRAModel
-from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples, warmup_cosine
+from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples
 from tests.teacher.teachers import HISTORY_LENGTH, first_batch, tiny_teacher
 from tests.worlds import tiny_dataset
 
@@ -62,19 +62,6 @@ def test_three_groups_hold_every_trained_parameter_once():
         "router": (0.003, 0.1),
         "adapters": (0.01, 0.0),
     }
-
-
-def test_warm_up_rises_to_one_and_the_cosine_falls_to_zero_and_stays():
-    factors = [warmup_cosine(step, warmup=4, steps=12) for step in range(14)]
-    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert factors[6] == pytest.approx((2 + math.sqrt(2)) / 4)  # a quarter of the way down
-    assert factors[8] == pytest.approx(0.5)
-    assert factors[12:] == [0.0, 0.0]  # the reference's cosine would rise again
-    assert all(0 <= factor <= 1 for factor in factors)
-
-
-def test_a_schedule_that_is_all_warm_up_does_not_divide_by_zero():
-    assert [warmup_cosine(step, warmup=1, steps=1) for step in range(3)] == [1.0, 1.0, 0.0]
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
