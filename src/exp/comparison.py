@@ -1,6 +1,7 @@
 """Ranks the same test users with every model of the road and tells the result in tables."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -42,9 +43,21 @@ def compare_all(run: Run, dataset: Dataset) -> None:
     Writes into `metrics/`: `<model>.json` (all figures and every user's rank), `table.md`, `slices.md` and
     `comparison.*` (teacher and distilled student against the baseline); prints all but the slices.
     """
+    rows = _report(run, dataset, _popularity, _baseline, _teacher, _distilled)
+    compare(run, [Model(row.name, [row.evaluation.rank]) for row in rows[1:]], 0, run.dir / "metrics")
+    log.info("Written to %s", run.dir)
+
+
+def evaluate_baseline(run: Run, dataset: Dataset) -> None:
+    """Evaluates popularity and baseline on the test examples; writes and prints as `compare_all`, without tests."""
+    _report(run, dataset, _popularity, _baseline)
+    log.info("Written to %s", run.dir)
+
+
+def _report(run: Run, dataset: Dataset, *models: Callable[[Run, Dataset], Row]) -> list[Row]:
     check_metrics(run, dataset)
     with run.stopwatch.stage("evaluation"):
-        rows = [make(run, dataset) for make in (_popularity, _baseline, _teacher, _distilled)]
+        rows = [make(run, dataset) for make in models]
     folder = run.dir / "metrics"
     for row in rows:
         _write_metrics(run, dataset, row, folder / f"{row.name.split(' ')[0].lower()}.json")
@@ -53,9 +66,7 @@ def compare_all(run: Run, dataset: Dataset) -> None:
     (folder / "table.md").write_text(table.markdown(), encoding="utf-8")
     (folder / "slices.md").write_text(slices_markdown(rows), encoding="utf-8")
     table.transposed().show()  # models as columns: four models fit any terminal, twenty figures do not
-    models = [Model(row.name, [row.evaluation.rank]) for row in rows[1:]]
-    compare(run, models, 0, folder)
-    log.info("Written to %s", run.dir)
+    return rows
 
 
 def _popularity(run: Run, dataset: Dataset) -> Row:
