@@ -63,12 +63,12 @@ def randomisation_test(differences: np.ndarray, resamples: int, seed: int) -> fl
         resamples: Sets of random signs.
         seed: Of the signs.
     """
-    size, count = np.unique(np.abs(differences), return_counts=True)
+    distinct, count = np.unique(differences, return_counts=True)
     draw = np.random.default_rng(seed)
     # sums that differ by rounding alone are as far from 0 as one another
     far = np.abs(differences.sum()) * (1 - 1e-9)
-    plus = (draw.binomial(count, 0.5, (part, len(size))) for part in _parts(resamples, len(size)))
-    as_far = sum((np.abs((2 * positive - count) @ size) >= far).sum() for positive in plus)
+    plus = (draw.binomial(count, 0.5, (part, len(distinct))) for part in _parts(resamples, len(distinct)))
+    as_far = sum((np.abs((2 * positive - count) @ distinct) >= far).sum() for positive in plus)
     return (1 + int(as_far)) / (1 + resamples)
 
 

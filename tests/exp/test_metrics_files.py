@@ -77,7 +77,7 @@ def test_one_model_is_nothing_to_compare(put):
     ("text", "words"),
     [
         ("not JSON", "which is not JSON"),
-        ("[1]", "lacks model, dataset_fingerprint"),
+        ("1", "lacks model, dataset_fingerprint"),
         (json.dumps({key: value for key, value in FILE.items() if key != "rank"}), "lacks rank: give"),
     ],
 )

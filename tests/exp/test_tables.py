@@ -40,7 +40,7 @@ def test_rows_and_columns_exchanged():
 
 def test_the_terminal_shows_every_cell_as_it_is(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    TextTable("t", ["Model", "Interval"], [["[bold]", "[−0.1, 0.2]"]]).show()
+    TextTable("[red]", ["Model", "Interval"], [["[bold]", "[−0.1, 0.2]"]]).show()
     printed = capsys.readouterr().out
-    for cell in ("Model", "Interval", "[bold]", "[−0.1, 0.2]"):
+    for cell in ("[red]", "Model", "Interval", "[bold]", "[−0.1, 0.2]"):
         assert cell in printed
