@@ -24,6 +24,7 @@ def fit(
     data: L.LightningDataModule,
     *,
     stage: str,
+    made_from: dict[str, Any],
     run_dir: Path,
     max_epochs: int,
     patience: int,
@@ -39,6 +40,7 @@ def fit(
         module: Logs `val/NDCG@10` at the end of every validation; its parameters are the best ones afterwards.
         data: Training and validation loaders.
         stage: Names the checkpoints, the events and the progress bar.
+        made_from: What is trained on what (plain values): a checkpoint that says otherwise is not gone on from.
         run_dir: Checkpoints go to `<run_dir>/checkpoints/<stage>/`, events to `<run_dir>/tensorboard/<stage>/`.
         max_epochs: Upper bound.
         patience: Validations without a rise before training stops.
@@ -52,10 +54,10 @@ def fit(
         `{"best_val_ndcg@10", "epochs", "steps"}`.
 
     Raises:
-        UserError: `resume_from` does not exist, or the loss became NaN.
+        UserError: `resume_from` does not exist or is of another training, or the loss became NaN.
     """
-    if resume_from is not None and not Path(resume_from).is_file():
-        raise UserError(f"No checkpoint to resume from at {resume_from}: give the path of a last.ckpt, or null.")
+    if resume_from is not None:
+        _check_resumable(Path(resume_from), made_from)
     best = BestCheckpoint(
         run_dir / "checkpoints" / stage,
         filename="best-epoch{epoch:03d}",
@@ -70,7 +72,13 @@ def fit(
         accelerator="auto",
         devices=1,
         logger=tensorboard(run_dir, stage),
-        callbacks=[best, EarlyStopping(MONITOR, mode="max", patience=patience), StageProgress(stage), StopAtNaN(best)],
+        callbacks=[
+            best,
+            EarlyStopping(MONITOR, mode="max", patience=patience),
+            MadeFrom(made_from),
+            StageProgress(stage),
+            StopAtNaN(best),
+        ],
         val_check_interval=1 / validations_per_epoch,
         gradient_clip_val=gradient_clip,
         accumulate_grad_batches=accumulate,
@@ -88,6 +96,31 @@ def fit(
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
     }
+
+
+def _check_resumable(path: Path, made_from: dict[str, Any]) -> None:
+    if not path.is_file():
+        raise UserError(f"No checkpoint to resume from at {path}: give the path of a last.ckpt, or null.")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    theirs = checkpoint["callbacks"].get(MadeFrom.__qualname__, {})
+    differ = [
+        f"{key}: {theirs.get(key)} instead of {value}" for key, value in made_from.items() if theirs.get(key) != value
+    ]
+    if differ:
+        raise UserError(
+            f"The checkpoint {path} is of another training ({'; '.join(differ)}): resume with its own settings, or set "
+            "resume_from=null."
+        )
+
+
+class MadeFrom(L.Callback):
+    """Writes into every checkpoint what is trained on what."""
+
+    def __init__(self, made_from: dict[str, Any]) -> None:
+        self.made_from = made_from
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.made_from
 
 
 class BestCheckpoint(ModelCheckpoint):

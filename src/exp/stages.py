@@ -112,6 +112,7 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             module,
             data,
             stage="teacher",
+            made_from={"dataset": dataset.fingerprint, "teacher": settings["llm"]["name"], "lora": settings["lora"]},
             run_dir=run.dir,
             max_epochs=train["max_epochs"],
             patience=train["patience"],
@@ -243,6 +244,11 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
         module,
         data,
         stage=stage,
+        made_from={
+            "dataset": dataset.fingerprint,
+            "student": run.cfg.student.name,
+            "model": run.settings("student.model"),
+        },
         run_dir=run.dir,
         max_epochs=train["max_epochs"],
         patience=train["patience"],
@@ -257,10 +263,8 @@ def _optimisation(run: Run) -> Optimisation:
 
 
 def _student_loss(run: Run, dataset: Dataset) -> NextItemLoss:
-    student = run.settings("student")
-    train, width = student["train"], student["model"]["hidden_size"]
-    dtype = logits_dtype(train["precision"], train["batch_positions"], width, dataset.num_items)
-    return create_loss(student["loss"], dataset.train_item_counts()[1:], dtype)
+    dtype = logits_dtype(run.cfg.student.train.precision)
+    return create_loss(run.settings("student.loss"), dataset.train_item_counts()[1:], dtype)
 
 
 def _manifest(run: Run, dataset: Dataset, result: dict) -> dict:

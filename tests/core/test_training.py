@@ -38,11 +38,19 @@ class Numbers(L.LightningDataModule):
         return DataLoader(torch.zeros(1), batch_size=1)
 
 
-def run(module: Scripted, run_dir: Path, max_epochs: int = 10, patience: int = 10, resume_from: str | None = None):
+def run(
+    module: Scripted,
+    run_dir: Path,
+    max_epochs: int = 10,
+    patience: int = 10,
+    resume_from: str | None = None,
+    dataset: str = "0123",
+):
     return fit(
         module,
         Numbers(),
         stage="tiny",
+        made_from={"dataset": dataset, "model": {"width": 1}},
         run_dir=run_dir,
         max_epochs=max_epochs,
         patience=patience,
@@ -77,6 +85,13 @@ def test_a_missing_checkpoint_to_resume_from_is_told_before_anything_runs(tmp_pa
     with pytest.raises(UserError, match=r"No checkpoint to resume from at .*absent\.ckpt"):
         run(Scripted([0.1]), tmp_path, resume_from=str(tmp_path / "absent.ckpt"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    run(Scripted([0.1]), tmp_path / "first", max_epochs=1)
+    with pytest.raises(UserError, match=r"last\.ckpt is of another training \(dataset: 0123 instead of 4567\): resume"):
+        run(Scripted([0.1]), tmp_path / "second", resume_from=last(tmp_path / "first"), dataset="4567")
+    assert not (tmp_path / "second").exists()
 
 
 def test_resuming_goes_on_where_the_interrupted_run_stood(tmp_path):

@@ -33,7 +33,14 @@ def trained(folder: Path, model: ILoRAModel, epochs: int, resume_from: Path | No
     settings = {"patience": 9, "precision": "32-true", "gradient_clip": 1.0} | more
     resume = None if resume_from is None else str(resume_from)
     result = fit(
-        module, data_of(model), stage="teacher", run_dir=folder, max_epochs=epochs, resume_from=resume, **settings
+        module,
+        data_of(model),
+        stage="teacher",
+        made_from={},
+        run_dir=folder,
+        max_epochs=epochs,
+        resume_from=resume,
+        **settings,
     )
     return module, result
 
