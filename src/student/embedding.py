@@ -1,6 +1,7 @@
 """The item table shared by all students: free vectors per item, plus the teacher's item embeddings when distilled."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 INITIAL_STD = 0.02  # small, so that what is learned soon outweighs the chance of the start, for rare items most of all
@@ -43,8 +44,21 @@ class ItemEmbedding(nn.Module):
         """Returns `[num_items + 1, D]`; row 0 is zero."""
         if self.projection is None:
             return self.ids.weight
-        projected = self.ed_weight * self.projection(self.teacher_embeddings)
-        return self.ids.weight + nn.functional.pad(projected, (0, 0, 1, 0))
+        return self.ids.weight + F.pad(self._projected(self.teacher_embeddings), (0, 0, 1, 0))
+
+    def lookup(self, history: Tensor) -> Tensor:
+        """Returns the rows of `table()` at `history` `[B, L]` int64, `[B, L, D]`, without making the others.
+
+        A row is projected once however often its item occurs: what this costs does not grow with the catalogue.
+        """
+        if self.projection is None:
+            return self.ids(history)
+        items, place = history.unique(return_inverse=True)
+        projected = self._projected(self.teacher_embeddings[items - 1])  # padding gets some item's, and loses it again
+        return F.embedding(place, self.ids(items) + projected.where(items.unsqueeze(1) > 0, 0))
+
+    def _projected(self, teacher_embeddings: Tensor) -> Tensor:
+        return self.ed_weight * self.projection(teacher_embeddings)
 
     @torch.no_grad()
     def fold(self) -> None:

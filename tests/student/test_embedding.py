@@ -43,6 +43,31 @@ def test_the_projection_and_the_ids_learn_and_the_teacher_does_not():
     assert "teacher_embeddings" not in items.state_dict()
 
 
+@pytest.mark.parametrize("distilled", [False, True])
+def test_looked_up_rows_and_their_gradients_are_the_table_s(distilled):
+    items = distilling()[0] if distilled else ItemEmbedding(NUM_ITEMS, D)
+    weight = torch.randn(*histories().shape, D)
+    found, expected = items.lookup(histories()), items.table()[histories()]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not found[histories() == 0].any()
+    parameters = list(items.parameters())
+    found, expected = (torch.autograd.grad((rows * weight).sum(), parameters) for rows in (found, expected))
+    found[0][0] = expected[0][0] = 0  # padding: `nn.Embedding` gives it none, the table all that is asked of it
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_lookup_projects_nothing_but_the_items_of_its_histories():
+    items, teacher = distilling()
+    expected = items.lookup(histories())
+    asked = histories().unique()
+    teacher[[item - 1 for item in range(1, NUM_ITEMS + 1) if item not in asked]] = torch.nan
+    assert torch.equal(items.lookup(histories()), expected)
+    rows = []
+    items.projection.register_forward_hook(lambda layer, given, out: rows.append(len(given[0])))
+    items.lookup(histories().repeat(50, 1))
+    assert rows == [len(asked)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_folding_keeps_the_scores_and_forgets_the_teacher(name):
     model = student(name)
