@@ -75,7 +75,6 @@ CHECKS: dict[str, Check] = {
     "dataset.min_item_interactions": NATURAL,
     "student.model.hidden_size": POSITIVE_INTEGER,
     "student.model.history_length": POSITIVE_INTEGER,
-    "student.model.dropout": PROBABILITY,
     "student.train.batch_positions": POSITIVE_INTEGER,
     "student.train.lr": POSITIVE,
     "student.train.weight_decay": NOT_NEGATIVE,
@@ -125,6 +124,10 @@ CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student or los
     "student.model.num_blocks": POSITIVE_INTEGER,
     "student.model.num_heads": POSITIVE_INTEGER,
     "student.model.num_layers": POSITIVE_INTEGER,
+    "student.model.filter_heights": CUT_OFFS,
+    "student.model.num_horizontal": POSITIVE_INTEGER,
+    "student.model.num_vertical": POSITIVE_INTEGER,
+    "student.model.dropout": PROBABILITY,
     "student.loss.num_negatives": POSITIVE_INTEGER,
     "student.loss.popularity_power": NOT_NEGATIVE,
     "student.loss.shared": YES_NO,
@@ -163,4 +166,7 @@ def _disagreements(cfg: DictConfig, wrong: Set[str]) -> list[str]:
     width, heads = cfg.student.model.hidden_size, cfg.student.model.get("num_heads", 1)
     if not wrong & {"student.model.hidden_size", "student.model.num_heads"} and width % heads:
         faults.append(f"student.model.num_heads={heads} must divide student.model.hidden_size={width}")
+    length, heights = cfg.student.model.history_length, cfg.student.model.get("filter_heights", [1])
+    if not wrong & {"student.model.history_length", "student.model.filter_heights"} and max(heights) > length:
+        faults.append(f"student.model.filter_heights={heights} must not exceed student.model.history_length={length}")
     return faults

@@ -3,9 +3,18 @@
 from typing import Any
 
 from ..core.errors import UserError
+from .caser import Caser
 from .models import GRU4Rec, SASRec, SequentialRecommender
+from .paper_students import PaperCaser, PaperGRU4Rec, PaperSASRec
 
-STUDENTS: dict[str, type[SequentialRecommender]] = {"sasrec": SASRec, "gru4rec": GRU4Rec}
+STUDENTS: dict[str, type[SequentialRecommender]] = {
+    "sasrec": SASRec,
+    "gru4rec": GRU4Rec,
+    "caser": Caser,
+    "sasrec_paper": PaperSASRec,
+    "gru4rec_paper": PaperGRU4Rec,
+    "caser_paper": PaperCaser,
+}
 
 
 def student_named(name: str) -> type[SequentialRecommender]:

@@ -67,12 +67,17 @@ class SequentialRecommender(nn.Module, ABC):
         hidden = self.encode(history)
         if hidden.shape[1] == 1:
             return hidden[:, 0]
-        last = (history > 0).sum(1) - 1
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+        return last_state(hidden, history)[:, 0]
 
     def predict(self, history: Tensor) -> Tensor:
         """Returns `[B, num_items]` scores for the next item after each history `[B, L]`."""
         return self.score(self.user_representation(history))
+
+
+def last_state(states: Tensor, history: Tensor) -> Tensor:
+    """Returns `[B, 1, D]`: of states `[B, L, D]` those at the last item of each history `[B, L]`."""
+    last = (history > 0).sum(1) - 1
+    return states[torch.arange(len(states), device=states.device), last].unsqueeze(1)
 
 
 class SASRec(SequentialRecommender):

@@ -53,12 +53,13 @@ def create_teacher(
         prompt["items"],
         prompt["title_tokens"],
     )
+    d_user = user_encoder.output_layer()[0].shape[1]  # wider than item vectors in some students
     texts = tokenizer(dataset.catalogue.texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
     return ILoRAModel(
         language_model,
         prompts,
         user_encoder,
-        router_named(settings["router"])(user_encoder.item_table().shape[1], lora["num_experts"]),
+        router_named(settings["router"])(d_user, lora["num_experts"]),
         encode_texts(language_model, texts, pooling, settings["eval_tokens"]),
         dataset.train_item_counts(),
         target_modules=llm["target_modules"],

@@ -144,6 +144,15 @@ def test_an_architecture_that_cannot_be_built_is_refused(cfg):
         assert f"student.model.num_heads={heads} must be a whole number above 0" in faults(cfg)
 
 
+def test_filters_higher_than_the_history_are_refused():
+    cfg = composed("student=caser", "student.model.history_length=4")
+    check_config(cfg)
+    OmegaConf.update(cfg, "student.model.history_length", 3)
+    assert "student.model.filter_heights=[2, 3, 4] must not exceed student.model.history_length=3" in faults(cfg)
+    OmegaConf.update(cfg, "student.model.filter_heights", [])
+    assert "student.model.filter_heights=[] must be a list of whole numbers above 0" in faults(cfg)
+
+
 def test_what_does_not_go_together_is_told_with_the_rest(cfg):
     OmegaConf.update(cfg, "student.model.num_heads", 3)
     OmegaConf.update(cfg, "distill.candidate_topk", 21)

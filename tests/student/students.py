@@ -7,15 +7,18 @@ from torch import Tensor
 from src.core.paths import CONF_DIR
 from src.student.factory import STUDENTS, create_student
 from src.student.models import SequentialRecommender
+from src.student.paper_students import PaperStudent
 
 NAMES = sorted(STUDENTS)
+PAPER = [name for name in NAMES if issubclass(STUDENTS[name], PaperStudent)]
 NUM_ITEMS, D, L = 15, 8, 6
 
 
 def architecture(name: str, dropout: float = 0.0) -> dict:
-    """Returns `student.model` as shipped, but of width 8, six items long."""
+    """Returns `student.model` as shipped, but of width 8, six items long; not every student has dropout."""
     shipped = yaml.safe_load((CONF_DIR / "student" / f"{name}.yaml").read_text())["model"]
-    return {**shipped, "hidden_size": D, "history_length": L, "dropout": dropout}
+    small = {"hidden_size": D, "history_length": L, "dropout": dropout}
+    return {key: small.get(key, value) for key, value in shipped.items()}
 
 
 def student(name: str, seed: int = 0, dropout: float = 0.0) -> SequentialRecommender:

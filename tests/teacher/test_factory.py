@@ -10,10 +10,12 @@ from src.core.artefact import writing
 from src.core.catalogue import Catalogue
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
+from src.student.factory import create_student
 from src.student.models import SASRec
 from src.teacher.factory import create_teacher, load_trained, save_trained
 from src.teacher.gating import MLPRouter
 from src.teacher.moe_lora_model import MoELoRALinear
+from tests.student.students import NAMES, architecture
 from tests.teacher.teachers import first_batch
 from tests.worlds import tiny_dataset
 
@@ -30,9 +32,9 @@ def settings_of(**changes: object) -> dict:
     return OmegaConf.to_container(cfg)
 
 
-def teacher_of(settings: dict, template: str = "movies", dataset=DATASET, folder: Path = Path("absent")):
+def teacher_of(settings: dict, template: str = "movies", dataset=DATASET, folder: Path = Path("absent"), student=None):
     torch.manual_seed(0)
-    student = SASRec(dataset.num_items, 16, 8, num_blocks=1, num_heads=2, dropout=0.1)
+    student = student or SASRec(dataset.num_items, 16, 8, num_blocks=1, num_heads=2, dropout=0.1)
     return create_teacher(settings, dataset, student, template, CONF_DIR / "prompts", folder)
 
 
@@ -51,6 +53,14 @@ def test_settings_reach_every_part():
     assert teacher.gates(BATCH.history).shape == (4, 3)
     assert (teacher.prompts.prompt_items, teacher.max_tokens, teacher.pooling) == (2, 99, "last")
     assert int(teacher.prompts.piece_lengths.max()) == 6  # five tokens and the marker
+    assert teacher.score(BATCH).shape == (4, DATASET.num_items)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_student_may_read_the_history_for_the_gates(name):
+    student = create_student(name, DATASET.num_items, {**architecture(name), "history_length": BATCH.history.shape[1]})
+    teacher = teacher_of(settings_of(), student=student)
+    assert teacher.gates(BATCH.history).shape == (4, 4)
     assert teacher.score(BATCH).shape == (4, DATASET.num_items)
 
 

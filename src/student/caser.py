@@ -1,0 +1,86 @@
+"""Caser: a history read as an image, with convolutions over time and over features."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .dropout import Dropout
+from .models import SequentialRecommender
+
+
+class HistoryConvolutions(nn.Module):
+    """Caser's two kinds of convolution over histories of exactly L places (Tang & Wang 2018, equations 4 to 8).
+
+    Horizontal filters of height h and width D slide over time; each gives the largest of its L - h + 1 answers after
+    ReLU: whether a pattern of h items in a row occurs. Vertical filters are weighted sums over the L places, the same
+    weights for each of the D features.
+
+    Args:
+        hidden_size: D.
+        history_length: L.
+        filter_heights: Heights of horizontal filters, each from 1 to L.
+        num_horizontal: Filters of each height.
+        num_vertical: Vertical filters.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        history_length: int,
+        filter_heights: Sequence[int],
+        num_horizontal: int,
+        num_vertical: int,
+    ) -> None:
+        super().__init__()
+        self.history_length = history_length
+        self.horizontal = nn.ModuleList(nn.Conv1d(hidden_size, num_horizontal, height) for height in filter_heights)
+        self.vertical = nn.Linear(history_length, num_vertical)
+        self.out_features = num_horizontal * len(filter_heights) + num_vertical * hidden_size
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the answers of the horizontal filters `[B, heights x num_horizontal]` and of the vertical ones
+        `[B, D x num_vertical]`, the latter linear.
+
+        Args:
+            vectors: `[B, n, D]` float with n <= L, zero at padding; the places up to L count as padding.
+        """
+        B, n, D = vectors.shape
+        image = vectors.new_zeros(B, D, self.history_length)
+        image[:, :, :n] = vectors.transpose(1, 2)
+        horizontal = [conv(image).amax(2).relu() for conv in self.horizontal]  # ReLU and maximum can change places
+        return torch.cat(horizontal, dim=1), self.vertical(image).flatten(1)
+
+
+class Caser(SequentialRecommender):
+    """Convolutional sequence embedding (Tang & Wang 2018) without a vector per user, scored by the tied item table.
+
+    Args:
+        num_items, hidden_size, history_length: See `SequentialRecommender`.
+        filter_heights, num_horizontal, num_vertical: See `HistoryConvolutions`.
+        dropout: Share of the filters' answers dropped in training.
+    """
+
+    causal = False
+
+    def __init__(
+        self,
+        num_items: int,
+        hidden_size: int,
+        history_length: int,
+        filter_heights: Sequence[int],
+        num_horizontal: int,
+        num_vertical: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(num_items, hidden_size, history_length)
+        self.convolutions = HistoryConvolutions(
+            hidden_size, history_length, filter_heights, num_horizontal, num_vertical
+        )
+        self.dropout = Dropout(dropout)
+        self.out = nn.Linear(self.convolutions.out_features, hidden_size)
+
+    def encode(self, history: Tensor) -> Tensor:
+        """See `SequentialRecommender.encode`; returns `[B, 1, D]`."""
+        answers = torch.cat(self.convolutions(self.items.lookup(history)), dim=1)
+        return self.out(self.dropout(answers)).unsqueeze(1)
