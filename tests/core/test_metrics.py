@@ -22,6 +22,7 @@ from src.core.metrics import (
     top_k,
     users_within,
 )
+from tests.golden import load_golden
 
 
 def test_a_table_worked_by_hand():
@@ -193,3 +194,16 @@ def test_too_little_memory_for_one_user_is_refused():
         UserError, match=r"metrics.memory_mb=1 is too little to rank one user among 140000 items: .* 2 or"
     ):
         users_within(1, 140_000, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_golden_metrics(seed):
+    golden, _ = load_golden(f"case8_metrics_seed{seed}")
+    predictions, target = golden["predictions"], golden["true_items"] + 1
+    rank = rank_of_target(predictions, target)
+    place = (golden["sorted_list"].flip(1) == golden["true_items"].unsqueeze(1)).nonzero()[:, 1]
+    assert torch.equal(rank, place + 1)
+    assert torch.equal(top_k(predictions, 20)[0], golden["sorted_list"].flip(1)[:, :20] + 1)
+    for name, metric in {"hr": hit_ratio, "ndcg": ndcg}.items():
+        means = torch.stack([metric(rank, int(k)).mean() for k in golden["topk"]])
+        torch.testing.assert_close(means, golden[name], rtol=1e-12, atol=0)
