@@ -78,6 +78,7 @@ CHECKS: dict[str, Check] = {
     "student.train.batch_positions": POSITIVE_INTEGER,
     "student.train.lr": POSITIVE,
     "student.train.weight_decay": NOT_NEGATIVE,
+    "student.train.sparse_items": YES_NO,
     "student.train.lr_schedule": SCHEDULE,
     "student.train.warmup_share": PROBABILITY,
     "student.train.max_epochs": POSITIVE_INTEGER,
@@ -169,4 +170,6 @@ def _disagreements(cfg: DictConfig, wrong: Set[str]) -> list[str]:
     length, heights = cfg.student.model.history_length, cfg.student.model.get("filter_heights", [1])
     if not wrong & {"student.model.history_length", "student.model.filter_heights"} and max(heights) > length:
         faults.append(f"student.model.filter_heights={heights} must not exceed student.model.history_length={length}")
+    if cfg.student.train.sparse_items is True and cfg.student.loss.name == "cross_entropy":
+        faults.append("student.train.sparse_items=true needs a sampled loss, e.g. student/loss=sampled_softmax")
     return faults

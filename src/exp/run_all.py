@@ -6,10 +6,11 @@ from omegaconf import DictConfig
 from ..core.paths import CONF_DIR
 from .comparison import check_metrics, compare_all
 from .run import Run, start
-from .stages import check_teacher, export, prepare, train_baseline, train_distilled, train_teacher
+from .stages import check_distillation, check_teacher, export, prepare, train_baseline, train_distilled, train_teacher
 
 
 def job(run: Run) -> None:
+    check_distillation(run)
     dataset = prepare(run)
     check_metrics(run, dataset)
     check_teacher(run)

@@ -5,10 +5,11 @@ from omegaconf import DictConfig
 
 from ..core.paths import CONF_DIR
 from .run import Run, start
-from .stages import prepare, train_distilled
+from .stages import check_distillation, prepare, train_distilled
 
 
 def job(run: Run) -> None:
+    check_distillation(run)
     dataset = prepare(run)
     train_distilled(run, dataset)
 

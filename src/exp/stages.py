@@ -69,6 +69,19 @@ def check_teacher(run: Run) -> None:
     check_language_model(llm["name"], llm["path"], run.path("language_models_dir"))
 
 
+def check_distillation(run: Run) -> None:
+    """Makes sure, before anything trains, that the student's settings can be distilled.
+
+    Raises:
+        UserError: Items would move by batch, but ranking distillation scores the whole catalogue.
+    """
+    if run.cfg.student.train.sparse_items:
+        raise UserError(
+            "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set it to "
+            "false, or train the baseline alone (src.exp.run_student_baseline)."
+        )
+
+
 def train_baseline(run: Run, dataset: Dataset) -> Path:
     """Dataset to a student without a teacher; returns its folder."""
     folder = baseline_folder(run, dataset)
@@ -259,7 +272,9 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
 
 def _optimisation(run: Run) -> Optimisation:
     train = run.settings("student.train")
-    return Optimisation(train["lr"], train["weight_decay"], train["lr_schedule"], train["warmup_share"])
+    return Optimisation(
+        train["lr"], train["weight_decay"], train["lr_schedule"], train["warmup_share"], train["sparse_items"]
+    )
 
 
 def _student_loss(run: Run, dataset: Dataset) -> NextItemLoss:

@@ -44,6 +44,10 @@ class SequentialRecommender(nn.Module, ABC):
         """Returns the weights `[num_items, D]` and the bias `[num_items]` or None of the scores, by item from 1 on."""
         return self.item_table()[1:], None
 
+    def output_rows(self, items: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the weights `[..., D]` and the bias `[...]` or None of items `[...]` int64, from 1 on."""
+        return self.items.lookup(items), None
+
     def score(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
         """Returns scores of hidden states `[..., D]`.
 
@@ -54,13 +58,12 @@ class SequentialRecommender(nn.Module, ABC):
         Returns:
             `[..., n]`, or `[..., num_items]` where column j is item j + 1.
         """
-        weight, bias = self.output_layer()
         if items is None:
+            weight, bias = self.output_layer()
             return F.linear(hidden, weight, bias)
-        chosen_bias = 0 if bias is None else bias[items - 1]
-        if items.dim() == 1:
-            return hidden @ weight[items - 1].T + chosen_bias
-        return torch.einsum("...d,...nd->...n", hidden, weight[items - 1]) + chosen_bias
+        weight, bias = self.output_rows(items)
+        scores = hidden @ weight.T if items.dim() == 1 else torch.einsum("...d,...nd->...n", hidden, weight)
+        return scores if bias is None else scores + bias
 
     def user_representation(self, history: Tensor) -> Tensor:
         """Returns `[B, D]`: the hidden state after the last item of each history `[B, L]` (at least one item each)."""
@@ -104,7 +107,7 @@ class SASRec(SequentialRecommender):
 
     def encode(self, history: Tensor) -> Tensor:
         """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
-        x = F.embedding(history, self.item_table()) + self.positions.weight[: history.shape[1]]
+        x = self.items.lookup(history) + self.positions.weight[: history.shape[1]]
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
@@ -153,5 +156,5 @@ class GRU4Rec(SequentialRecommender):
 
     def encode(self, history: Tensor) -> Tensor:
         """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
-        hidden, _ = self.gru(self.dropout(F.embedding(history, self.item_table())))
+        hidden, _ = self.gru(self.dropout(self.items.lookup(history)))
         return self.out(self.dropout(hidden))

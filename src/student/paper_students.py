@@ -39,6 +39,10 @@ class PaperStudent(SequentialRecommender):
         """See `SequentialRecommender.output_layer`."""
         return self.output.weight, self.output.bias
 
+    def output_rows(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """See `SequentialRecommender.output_rows`."""
+        return self.output.weight[items - 1], self.output.bias[items - 1]
+
 
 class PaperSASRec(PaperStudent):
     """One post-norm block whose queries are normalised and whose keys and values are not.

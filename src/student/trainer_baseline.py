@@ -13,6 +13,7 @@ from ..core.schedule import warmup_constant, warmup_cosine
 from .datamodule import WindowBatch
 from .losses import NextItemLoss
 from .models import SequentialRecommender
+from .optimizer import RowwiseAdamW
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Optimisation:
     weight_decay: Decoupled.
     schedule: "constant", or "cosine" down to 0 at the end of the last epoch that is allowed.
     warmup_share: Share of all steps in which the learning rate rises linearly to its full value.
+    sparse_items: Whether only the items of a batch are moved on (`RowwiseAdamW`): for large catalogues and a loss that
+        does not score all of them.
     """
 
     lr: float
     weight_decay: float
     schedule: str
     warmup_share: float
+    sparse_items: bool
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Returns the factor on the full learning rate at `step` of `steps`."""
@@ -78,6 +82,15 @@ class NextItemModule(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         how, steps = self.optimisation, int(self.trainer.estimated_stepping_batches)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=how.lr, weight_decay=how.weight_decay, fused=True)
+        if how.sparse_items:
+            optimizer = self._rowwise()
+        else:
+            optimizer = torch.optim.AdamW(self.parameters(), lr=how.lr, weight_decay=how.weight_decay, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(how.lr_factor, steps=steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _rowwise(self) -> RowwiseAdamW:
+        table = self.model.items.ids
+        table.sparse = True
+        others = [parameter for parameter in self.parameters() if parameter is not table.weight]
+        return RowwiseAdamW([table.weight], others, self.optimisation.lr, self.optimisation.weight_decay)

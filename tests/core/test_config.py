@@ -58,6 +58,12 @@ def test_every_check_finds_its_key(default):
     assert set(CHECKS) - lists <= set(known)
 
 
+def test_sparse_items_need_a_sampled_loss():
+    check_config(composed("student.train.sparse_items=true", "student/loss=sampled_softmax"))
+    with pytest.raises(UserError, match="sparse_items=true needs a sampled loss"):
+        check_config(composed("student.train.sparse_items=true"))
+
+
 def test_every_check_where_present_finds_its_key_in_some_student_or_loss():
     choices = [f"{group}={option}" for group in ("student", "student/loss") for option in options(group)]
     keys = {key for choice in choices for key in leaves(OmegaConf.to_container(composed(choice)))}

@@ -141,6 +141,13 @@ def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, tmp_p
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
+def test_items_that_move_by_batch_are_not_distilled(tmp_path):
+    sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true"]
+    done = start_program("run_all", tmp_path, tmp_path, tmp_path / "run", *sparse)
+    assert done.returncode == 2
+    assert "student.train.sparse_items=true does not go with distillation" in done.stderr
+
+
 def test_a_stage_out_of_order_names_the_command_that_comes_first(road, tmp_path):
     done = start_program("run_distill", road / "raw", tmp_path, tmp_path / "run")
     assert done.returncode == 2

@@ -12,7 +12,7 @@ from src.student.datamodule import StudentDataModule
 from src.student.trainer_baseline import NextItemModule, Optimisation
 from tests.student.students import L
 
-OPTIMISATION = Optimisation(lr=0.01, weight_decay=0.01, schedule="constant", warmup_share=0.0)
+OPTIMISATION = Optimisation(lr=0.01, weight_decay=0.01, schedule="constant", warmup_share=0.0, sparse_items=False)
 
 
 def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, seed: int = 0) -> dict[str, Tensor]:

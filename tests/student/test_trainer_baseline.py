@@ -7,7 +7,7 @@ import torch
 from src.core.schedule import warmup_cosine
 from src.student.datamodule import TrainingWindows, WindowBatch
 from src.student.factory import create_student
-from src.student.losses import CrossEntropy
+from src.student.losses import CrossEntropy, SampledSoftmax
 from src.student.trainer_baseline import NextItemModule, Optimisation
 from tests.student.fitting import OPTIMISATION, fitted
 from tests.student.students import NAMES, NUM_ITEMS, D, architecture, student
@@ -71,7 +71,7 @@ def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
 
 
 def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):
-    module = NextItemModule(student("sasrec"), LOSS, Optimisation(0.02, 0.3, "cosine", 0.25))
+    module = NextItemModule(student("sasrec"), LOSS, Optimisation(0.02, 0.3, "cosine", 0.25, sparse_items=False))
     monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
     course = module.configure_optimizers()
     optimizer, scheduler = course["optimizer"], course["lr_scheduler"]["scheduler"]
@@ -88,8 +88,27 @@ def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):
     assert course["lr_scheduler"]["interval"] == "step"
 
 
+def test_with_sparse_items_only_the_items_of_the_batch_and_its_negatives_move(monkeypatch):
+    dataset, model = tiny_dataset(), student("sasrec")
+    loss = SampledSoftmax(dataset.train_item_counts()[1:], 2, 0.0, True, True)
+    module = NextItemModule(model, loss, Optimisation(0.02, 0.0, "constant", 0.0, sparse_items=True))
+    monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
+    optimizer = module.configure_optimizers()["optimizer"]
+    drawn = torch.tensor([1, 15])
+    loss.draw = lambda rows, device: drawn
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batch = TrainingWindows(dataset, 6)[torch.tensor([0, 1])]
+    sum(module.loss_terms(batch).values()).backward()
+    optimizer.step()
+    after = model.state_dict()
+    moved = (after["items.ids.weight"] != before["items.ids.weight"]).any(1).nonzero().flatten().tolist()
+    assert moved == sorted({*batch.history.flatten().tolist(), *batch.target.flatten().tolist(), 1, 15} - {0})
+    assert len(moved) < NUM_ITEMS
+    assert not torch.equal(after["blocks.0.qkv.weight"], before["blocks.0.qkv.weight"])
+
+
 def test_a_constant_schedule_keeps_the_full_rate_after_warm_up():
-    how = Optimisation(0.02, 0.0, "constant", 0.5)
+    how = Optimisation(0.02, 0.0, "constant", 0.5, sparse_items=False)
     assert [how.lr_factor(step, steps=4) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
 
 
