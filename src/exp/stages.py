@@ -77,8 +77,8 @@ def check_distillation(run: Run) -> None:
     """
     if run.cfg.student.train.sparse_items:
         raise UserError(
-            "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set it to "
-            "false, or train the baseline alone (src.exp.run_student_baseline)."
+            "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set it "
+            "to false, or train the baseline alone (src.exp.run_student_baseline)."
         )
 
 
