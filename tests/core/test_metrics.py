@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -23,6 +22,7 @@ from src.core.metrics import (
     users_within,
 )
 from tests.golden import load_golden
+from tests.memory import peak_bytes
 
 
 def test_a_table_worked_by_hand():
@@ -163,14 +163,6 @@ def test_an_item_that_was_seen_comes_after_all_others_with_score_minus_infinity(
     items, scores = top_k(torch.tensor([[0.3, 0.9], [0.3, 0.9]]), k=2, excluded=torch.tensor([[2, 2], [0, 0]]))
     assert items.tolist() == [[1, 2], [2, 1]]
     assert scores[0].tolist() == [pytest.approx(0.3), -math.inf]
-
-
-def peak_bytes(compute) -> int:
-    """The most memory that PyTorch held for `compute()` at once, its own working memory included."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        compute()
-    held = [event.nbytes() for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    return max(itertools.accumulate(held))
 
 
 @pytest.mark.parametrize(("num_items", "num_seen"), [(4000, 0), (4000, 40), (200, 500)])

@@ -8,8 +8,10 @@ import torch
 
 from src.core.dataset import Dataset, ExampleBatch
 from src.core.errors import UserError
-from src.student.evaluator import Evaluation, evaluate
+from src.core.metrics import users_within
+from src.student.evaluator import Evaluation, _rank, evaluate
 from src.student.popularity import Popularity
+from tests.memory import peak_bytes
 from tests.student.students import student
 from tests.worlds import dataset_of, tiny_dataset, tiny_logs
 
@@ -102,6 +104,16 @@ def test_the_size_of_batches_changes_nothing():
     runs = [run(popularity.score, dataset, "test", batch_size=size) for size in (1, 5, 12, 100)]
     assert len({tuple(found.rank.tolist()) for found in runs}) == 1
     assert all(found.metrics == pytest.approx(runs[0].metrics) for found in runs)
+
+
+@pytest.mark.parametrize(("num_items", "num_seen"), [(2000, 300), (300, 280), (4000, 30)])
+def test_a_chunk_with_its_seen_items_stays_within_the_memory(num_items, num_seen):
+    users = users_within(1, num_items, num_seen)
+    logs = [torch.randint(1, num_items + 1, (num_seen + 1,)).tolist() for _ in range(users)]
+    dataset = dataset_of(logs, [str(item) for item in range(num_items)])
+    batch = dataset.batch(dataset.examples["test"], length=10, with_seen=True)
+    peak = peak_bytes(lambda: _rank(lambda batch: torch.rand(users, num_items), batch, 20))
+    assert 0.6 * 2**20 < peak + batch.seen.nbytes <= 2**20
 
 
 def test_the_model_is_shown_no_more_than_its_history_length():
