@@ -11,7 +11,7 @@ from ..core.precision import autocast, best_device, encoder_precision, logits_dt
 from ..core.prepare import prepare_dataset
 from ..core.seed import generator, seed_everything
 from ..core.training import fit
-from ..distill.data_bridge import load_teacher_outputs
+from ..distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from ..distill.dros import propensity_scores
 from ..distill.kd_losses import DROLoss, RankingDistillationLoss, preset_named
 from ..distill.selection_policy import create_selection_policy
@@ -91,8 +91,8 @@ def train_baseline(run: Run, dataset: Dataset) -> Path:
         seed_everything(run.cfg.seed)
         student = run.settings("student")
         model = create_student(student["name"], dataset.num_items, student["model"])
-        module = NextItemModule(model, _student_loss(run, dataset), _optimisation(run))
-        result = _fit_student(run, dataset, module, "baseline")
+        module = NextItemModule(model, student_loss(run, dataset), optimisation(run))
+        result = fit_student(run, dataset, module, "baseline")
         save_student(folder, model, student["name"], student["model"], _manifest(run, dataset, result))
     return folder
 
@@ -187,27 +187,33 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
                 f"The teacher outputs hold {outputs.candidates.shape[1]} items per example, fewer than "
                 f"distill.candidate_topk={distill['candidate_topk']}: lower it, or export more (teacher.export.k)."
             )
-        model = create_student(student["name"], dataset.num_items, student["model"])
-        if distill["ed_weight"] > 0:
-            model.items.distil_from(outputs.item_embeddings, distill["ed_weight"])
-        preset = preset_named(distill["preset"])
-        propensity = propensity_scores(dataset.train_item_counts()[1:], distill["ps_power"])
-        gammas = (distill["gamma_position"], distill["gamma_confidence"], distill["gamma_consistency"])
-        module = DistilModule(
-            model,
-            _student_loss(run, dataset),
-            outputs,
-            RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
-            DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
-            distill["candidate_topk"],
-            _optimisation(run),
-            run.cfg.seed,
-        )
-        result = _fit_student(run, dataset, module, "distilled")
-        model.items.fold()
+        module = distil_module(run, dataset, outputs)
+        result = fit_student(run, dataset, module, "distilled")
+        module.model.items.fold()
         about = {**_manifest(run, dataset, result), "distill": distill}
-        save_student(folder, model, student["name"], student["model"], about)
+        save_student(folder, module.model, student["name"], student["model"], about)
     return folder
+
+
+def distil_module(run: Run, dataset: Dataset, outputs: TeacherOutputs) -> DistilModule:
+    """Returns an untrained student with everything that it learns from."""
+    student, distill = run.settings("student"), run.settings("distill")
+    model = create_student(student["name"], dataset.num_items, student["model"])
+    if distill["ed_weight"] > 0:
+        model.items.distil_from(outputs.item_embeddings, distill["ed_weight"])
+    preset = preset_named(distill["preset"])
+    propensity = propensity_scores(dataset.train_item_counts()[1:], distill["ps_power"])
+    gammas = (distill["gamma_position"], distill["gamma_confidence"], distill["gamma_consistency"])
+    return DistilModule(
+        model,
+        student_loss(run, dataset),
+        outputs,
+        RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
+        DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
+        distill["candidate_topk"],
+        optimisation(run),
+        run.cfg.seed,
+    )
 
 
 def eval_rows(run: Run, dataset: Dataset, with_seen: bool) -> int:
@@ -238,7 +244,8 @@ def _new_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
     )
 
 
-def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str) -> dict:
+def fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str) -> dict:
+    """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it."""
     train = run.settings("student.train")
     if len(dataset.examples["val"]) == 0:
         raise UserError(
@@ -270,14 +277,16 @@ def _fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str)
     )
 
 
-def _optimisation(run: Run) -> Optimisation:
+def optimisation(run: Run) -> Optimisation:
+    """Returns how the student's settings want it trained."""
     train = run.settings("student.train")
     return Optimisation(
         train["lr"], train["weight_decay"], train["lr_schedule"], train["warmup_share"], train["sparse_items"]
     )
 
 
-def _student_loss(run: Run, dataset: Dataset) -> NextItemLoss:
+def student_loss(run: Run, dataset: Dataset) -> NextItemLoss:
+    """Returns the next-item loss of the student's settings."""
     dtype = logits_dtype(run.cfg.student.train.precision)
     return create_loss(run.settings("student.loss"), dataset.train_item_counts()[1:], dtype)
 
