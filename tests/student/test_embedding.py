@@ -69,6 +69,16 @@ def test_a_lookup_projects_nothing_but_the_items_of_its_histories():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_student_projects_the_catalogue_for_a_batch_and_its_negatives(name):
+    model, rows = student(name), []
+    model.items.distil_from(torch.randn(NUM_ITEMS, D_TEACHER), 0.3)
+    model.items.projection.register_forward_hook(lambda layer, given, out: rows.append(len(given[0])))
+    hidden = model.encode(torch.tensor([[4, 4, 1], [1, 0, 0]]))
+    model.score(hidden, torch.tensor([2, 6]))
+    assert max(rows) == 3  # items 4 and 1, and padding
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_folding_keeps_the_scores_and_forgets_the_teacher(name):
     model = student(name)
     keys = set(model.state_dict())

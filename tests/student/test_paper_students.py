@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from src.student.factory import create_student
 from src.student.models import SequentialRecommender
 from tests.golden import FOLDER, load_golden, our_item_rows, our_items
+from tests.student.students import D, L, histories, student
 
 F32, F64 = torch.float32, torch.float64
 TOLERANCE = {F32: 1e-5, F64: 1e-12}
@@ -165,6 +166,13 @@ def test_golden_encoder_of_the_teacher_is_the_same_network(seed, dtype):
         real = golden[items] < N
         rows = model.item_table()[our_items(golden[items], N)]
         assert torch.equal(rows[real], golden[f"{part}/{name}"][real])
+
+
+def test_dropout_acts_on_inputs_attention_weights_and_feed_forward_outputs():
+    model, shapes = student("sasrec_paper"), []
+    model.dropout.register_forward_hook(lambda layer, given, out: shapes.append(tuple(out.shape)))
+    model.encode(histories())
+    assert shapes == [(4, L, D), (4, 1, 1, L), (4, 1, D)]
 
 
 def test_weights_begin_as_in_the_reference():
