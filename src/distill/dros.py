@@ -58,8 +58,8 @@ def dros(scores: Tensor, target: Tensor, propensity: Tensor, beta: float) -> Ten
         `[B]`, in the wider of the two float types.
     """
     target = target.unsqueeze(1)
-    energy = propensity * scores * scores / beta
-    return energy.scatter(1, target, _target_energy(scores, target, propensity, beta)).logsumexp(1)
+    own = _target_energy(scores, target, propensity, beta)
+    return torch.logaddexp(log_energy_sum(scores, propensity, beta, without=target), own).squeeze(1)
 
 
 def dros_candidates(scores: Tensor, candidates: Tensor, propensity: Tensor, beta: float) -> Tensor:
@@ -79,13 +79,13 @@ def dros_candidates(scores: Tensor, candidates: Tensor, propensity: Tensor, beta
         `[B, K]`, in the wider of the two float types.
     """
     K = candidates.shape[1]
-    energy = propensity * scores * scores / beta
-    rest = energy.scatter(1, candidates, -torch.inf).logsumexp(1)  # [B]
+    rest = log_energy_sum(scores, propensity, beta, without=candidates)  # [B, 1]
     same = candidates.unsqueeze(2) == candidates.unsqueeze(1)  # [B, K, K]: target k and candidate l are one item
     repeated = same.tril(-1).any(2).unsqueeze(1)  # [B, 1, K]: candidate l stands earlier in the row already
-    others = energy.gather(1, candidates).unsqueeze(1).masked_fill(same | repeated, -torch.inf)  # [B, K, K]
+    energy = propensity[candidates] * scores.gather(1, candidates) ** 2 / beta  # [B, K]
+    others = energy.unsqueeze(1).masked_fill(same | repeated, -torch.inf)  # [B, K, K]
     own = _target_energy(scores, candidates, propensity, beta)  # [B, K]
-    return torch.cat([others, rest[:, None, None].expand(-1, K, 1), own.unsqueeze(2)], dim=2).logsumexp(2)
+    return torch.cat([others, rest.unsqueeze(1).expand(-1, K, 1), own.unsqueeze(2)], dim=2).logsumexp(2)
 
 
 def dros_paper(scores: Tensor, target: Tensor, propensity: Tensor, beta: float) -> Tensor:
@@ -99,12 +99,68 @@ def dros_paper(scores: Tensor, target: Tensor, propensity: Tensor, beta: float) 
 
 def dros_candidates_paper(scores: Tensor, candidates: Tensor, propensity: Tensor, beta: float) -> Tensor:
     """`dros_paper` with each of K candidates as the target; the sum over all j is computed once. Shapes as above."""
-    energy = scores * scores * propensity
-    everything = torch.exp(energy / beta).sum(1, keepdim=True)  # [B, 1]
-    subtracted = torch.exp(energy.gather(1, candidates) / beta)  # [B, K]
-    shifted = scores.gather(1, candidates) - 1
+    everything = _EnergySum.apply(scores, propensity, beta)  # [B, 1]
+    chosen = scores.gather(1, candidates)
+    subtracted = torch.exp(chosen * chosen * propensity[candidates] / beta)  # [B, K]
+    shifted = chosen - 1
     added = torch.exp(shifted * shifted * propensity[candidates] / beta)  # [B, K]
     return torch.log(everything - subtracted + added + 1e-24)
+
+
+def log_energy_sum(scores: Tensor, propensity: Tensor, beta: float, without: Tensor | None = None) -> Tensor:
+    """`log Σ_j exp(p_j s_j² / beta)` over the items that are not in `without`, and its gradient, in one pass.
+
+    Autograd would keep five matrices of the size of `scores`; this keeps one. As in the reference scores are squared in
+    their own type, and all that follows is in the wider of the two types.
+
+    Args:
+        scores: `[B, N]` float.
+        propensity: `[N]` float.
+        beta: Robust radius, > 0.
+        without: `[B, n]` int64 columns, repeats allowed.
+
+    Returns:
+        `[B, 1]`, in the wider of the two float types.
+    """
+    return _LogEnergySum.apply(scores, propensity / beta, without)
+
+
+class _EnergySum(torch.autograd.Function):
+    """`Σ_j exp(p_j s_j² / beta)`, `[B, 1]` summed as the reference does, and its gradient in one pass."""
+
+    @staticmethod
+    def forward(ctx, scores: Tensor, propensity: Tensor, beta: float) -> Tensor:
+        energy = scores * scores * propensity
+        exp = energy.div_(beta).exp_()
+        total = exp.sum(1, keepdim=True)
+        ctx.save_for_backward(exp.mul_(scores).mul_(2 * propensity / beta))
+        ctx.dtype = scores.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return (slope * grad).to(ctx.dtype), None, None
+
+
+class _LogEnergySum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, scores: Tensor, factor: Tensor, without: Tensor | None) -> Tensor:
+        energy = (scores * scores) * factor
+        if without is not None:
+            energy.scatter_(1, without, -torch.inf)
+        largest = energy.amax(1, keepdim=True).clamp(min=torch.finfo(energy.dtype).min)  # finite where nothing is left
+        exp = energy.sub_(largest).exp_()
+        total = exp.sum(1, keepdim=True, dtype=torch.float64)
+        ctx.save_for_backward(exp.mul_(scores).mul_(2 * factor), total)
+        ctx.dtype = scores.dtype
+        return (total.log() + largest).to(energy.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        slope, total = ctx.saved_tensors
+        share = (grad / total.clamp(min=torch.finfo(torch.float64).tiny)).to(slope.dtype)
+        return (slope * share).to(ctx.dtype), None, None
 
 
 def _target_energy(scores: Tensor, columns: Tensor, propensity: Tensor, beta: float) -> Tensor:
