@@ -71,8 +71,8 @@ class DistilModule(NextItemModule):
     def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:
         """Draws for each asked position one column that is neither its history, its target nor a candidate, `[m]`."""
         row, place = (batch.target > 0).nonzero()[asked].T
-        seen = batch.history[row].where(
-            torch.arange(batch.history.shape[1], device=row.device) <= place.unsqueeze(1), 0
-        )
+        seen = batch.history[row]
+        if self.model.causal:  # else the one target comes after the whole history
+            seen = seen.where(torch.arange(seen.shape[1], device=row.device) <= place.unsqueeze(1), 0)
         taken = torch.cat([seen, candidates], dim=1)
         return sample_negatives(taken, batch.target[row, place], self.model.num_items, self.generator)

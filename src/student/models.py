@@ -107,11 +107,20 @@ class SASRec(SequentialRecommender):
 
     def encode(self, history: Tensor) -> Tensor:
         """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
-        x = self.items.lookup(history) + self.positions.weight[: history.shape[1]]
-        x = self.dropout(x)
+        x = self._inputs(history)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+    def user_representation(self, history: Tensor) -> Tensor:
+        """See `SequentialRecommender.user_representation`; the last block computes the one state that is asked for."""
+        x = self._inputs(history)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return self.norm(self.blocks[-1].last(x, history))[:, 0]
+
+    def _inputs(self, history: Tensor) -> Tensor:
+        return self.dropout(self.items.lookup(history) + self.positions.weight[: history.shape[1]])
 
 
 class CausalBlock(nn.Module):
@@ -130,13 +139,25 @@ class CausalBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self._attention(self.norm_attention(x)))
-        return x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+        q, k, v = (self._heads(part) for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1))
+        return self._output(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
-    def _attention(self, x: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [B, heads, L, D/heads]
-        return self.out(mixed.transpose(1, 2).flatten(2))
+    def last(self, x: Tensor, history: Tensor) -> Tensor:
+        """Returns `[B, 1, D]`, `forward` at the last item of each history `[B, L]` alone: one query, one output."""
+        normed = self.norm_attention(x)
+        width = x.shape[-1]
+        query = F.linear(last_state(normed, history), self.qkv.weight[:width], self.qkv.bias[:width])
+        key_value = F.linear(normed, self.qkv.weight[width:], self.qkv.bias[width:])
+        q, k, v = (self._heads(part) for part in (query, *key_value.chunk(2, dim=-1)))
+        real = (history > 0)[:, None, None]  # [B, 1, 1, L]
+        return self._output(last_state(x, history), F.scaled_dot_product_attention(q, k, v, attn_mask=real))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, heads, L, D/heads]
+
+    def _output(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
 
 
 class GRU4Rec(SequentialRecommender):

@@ -7,7 +7,7 @@ from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from src.distill.dros import propensity_scores
 from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
 from src.distill.trainer_distill import DistilModule
-from src.student.datamodule import TrainingWindows, WindowBatch
+from src.student.datamodule import TrainingExamples, TrainingWindows, WindowBatch
 from src.student.factory import create_student
 from src.student.losses import CrossEntropy
 from src.student.store import load_student, save_student
@@ -160,6 +160,20 @@ def test_negatives_are_everything_but_history_target_and_candidates(dataset, out
     negatives = torch.stack([call[3] for call in recorder.calls])  # [300, m]
     for n, (row, place) in enumerate(asked_positions(batch)):
         taken = set(batch.history[row, : place + 1].tolist()) | {batch.target[row, place].item()}
+        taken |= set((recorder.calls[0][1][n] + 1).tolist())
+        assert set((negatives[:, n] + 1).tolist()) == set(range(1, NUM_ITEMS + 1)) - taken
+
+
+def test_negatives_of_a_student_that_reads_whole_histories_are_outside_all_of_them(dataset, outputs):
+    rows = TrainingExamples(dataset, L)
+    batch, recorder = rows[torch.arange(len(rows))], Recorder()
+    module = module_of(outputs, recorder, Recorder())
+    module.model = student("caser")
+    for _ in range(300):
+        module.loss_terms(batch)
+    negatives = torch.stack([call[3] for call in recorder.calls])  # [300, m]
+    for n, (row, _) in enumerate(asked_positions(batch)):
+        taken = set(batch.history[row].tolist()) | {batch.target[row, 0].item()} - {0}
         taken |= set((recorder.calls[0][1][n] + 1).tolist())
         assert set((negatives[:, n] + 1).tolist()) == set(range(1, NUM_ITEMS + 1)) - taken
 
