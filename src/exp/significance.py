@@ -171,7 +171,7 @@ def tables(comparison: Comparison) -> list[TextTable]:
         cells.setdefault(mean.model, [mean.model]).append(_mean_cell(mean))
     about = f"{comparison.num_users:,} users, {100 * comparison.confidence:g}% confidence intervals"
     means = TextTable(f"Means over {about}", ["Model", *metrics], list(cells.values()))
-    header = ["Model", "Metric", "Difference", "Interval", "Relative", "p (t)", "p (randomisation)", "p (Holm)"]
+    header = ["Model", "Metric", "Difference", "Relative", "p (t)", "p (rand.)", "p (Holm)"]
     rows = [_difference_cells(difference) for difference in comparison.differences]
     return [means, TextTable(f"Differences to {comparison.differences[0].baseline}, {about}", header, rows)]
 
@@ -183,7 +183,7 @@ def _mean_cell(mean: Mean) -> str:
 
 def _difference_cells(d: Difference) -> list[str]:
     relative = "" if d.relative is None else f"{100 * d.relative:+.1f}%"
-    figures = [f"{d.difference:+.4f}", f"[{d.low:+.4f}, {d.high:+.4f}]", relative]
+    figures = [f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]", relative]
     chances = ["< 0.0001" if p < 0.0001 else f"{p:.4f}" for p in (d.p_t, d.p_randomisation, d.p_holm)]
     return [d.model, d.metric, *(figure.replace("-", "−") for figure in figures), *chances]
 
@@ -193,8 +193,8 @@ def _write(comparison: Comparison, folder: Path) -> None:
     both = tables(comparison)
     note = (
         f"Intervals: BCa bootstrap over users, {comparison.resamples:,} resamples. p: two-sided, of the paired t-test "
-        "and of the paired randomisation test; p (Holm) is that of the randomisation test, corrected over all "
-        "differences of the table."
+        "(t) and of the paired randomisation test (rand.); p (Holm) is that of the randomisation test, corrected over "
+        "all differences of the table."
     )
     sections = [f"## {table.title}\n\n{table.markdown()}" for table in both]
     (folder / "comparison.md").write_text("\n".join([*sections, f"{note}\n"]), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -48,10 +49,10 @@ class TextTable:
         return TextTable(self.title, header, rows)
 
     def show(self) -> None:
-        """Prints the table on the terminal."""
-        table = Table(title=Text(self.title))  # Text: square brackets are no markup
+        """Prints the table on the terminal; cells that do not fit go on in the next line."""
+        table = Table(title=Text(self.title), box=SIMPLE_HEAD)  # Text: square brackets are no markup
         for place, name in enumerate(self.header):
-            table.add_column(Text(name), justify="right" if place else "left")
+            table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*map(Text, row))
         Console().print(table)

@@ -44,3 +44,10 @@ def test_the_terminal_shows_every_cell_as_it_is(capsys, monkeypatch):
     printed = capsys.readouterr().out
     for cell in ("[red]", "Model", "Interval", "[bold]", "[−0.1, 0.2]"):
         assert cell in printed
+
+
+def test_a_narrow_terminal_loses_no_figure(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    TextTable("t", ["Model"] * 5, [["0123456789"] * 5]).show()
+    printed = capsys.readouterr().out
+    assert all(printed.count(digit) == 5 for digit in "0123456789") and "…" not in printed
