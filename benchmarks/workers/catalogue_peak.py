@@ -1,0 +1,62 @@
+"""Peak resident memory of a short training over a synthetic catalogue.
+
+Settings: `num_items`, `overrides` of the shipped config, `steps`.
+"""
+
+import time
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from src.core.dataset import Dataset
+from src.core.precision import encoder_precision
+from src.exp.run import Run
+from src.student.datamodule import TrainingWindows
+
+from ..ours import WindowBatches, new_module, run_of, synthetic_dataset
+from ..timing import TRAINER, Line
+
+
+def main() -> None:
+    line = Line()
+    run = run_of(line.settings["overrides"])
+    dataset = synthetic_dataset(num_users=2000, interactions=50, num_items=line.settings["num_items"])
+    train(run, synthetic_dataset(num_users=20, interactions=5, num_items=10), 1)  # what is loaded once is not counted
+
+    def measure() -> dict[str, int]:
+        before, steps = reset_peak(), line.settings["steps"]
+        seconds = train(run, dataset, steps)
+        return {"peak": status("VmHWM") - before, "before": before, "seconds_per_step": seconds / steps}
+
+    line.serve({}, measure)
+
+
+def train(run: Run, dataset: Dataset, steps: int) -> float:
+    """Returns the seconds that the training loop took."""
+    module = new_module(run, dataset)
+    windows = TrainingWindows(dataset, run.cfg.student.model.history_length)
+    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.cfg.student.train.batch_positions)
+    precision = encoder_precision(run.cfg.student.train.precision)
+    trainer = L.Trainer(**TRAINER, max_steps=steps, precision=precision)
+    loader = DataLoader(windows, sampler=batches, batch_size=None)
+    start = time.perf_counter()
+    trainer.fit(module, loader)
+    return time.perf_counter() - start
+
+
+def reset_peak() -> int:
+    """Forgets the peak of resident memory and returns what is resident now, in bytes. Linux only."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
+
+
+def status(key: str) -> int:
+    """Returns a figure of /proc/self/status in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Our distillation at DLLM2Rec's setting, `student=sasrec_paper` and `distill.preset=paper`, trained step by step.
+
+Settings: `world` (of `synthetic_dataset`), `teacher` (folder of the three files), `batch`, `warm_up`, `steps`.
+"""
+
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from src.core.logging import quiet_libraries
+from src.core.seed import seed_everything
+from src.distill.data_bridge import load_teacher_outputs
+from src.exp.stages import distil_module
+from src.student.datamodule import TrainingExamples
+
+from ..ours import WindowBatches, run_of, synthetic_dataset, train_by_steps
+from ..timing import Line, StepClock
+
+SAME_SETTING = [
+    "student=sasrec_paper",
+    "distill.preset=paper",
+    "distill.candidate_topk=10",
+    "distill.alpha=0.5",
+    "distill.lam=0.7",
+    "distill.ed_weight=0.3",
+]
+
+
+def main() -> None:
+    line = Line()
+    quiet_libraries()
+    run = run_of(SAME_SETTING)
+    seed_everything(run.cfg.seed)
+    dataset = synthetic_dataset(**line.settings["world"])
+    module = distil_module(run, dataset, load_teacher_outputs(Path(line.settings["teacher"]), dataset, "lower"))
+    examples = TrainingExamples(dataset, run.cfg.student.model.history_length)
+    full = (examples.num_positions == run.cfg.student.model.history_length).nonzero().squeeze(1)
+    batches = WindowBatches(examples, full, line.settings["batch"], 0)
+    train_by_steps(run, module, DataLoader(examples, sampler=batches, batch_size=None), StepClock(line))
+
+
+if __name__ == "__main__":
+    main()
