@@ -126,21 +126,23 @@ def log_energy_sum(scores: Tensor, propensity: Tensor, beta: float, without: Ten
 
 
 class _EnergySum(torch.autograd.Function):
-    """`Σ_j exp(p_j s_j² / beta)`, `[B, 1]` summed as the reference does, and its gradient in one pass."""
+    """`Σ_j exp(p_j s_j² / beta)`, `[B, 1]`, summed as the reference does, and its gradient in one pass.
+
+    Each step works within one float type: mixing them in one operation costs more than a conversion.
+    """
 
     @staticmethod
     def forward(ctx, scores: Tensor, propensity: Tensor, beta: float) -> Tensor:
-        energy = scores * scores * propensity
-        exp = energy.div_(beta).exp_()
+        exp = (scores * scores).to(propensity.dtype).mul_(propensity).div_(beta).exp_()
         total = exp.sum(1, keepdim=True)
-        ctx.save_for_backward(exp.mul_(scores).mul_(2 * propensity / beta))
-        ctx.dtype = scores.dtype
+        factor = (2 * propensity / beta).to(scores.dtype)
+        ctx.save_for_backward(exp.div_(total).to(scores.dtype).mul_(scores).mul_(factor), total)
         return total
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (slope,) = ctx.saved_tensors
-        return (slope * grad).to(ctx.dtype), None, None
+        slope, total = ctx.saved_tensors  # of log total: within range where that of total is not
+        return slope * (grad * total).to(slope.dtype), None, None
 
 
 class _LogEnergySum(torch.autograd.Function):
