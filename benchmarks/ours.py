@@ -14,6 +14,7 @@ from src.core.batches import token_batches
 from src.core.catalogue import Catalogue
 from src.core.dataset import Dataset, Examples
 from src.core.logging import Stopwatch, quiet_libraries
+from src.core.memory import keep_freed_memory
 from src.core.paths import CONF_DIR
 from src.core.precision import encoder_precision
 from src.core.seed import generator, seed_everything
@@ -31,6 +32,7 @@ FEW_ROWS = ["dataset.limit_data_rows=5000", "dataset.min_user_interactions=5"]
 
 def run_of(overrides: list[str], folder: Path | None = None) -> Run:
     """Returns a run of the shipped config with overrides, in `folder` (None: where this process was started)."""
+    keep_freed_memory()  # as every command does when it starts
     folder = folder or Path.cwd()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return Run(compose("config", overrides), folder, Stopwatch(folder))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..core.config import check_config
 from ..core.errors import UserError
 from ..core.logging import Stopwatch, quiet_libraries
+from ..core.memory import keep_freed_memory
 from ..core.seed import seed_everything
 from .choices import check_choices
 
@@ -40,6 +41,7 @@ def start(cfg: DictConfig, job: Callable[[Run], None]) -> None:
     its traceback.
     """
     run_dir = Path.cwd()
+    keep_freed_memory()
     _start_log(run_dir / "run.log", cfg.logging.level)
     try:
         check_config(cfg)
