@@ -60,22 +60,28 @@ class SampledLoss(NextItemLoss):
     def __init__(self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool) -> None:
         self.num_negatives = num_negatives
         self.shared = shared
-        self.q = item_counts.clamp(min=1).double().pow(popularity_power)
-        self.q = (self.q / self.q.sum()).float()
-        self.cumulative = self.q.double().cumsum(0)
+        weight = item_counts.clamp(min=1).double().pow(popularity_power)
+        self.q = weight / weight.sum()  # [num_items] float64
+        self.cumulative = self.q.cumsum(0)
         self.num_items = len(item_counts)
 
     def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
+        if self.cumulative.device != target.device:
+            self.to(target.device)
         negatives = self.draw(() if self.shared else (len(target),), target.device)
         own = model.score(hidden, target.unsqueeze(1)).squeeze(1)
         others = model.score(hidden, negatives)
         return self.compare(own, others, negatives, negatives == target.unsqueeze(1))
 
+    def to(self, device: torch.device) -> None:
+        """Moves what is kept for every item, once, to where the batches are."""
+        self.cumulative = self.cumulative.to(device)
+
     def draw(self, rows: tuple[int, ...], device: torch.device) -> Tensor:
         """Returns negatives, item numbers `[*rows, n]` int64."""
         place = torch.rand(*rows, self.num_negatives, dtype=torch.float64, device=device)
-        drawn = torch.searchsorted(self.cumulative.to(device), place * self.cumulative[-1].item(), right=True)
-        return drawn.clamp(max=self.num_items - 1) + 1
+        drawn = torch.searchsorted(self.cumulative, place, right=True)
+        return drawn.clamp(max=self.num_items - 1) + 1  # the last sum may fall short of 1 by rounding
 
     @abstractmethod
     def compare(self, own: Tensor, others: Tensor, negatives: Tensor, hit: Tensor) -> Tensor:
@@ -110,10 +116,15 @@ class SampledSoftmax(SampledLoss):
         log_q_correction: bool,
     ) -> None:
         super().__init__(item_counts, num_negatives, popularity_power, shared)
-        self.correction = -(num_negatives * self.q).log() if log_q_correction else torch.zeros_like(self.q)
+        correction = -(num_negatives * self.q).log() if log_q_correction else torch.zeros_like(self.q)
+        self.correction = correction.float()
+
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self.correction = self.correction.to(device)
 
     def compare(self, own: Tensor, others: Tensor, negatives: Tensor, hit: Tensor) -> Tensor:
-        others = others.float() + self.correction.to(others.device)[negatives - 1]
+        others = others.float() + self.correction[negatives - 1]
         everyone = torch.cat([own.float().unsqueeze(1), others.masked_fill(hit, -torch.inf)], dim=1)
         return (everyone.logsumexp(1) - own).mean()
 

@@ -143,3 +143,9 @@ def test_a_seed_repeats_the_negatives(name):
         torch.manual_seed(seed)
         values.append(create_loss(shipped(name), COUNTS, torch.float32)(model, states(), TARGET).item())
     assert values[0] == values[1] != values[2]
+
+
+def test_what_is_kept_for_every_item_moves_to_where_the_batches_are():
+    loss = SampledSoftmax(COUNTS, 6, 1.0, True, True)
+    loss.to(torch.device("meta"))
+    assert loss.cumulative.device.type == loss.correction.device.type == "meta"
