@@ -36,8 +36,8 @@ def logits_dtype(precision: str) -> torch.dtype:
 
     Args:
         precision: "32-true", "bf16-mixed" or "auto". On a CPU, auto measures a product of a usual size both ways and
-            takes bf16 where that is at least 1.5 times as fast. The ratio is about 1 or above 3, and taken from the best
-            of several times, so that a busy machine does not change the choice, and with it the numbers.
+            takes bf16 where that is at least 1.5 times as fast. The ratio is about 1 or above 3, and taken from the
+            best of several times, so that a busy machine does not change the choice, and with it the numbers.
     """
     if precision == "auto" and not torch.cuda.is_available():
         use_bf16 = _bf16_speedup() >= 1.5
