@@ -7,3 +7,7 @@ class UserError(Exception):
     Entry points print it without a traceback and exit with status 2 (`src.exp.entry_point`). Anything else that escapes
     is a fault of ours and keeps its traceback.
     """
+
+
+class DivergedError(UserError):
+    """A training whose loss is no number any more; a search goes on with other settings."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from .errors import UserError
+from .errors import DivergedError, UserError
 from .logging import tensorboard
 from .progress import progress
 
@@ -33,6 +34,7 @@ def fit(
     validations_per_epoch: int = 1,
     gradient_clip: float | None = None,
     accumulate: int = 1,
+    callbacks: Sequence[L.Callback] = (),
 ) -> dict[str, float | int]:
     """Trains `module` until validation NDCG@10 has not risen for `patience` validations, then loads the best weights.
 
@@ -49,12 +51,14 @@ def fit(
         validations_per_epoch: How often validation runs within an epoch.
         gradient_clip: Largest norm of the gradient, or None.
         accumulate: Batches per optimiser step.
+        callbacks: More of them.
 
     Returns:
         `{"best_val_ndcg@10", "epochs", "steps"}`.
 
     Raises:
-        UserError: `resume_from` does not exist or is of another training, or the loss became NaN.
+        UserError: `resume_from` does not exist or is of another training.
+        DivergedError: The loss became NaN.
     """
     if resume_from is not None:
         _check_resumable(Path(resume_from), made_from)
@@ -78,6 +82,7 @@ def fit(
             MadeFrom(made_from),
             StageProgress(stage),
             StopAtNaN(best),
+            *callbacks,
         ],
         val_check_interval=1 / validations_per_epoch,
         gradient_clip_val=gradient_clip,
@@ -165,7 +170,7 @@ class StopAtNaN(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: dict, *_: object) -> None:
         if not torch.isfinite(outputs["loss"]):
             lr = trainer.optimizers[0].param_groups[0]["lr"]
-            raise UserError(
+            raise DivergedError(
                 f"The loss became {outputs['loss'].item()} at step {trainer.global_step} (learning rate {lr:.2g}): "
                 f"lower the learning rate; the last good checkpoint is {self.best.best_model_path or 'none yet'}."
             )

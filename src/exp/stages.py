@@ -1,7 +1,10 @@
 """The stages of the road, each from artefacts to one artefact; a stage whose artefact is there does nothing."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+
+import lightning as L
 
 from ..core.dataset import Dataset
 from ..core.errors import UserError
@@ -89,12 +92,17 @@ def train_baseline(run: Run, dataset: Dataset) -> Path:
         return folder
     with run.stopwatch.stage("baseline: training"):
         seed_everything(run.cfg.seed)
-        student = run.settings("student")
-        model = create_student(student["name"], dataset.num_items, student["model"])
-        module = NextItemModule(model, student_loss(run, dataset), optimisation(run))
+        student, module = run.settings("student"), baseline_module(run, dataset)
         result = fit_student(run, dataset, module, "baseline")
-        save_student(folder, model, student["name"], student["model"], _manifest(run, dataset, result))
+        save_student(folder, module.model, student["name"], student["model"], _manifest(run, dataset, result))
     return folder
+
+
+def baseline_module(run: Run, dataset: Dataset) -> NextItemModule:
+    """Returns an untrained student that learns from the log alone."""
+    student = run.settings("student")
+    model = create_student(student["name"], dataset.num_items, student["model"])
+    return NextItemModule(model, student_loss(run, dataset), optimisation(run))
 
 
 def train_teacher(run: Run, dataset: Dataset) -> Path:
@@ -244,7 +252,9 @@ def _new_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
     )
 
 
-def fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str) -> dict:
+def fit_student(
+    run: Run, dataset: Dataset, module: NextItemModule, stage: str, callbacks: Sequence[L.Callback] = ()
+) -> dict:
     """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it."""
     train = run.settings("student.train")
     if len(dataset.examples["val"]) == 0:
@@ -274,6 +284,7 @@ def fit_student(run: Run, dataset: Dataset, module: NextItemModule, stage: str) 
         patience=train["patience"],
         precision=encoder_precision(train["precision"]),
         resume_from=train["resume_from"],
+        callbacks=callbacks,
     )
 
 
