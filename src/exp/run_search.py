@@ -6,11 +6,12 @@ from omegaconf import DictConfig
 from ..core.paths import CONF_DIR
 from .run import Run, start
 from .search import search
+from .search_report import tell
 from .stages import prepare
 
 
 def job(run: Run) -> None:
-    search(run, prepare(run))
+    tell(run, search(run, prepare(run)))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")

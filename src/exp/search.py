@@ -22,7 +22,7 @@ from ..core.logging import Stopwatch
 from ..core.seed import seed_everything
 from ..core.training import MONITOR
 from .run import Run
-from .search_report import overrides, tell, write_report
+from .search_report import overrides, write_report
 from .search_space import given_point, plain_space, read_space, rounded, with_point
 from .stages import baseline_module, fit_student
 
@@ -31,7 +31,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 log = logging.getLogger(__name__)
 
 
-def search(run: Run, dataset: Dataset) -> None:
+def search(run: Run, dataset: Dataset) -> optuna.Study:
     """Trains students until the budget is spent; writes `search/{trials.json,trials.md,best.yaml}` after each.
 
     Every training is judged by its best validation NDCG@10; the test examples are never looked at. The trials are kept
@@ -62,7 +62,7 @@ def search(run: Run, dataset: Dataset) -> None:
             log.info("trial %d: validation NDCG@10 %.4f", trial.number, value)
         write_report(run, dataset, study, folder)
     write_report(run, dataset, study, folder)
-    tell(run, study, folder)
+    return study
 
 
 def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> optuna.Study:

@@ -29,7 +29,7 @@ def write_report(run: Run, dataset: Dataset, study: optuna.Study, folder: Path) 
         write_text(folder / "best.yaml", _experiment(run, dataset, trials[0], len(trials)))
 
 
-def tell(run: Run, study: optuna.Study, folder: Path) -> None:
+def tell(run: Run, study: optuna.Study) -> None:
     """Prints the best trials and the command that trains with the best settings."""
     trials = _ranked(study)
     if not trials or trials[0].state is not TrialState.COMPLETE:
@@ -43,7 +43,7 @@ def tell(run: Run, study: optuna.Study, folder: Path) -> None:
     words = " ".join([*kept, overrides(trials[0].params)])
     log.info("Train with the best settings, and rank the test users:")
     log.info("  poetry run python -m src.exp.run_student_baseline %s", words)
-    log.info("Or copy %s into conf/experiment/.", folder / "best.yaml")
+    log.info("Or copy %s into conf/experiment/.", run.dir / "search" / "best.yaml")
 
 
 def overrides(params: dict[str, Any]) -> str:

@@ -35,6 +35,8 @@ def test_every_group_has_options():
         "logging",
         "metrics",
         "paths",
+        "search",
+        "search/space",
         "student",
         "student/loss",
         "teacher",
