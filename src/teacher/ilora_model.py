@@ -9,7 +9,7 @@ from ..core.batches import token_batches
 from ..core.dataset import ExampleBatch
 from ..student.models import SequentialRecommender
 from .interfaces import TeacherModel
-from .moe_lora_model import MoELoRALinear, inject_adapters
+from .moe_lora_model import inject_adapters, train_adapters
 from .prompt import MARKER_ID, PADDING_ID, PromptBatch, PromptBuilder
 
 
@@ -96,10 +96,7 @@ class ILoRAModel(TeacherModel):
         """Training mode for the trained parts; the frozen student and language model never drop anything."""
         super().train(mode)
         self.user_encoder.eval()
-        self.language_model.eval()
-        for module in self.language_model.modules():
-            if isinstance(module, MoELoRALinear):
-                module.dropout.train(mode)
+        train_adapters(self.language_model, mode)
         return self
 
     def item_embeddings(self) -> Tensor:

@@ -1,10 +1,12 @@
 """The adapter of iLoRA: low-rank updates in E blocks, mixed by gates that differ from example to example."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..core.errors import UserError
 
@@ -12,27 +14,53 @@ from ..core.errors import UserError
 class GateBinding:
     """Carries the gates of one forward pass to the adapters that share it.
 
-    Gates exist inside `with binding.bind(gates):` and nowhere else; an adapter that runs outside raises.
+    Gates exist inside `with binding.bind(gates):` and nowhere else; an adapter that runs outside raises. For generation
+    bind outside `generate`, each row as often as it has beams: `gates.repeat_interleave(num_beams, 0)`.
     """
 
     def __init__(self) -> None:
-        self._gates: Tensor | None = None
+        self._open: list[Tensor | None] = []  # the scopes we are in, innermost last
 
-    @contextmanager
-    def bind(self, gates: Tensor) -> Iterator[None]:
-        """Makes `gates` (`[B, E]`, or `[B, T, E]` for one mixture per token) the ones in force for the block."""
-        before, self._gates = self._gates, gates if gates.dim() == 3 else gates.unsqueeze(1)
-        try:
-            yield
-        finally:
-            self._gates = before
+    def bind(self, gates: Tensor) -> "Scope":
+        """Returns the scope in which `gates` (`[B, E]`, or `[B, T, E]` for one mixture per token) are in force."""
+        return Scope(self._open, gates if gates.dim() == 3 else gates.unsqueeze(1))
+
+    def disabled(self) -> "Scope":
+        """Returns the scope in which adapters add nothing."""
+        return Scope(self._open, None)
+
+    def checkpoint_contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """Returns the contexts of a forward pass and of its recomputation: `context_fn` of `torch.utils.checkpoint`.
+
+        The recomputation runs in the backward pass, when the scope of its forward is closed or another's is open.
+        """
+        return nullcontext(), Scope(self._open, self.gates)
 
     @property
-    def gates(self) -> Tensor:
-        """`[B, 1, E]` or `[B, T, E]`."""
-        if self._gates is None:
+    def gates(self) -> Tensor | None:
+        """`[B, 1, E]` or `[B, T, E]`; None inside `disabled()`."""
+        if not self._open:
             raise RuntimeError("an iLoRA adapter ran outside `with binding.bind(gates):`")
-        return self._gates
+        return self._open[-1]
+
+
+class Scope:
+    """Puts `gates` in force for the length of a `with` block, which may be entered again later.
+
+    Args:
+        open_scopes: The binding's.
+        gates: See `GateBinding.gates`.
+    """
+
+    def __init__(self, open_scopes: list[Tensor | None], gates: Tensor | None) -> None:
+        self._open = open_scopes
+        self._gates = gates
+
+    def __enter__(self) -> None:
+        self._open.append(self._gates)
+
+    def __exit__(self, *_: object) -> None:
+        self._open.pop()
 
 
 class MoELoRALinear(nn.Module):
@@ -42,7 +70,7 @@ class MoELoRALinear(nn.Module):
     `B ((A x) ⊙ repeat(g, r / E))`: one rank-r product, nothing of size E x out.
 
     Args:
-        base_layer: The frozen linear layer, `in -> out`.
+        base_layer: The frozen linear layer, `in -> out`; may keep its weights in another form, such as 4 bits.
         r: Rank of all experts together; a multiple of `num_experts`.
         num_experts: E.
         alpha: Numerator of the scaling; the rank of ONE expert divides it, as in the reference.
@@ -55,8 +83,9 @@ class MoELoRALinear(nn.Module):
     ) -> None:
         super().__init__()
         self.base_layer = base_layer.requires_grad_(False)
-        self.lora_A = nn.Parameter(torch.empty(r, base_layer.in_features))
-        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, r))
+        device = base_layer.weight.device
+        self.lora_A = nn.Parameter(torch.empty(r, base_layer.in_features, device=device))
+        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, r, device=device))
         nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
         self.rank_per_expert = r // num_experts
         self.scaling = alpha / self.rank_per_expert
@@ -66,10 +95,28 @@ class MoELoRALinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, in]` to `[B, T, out]`. Over a bf16 base the update is computed in the adapter's own dtype, then cast;
         under autocast in autocast's."""
-        g = self.scaling * self.binding.gates.repeat_interleave(self.rank_per_expert, dim=-1)  # [B, 1 or T, r]
+        gates = self.binding.gates
+        y = self.base_layer(x)
+        if gates is None:
+            return y
         inputs = x if torch.is_autocast_enabled(x.device.type) else x.to(self.lora_A.dtype)
-        z = nn.functional.linear(self.dropout(inputs), self.lora_A) * g
-        return self.base_layer(x) + nn.functional.linear(z, self.lora_B).to(x.dtype)
+        z = F.linear(self.dropout(inputs), self.lora_A) * self._rank_gates(gates)
+        return y + F.linear(z, self.lora_B).to(y.dtype)
+
+    @torch.no_grad()
+    def merged(self, gates: Tensor) -> nn.Linear:
+        """Returns the base layer, its own weights changed to `W + scaling * B diag(repeat(g, r / E)) A`.
+
+        Args:
+            gates: `[E]`, the same for whatever the layer will read.
+        """
+        update = (self.lora_B * self._rank_gates(gates)) @ self.lora_A
+        self.base_layer.weight += update  # over a bf16 base the sum is rounded once
+        return self.base_layer
+
+    def _rank_gates(self, gates: Tensor) -> Tensor:
+        """Returns `[..., r]`, what multiplies each of the r components, for gates `[..., E]`."""
+        return self.scaling * gates.repeat_interleave(self.rank_per_expert, dim=-1)
 
 
 def inject_adapters(
@@ -78,8 +125,9 @@ def inject_adapters(
     """Freezes `model` and puts a `MoELoRALinear` around its linear layers.
 
     Args:
-        model: A language model without its output head.
-        target_modules: Last names of the layers to adapt ("q_proj"), or "all-linear", as in PEFT.
+        model: A language model.
+        target_modules: Last names of the layers to adapt ("q_proj"), or "all-linear": all but the output head, as in
+            PEFT.
         r, num_experts, alpha, dropout: See `MoELoRALinear`.
 
     Returns:
@@ -97,7 +145,8 @@ def inject_adapters(
     binding = GateBinding()
     linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     if target_modules == "all-linear":
-        target_modules = sorted({name.rpartition(".")[2] for name in linear})
+        head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+        target_modules = sorted({name.rpartition(".")[2] for name, layer in linear.items() if layer is not head})
     chosen = {name: layer for name, layer in linear.items() if name.rpartition(".")[2] in target_modules}
     missing = sorted(set(target_modules) - {name.rpartition(".")[2] for name in chosen})
     if missing:
@@ -107,7 +156,48 @@ def inject_adapters(
             f"it has: {there}."
         )
     for name, layer in chosen.items():
-        parent, _, child = name.rpartition(".")
-        adapter = MoELoRALinear(layer, r, num_experts, alpha, dropout, binding)
-        setattr(model.get_submodule(parent), child, adapter)
+        _replace(model, name, MoELoRALinear(layer, r, num_experts, alpha, dropout, binding))
     return binding
+
+
+def adapters_of(model: nn.Module) -> dict[str, MoELoRALinear]:
+    """Returns the adapters of `model` by the names of the layers they stand around."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, MoELoRALinear)}
+
+
+def merge_adapters(model: nn.Module, gates: Tensor) -> None:
+    """Folds the adapters into the layers they stand around and removes them: a plain model again, for one mixture.
+
+    Args:
+        model: A model with adapters.
+        gates: `[E]`, for example those of the one user to serve.
+
+    Raises:
+        UserError: The weights are kept in 4 bits: an update cannot be added to them.
+    """
+    adapters = adapters_of(model)
+    if not all(adapter.base_layer.weight.is_floating_point() for adapter in adapters.values()):
+        raise UserError(
+            "Adapters cannot be merged into 4-bit weights: load the language model with teacher.llm.quantization=null."
+        )
+    for name, adapter in adapters.items():
+        _replace(model, name, adapter.merged(gates))
+
+
+def train_adapters(model: nn.Module, mode: bool) -> None:
+    """Puts the adapters of `model` into training mode, or back; its frozen layers stay in evaluation mode.
+
+    Blocks that recompute their activations get the mode too, without the layers in them: Transformers asks this flag of
+    theirs whether there will be a backward pass to recompute for.
+    """
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, MoELoRALinear):
+            module.dropout.train(mode)
+        elif getattr(module, "gradient_checkpointing", False):
+            module.training = mode
+
+
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)

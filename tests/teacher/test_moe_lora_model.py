@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.teacher.moe_lora_model import GateBinding, MoELoRALinear, inject_adapters
+from src.teacher.moe_lora_model import GateBinding, MoELoRALinear, adapters_of, inject_adapters, merge_adapters
 from tests.golden import load_golden
 
 # fmt: off
@@ -162,6 +162,95 @@ def test_dropout_rests_in_evaluation_and_leaves_the_base_alone():
         torch.testing.assert_close(layer(x), linear(x))
 
 
+def test_without_dropout_the_backward_pass_keeps_the_input_itself_and_rank_r_products():
+    linear = nn.Linear(64, 64)
+    layer = MoELoRALinear(linear, 6, 3, 5.0, 0.0, GateBinding()).train()
+    x, gates = torch.randn(2, 5, 64, requires_grad=True), torch.rand(2, 3, requires_grad=True)
+    kept = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with layer.binding.bind(gates), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        layer(x)
+    parameters = {p.data_ptr() for p in layer.parameters()}
+    beyond = {pointer: size for pointer, size in kept.items() if pointer not in parameters | {x.data_ptr()}}
+    assert x.data_ptr() in kept
+    assert sum(beyond.values()) <= 4 * (2 * 2 * 5 * 6 + 2 * 6)  # before and after the gates, and the gates
+
+
+def test_no_gradient_of_a_base_weight_is_computed():
+    layer, x, normal = random_layer()
+    with layer.binding.bind(normal(2, 3)):
+        layer(x.requires_grad_()).sum().backward()
+    assert layer.base_layer.weight.grad is None
+    assert layer.base_layer.bias.grad is None
+    assert x.grad is not None
+
+
+class PackedLinear(nn.Linear):
+    """A base layer that keeps its weights in another form than its output's, as 4-bit layers do."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight.shape[1], weight.shape[0], bias=False)
+        self.weight = nn.Parameter((weight * 8 + 128).to(torch.uint8), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, (self.weight.to(x.dtype) - 128) / 8)
+
+
+def test_a_base_in_another_form_is_asked_for_its_output_alone():
+    unpacked = torch.tensor([[1.0, -2.0], [0.5, 3.0], [0.0, 0.25]])
+    model = nn.ModuleDict({"q": PackedLinear(unpacked)})
+    binding = inject_adapters(model, ["q"], 2, 2, 4.0, 0.0)
+    nn.init.normal_(model["q"].lora_B)
+    x, gates = torch.randn(2, 5, 2, requires_grad=True), torch.rand(2, 2)
+    with binding.bind(gates):
+        y = model["q"](x)
+    y.sum().backward()
+    per_token = 4.0 * gates.unsqueeze(1)  # alpha / 1
+    expected = x @ unpacked.T + ((x @ model["q"].lora_A.T) * per_token) @ model["q"].lora_B.T
+    torch.testing.assert_close(y, expected)
+    assert model["q"].lora_A.grad is not None
+    with pytest.raises(UserError, match=r"cannot be merged into 4-bit weights: .*teacher.llm.quantization=null"):
+        merge_adapters(model, gates[0])
+
+
+# --- merging ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_merged_weights_give_what_the_adapters_gave_for_those_gates(dtype, tolerance):
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"a": nn.ModuleDict({"q": nn.Linear(6, 5), "up": nn.Linear(6, 4, bias=False)})}).to(dtype)
+    plain = {name: value.clone() for name, value in model.state_dict().items()}
+    binding = inject_adapters(model, "all-linear", 6, 3, 5.0, 0.0)
+    model.to(dtype)
+    for adapter in adapters_of(model).values():
+        nn.init.normal_(adapter.lora_B)
+    x, gates = torch.randn(2, 5, 6, dtype=dtype), torch.tensor([0.2, -0.5, 1.3], dtype=dtype)
+    with binding.bind(gates.unsqueeze(0)):
+        expected = {name: layer(x) for name, layer in model["a"].items()}
+    merge_adapters(model, gates)
+    assert adapters_of(model) == {}
+    assert model.state_dict().keys() == plain.keys()
+    for name, layer in model["a"].items():
+        torch.testing.assert_close(layer(x), expected[name], rtol=tolerance, atol=tolerance)
+        assert not torch.equal(layer.weight, plain[f"a.{name}.weight"])
+
+
+def test_merging_into_bfloat16_rounds_the_sum_once():
+    linear = nn.Linear(4, 3, bias=False).bfloat16()
+    before = linear.weight.detach().float()
+    layer = MoELoRALinear(linear, 2, 2, 4.0, 0.0, GateBinding())
+    nn.init.normal_(layer.lora_B)
+    merged = layer.merged(torch.tensor([0.5, 0.25]))
+    update = 4.0 * (layer.lora_B * torch.tensor([0.5, 0.25])) @ layer.lora_A
+    assert merged.weight.dtype == torch.bfloat16
+    assert torch.equal(merged.weight, (before + update).bfloat16())
+
+
 # --- scopes ------------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +291,7 @@ def inject(model: nn.Module, target_modules: str | list[str], r: int = 4, num_ex
 
 
 def adapted(model: nn.Module) -> list[str]:
-    return [name for name, module in model.named_modules() if isinstance(module, MoELoRALinear)]
+    return list(adapters_of(model))
 
 
 def test_only_the_named_layers_are_wrapped():
@@ -233,6 +322,12 @@ def test_base_weights_are_frozen_and_stay_bit_equal_while_adapters_train():
     after = {name.replace(".base_layer", ""): value for name, value in model.state_dict().items()}
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert model["a"]["q_proj"].lora_B.abs().max() > 0
+
+
+def test_adapters_are_made_where_their_layers_lie():
+    model = two_blocks().to("meta")
+    inject(model, "all-linear")
+    assert all(p.device.type == "meta" for p in model.parameters())
 
 
 def test_two_models_side_by_side_do_not_share_gates():
