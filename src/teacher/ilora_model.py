@@ -1,14 +1,18 @@
 """iLoRA: a frozen language model with LoRA experts, mixed anew for each user's history, ranking the catalogue."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset as Rows
 from transformers import PreTrainedModel
 
 from ..core.batches import token_batches
-from ..core.dataset import ExampleBatch
+from ..core.dataset import Dataset, ExampleBatch, Examples
+from ..student.datamodule import ExampleRows
 from ..student.models import SequentialRecommender
-from .interfaces import TeacherModel
+from .interfaces import Scored, TeacherModel
 from .moe_lora_model import inject_adapters, train_adapters
 from .prompt import MARKER_ID, PADDING_ID, PromptBatch, PromptBuilder
 
@@ -119,24 +123,58 @@ class ILoRAModel(TeacherModel):
             ).last_hidden_state
         return pool(hidden, attended, self.pooling)
 
+    @property
+    def history_length(self) -> int:
+        """The most items of a history that are looked at: the user encoder's; the prompt shows its own newest part."""
+        return self.user_encoder.history_length
+
+    def prompt_lengths(self, history: Tensor) -> Tensor:
+        """Returns how many tokens the prompts of histories `[B, L]` will have, `[B]` int64 on the CPU."""
+        return self.prompts.lengths(history)
+
     def catalogue_scores(self, history: Tensor, items: Tensor) -> Tensor:
         """Returns `[B, num_items]` scores for histories `[B, L]`, given `items`, the result of `item_embeddings()`."""
-        h_seq = self.sequence_representation(history, self.gates(history)).float()
+        return self.scores_of(self.sequence_representation(history, self.gates(history)), items)
+
+    def scores_of(self, h_seq: Tensor, items: Tensor) -> Tensor:
+        """Returns `[n, num_items]` float32 scores of representations `h_seq [n, d_llm]`; `items` as above."""
         # bf16 has eight bits: scores of neighbours in the ranking would become ties
         with torch.autocast(h_seq.device.type, enabled=False):
-            return self.query(h_seq) @ items.T / items.shape[1] ** 0.5 + self.item_bias
+            return self.query(h_seq.float()) @ items.T / items.shape[1] ** 0.5 + self.item_bias
 
     def training_loss(self, batch: ExampleBatch) -> Tensor:
         """Cross-entropy over the whole catalogue (specification §8.6)."""
-        return F.cross_entropy(self.catalogue_scores(batch.history, self.item_embeddings()).float(), batch.target - 1)
+        return F.cross_entropy(self.catalogue_scores(batch.history, self.item_embeddings()), batch.target - 1)
+
+    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
+        """Returns what is trained on, row by row, and how many tokens each row will have, `[rows]` int64.
+
+        Args:
+            dataset: A prepared dataset.
+            most: Train examples, drawn at random; -1: all.
+            generator: Of the draw.
+        """
+        examples = dataset.examples["train"].sample(most, generator)
+        rows = ExampleRows(dataset, examples, self.history_length, with_seen=False)
+        return rows, self.prompt_lengths(rows[torch.arange(len(rows))].history)
+
+    @torch.no_grad()
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        """See `TeacherModel.scores_in_batches`; examples with prompts of similar length come together."""
+        rows = ExampleRows(dataset, examples, self.history_length, with_seen=False)
+        items = self.item_embeddings()
+        lengths = self.prompt_lengths(rows[torch.arange(len(rows))].history)
+        for chosen in token_batches(lengths, self.max_tokens):
+            scores = self.catalogue_scores(rows[chosen].history.to(items.device), items)
+            yield Scored(chosen, scores, int(lengths[chosen].sum()))
 
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""
         items = self.item_embeddings()
         scores = torch.empty(len(batch.target), len(items), device=items.device)
-        for rows in token_batches(self.prompts.lengths(batch.history), self.max_tokens):
-            scores[rows] = self.catalogue_scores(batch.history[rows], items).float()
+        for rows in token_batches(self.prompt_lengths(batch.history), self.max_tokens):
+            scores[rows] = self.catalogue_scores(batch.history[rows], items)
         return scores
 
     def trained_state(self) -> dict[str, Tensor]:

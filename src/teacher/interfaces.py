@@ -1,11 +1,26 @@
 """What every teacher can do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..core.dataset import ExampleBatch
+from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..core.metrics import top_k
+
+
+class Scored(NamedTuple):
+    """Some rows of the examples that were asked about.
+
+    rows: `[m]` int64.
+    scores: `[m, num_items]` float32.
+    tokens_read: Tokens that the language model read for them, padding left out.
+    """
+
+    rows: Tensor
+    scores: Tensor
+    tokens_read: int
 
 
 class TeacherModel(nn.Module, ABC):
@@ -32,4 +47,13 @@ class TeacherModel(nn.Module, ABC):
             excluded: `[B, L]` item numbers that are not to appear (seen items), 0 = none. They keep their share of the
                 probability: a log-probability means the same whether or not something was left out.
         """
-        return top_k(self.score(batch).log_softmax(1), k, excluded)
+        return best_items(self.score(batch), k, excluded)
+
+    @abstractmethod
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        """Scores train examples in whatever order and batches suit the model; every example comes once."""
+
+
+def best_items(scores: Tensor, k: int, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Returns what `TeacherModel.rank` does, from scores `[B, num_items]`."""
+    return top_k(scores.log_softmax(1), k, excluded)

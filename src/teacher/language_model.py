@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertModel,
+    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -58,7 +60,7 @@ def fetch_language_model(name: str, wheel: dict[str, Any] | None, language_model
 
 
 def load_language_model(
-    name: str, path: str | None, dtype: str, language_models_dir: Path
+    name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Returns model and tokenizer, in evaluation mode, weights as `dtype`.
 
@@ -67,29 +69,53 @@ def load_language_model(
         path: A folder that holds the model; None looks in `<language_models_dir>/<name>`, then asks Transformers for
             `name` (its cache, then the hub).
         dtype: "float32" or "bfloat16".
+        quantization: "nf4" keeps the linear layers' weights in 4 bits and computes as `dtype`; None does not.
         language_models_dir: Where the program keeps models.
 
     Raises:
-        UserError: The model is not to be had; says what to put where.
+        UserError: The model is not to be had, or not in 4 bits; says what to put where.
     """
     if name == "tiny-random":
         return tiny_random()
+    four_bits = _quantization_config(quantization, dtype)
     with _told_in_words(name, path, language_models_dir) as source:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModel.from_pretrained(source, dtype=getattr(torch, dtype))
+        model = AutoModel.from_pretrained(source, dtype=getattr(torch, dtype), quantization_config=four_bits)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # never read: it would only cost time and memory
     return model.eval(), tokenizer
 
 
-def check_language_model(name: str, path: str | None, language_models_dir: Path) -> None:
+def check_language_model(
+    name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path
+) -> None:
     """Reads the model's tokenizer alone: minutes before the model is needed, a missing one is cheap to tell.
 
     Args, Raises: As `load_language_model`.
     """
     if name != "tiny-random":
+        _quantization_config(quantization, dtype)
         with _told_in_words(name, path, language_models_dir) as source:
             AutoTokenizer.from_pretrained(source)
+
+
+def _quantization_config(quantization: str | None, dtype: str) -> BitsAndBytesConfig | None:
+    if quantization is None:
+        return None
+    missing = [package for package in ("bitsandbytes", "accelerate") if find_spec(package) is None]
+    missing += [] if torch.cuda.is_available() else ["GPU"]
+    if missing:
+        raise UserError(
+            f"teacher.llm.quantization={quantization} needs bitsandbytes, accelerate and a GPU, and there is no "
+            f"{' and no '.join(missing)}: `pip install bitsandbytes accelerate` on a machine with a GPU, or set "
+            "teacher.llm.quantization=null."
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+        bnb_4bit_use_double_quant=True,
+    )
 
 
 @contextmanager

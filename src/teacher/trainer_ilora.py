@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..core.batches import token_batches
-from ..core.dataset import Dataset, ExampleBatch, Examples
+from ..core.dataset import Dataset, ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
 from ..core.schedule import warmup_cosine
 from ..core.seed import generator
-from ..student.datamodule import ExampleRows
+from ..student.datamodule import ExampleRows, WindowBatch
 from .ilora_model import ILoRAModel
 
 
@@ -39,7 +39,7 @@ class ILoRAModule(L.LightningModule):
         self.val_ranks: list[Tensor] = []
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
 
-    def training_step(self, batch: ExampleBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: ExampleBatch | WindowBatch, batch_idx: int) -> Tensor:
         loss = self.model.training_loss(batch)
         self.log("train/loss", loss, batch_size=len(batch.target))
         return loss
@@ -88,43 +88,34 @@ class ILoRAModule(L.LightningModule):
         ]
 
 
-def random_examples(examples: Examples, most: int, generator: torch.Generator) -> Examples:
-    """Returns `most` of the examples, drawn without replacement and kept in order; all of them for -1."""
-    if most == -1 or most >= len(examples):
-        return examples
-    return examples.subset(torch.randperm(len(examples), generator=generator)[:most].sort().values)
-
-
 class TeacherDataModule(L.LightningDataModule):
     """Train and validation examples in batches of similar prompt length.
 
     Args:
-        model: Tells how long a prompt will be.
+        model: Tells what it trains on and how long a prompt will be.
         dataset: A prepared dataset.
-        train, val: The examples to learn from and to validate on.
-        history_length: Items of history handed over (the student encoder's; the prompt shows its own newest part).
+        max_examples, max_val_examples: Examples to learn from and to validate on, drawn at random; -1: all.
         max_tokens: Padded tokens per training batch.
         eval_batch_size: Examples per validation batch.
         filter_seen: Whether validation leaves seen items out of the ranking.
-        seed: Seed of the training order.
+        seed: Seed of the draws and of the training order.
     """
 
     def __init__(
         self,
         model: ILoRAModel,
         dataset: Dataset,
-        train: Examples,
-        val: Examples,
-        history_length: int,
+        max_examples: int,
+        max_val_examples: int,
         max_tokens: int,
         eval_batch_size: int,
         filter_seen: bool,
         seed: int,
     ) -> None:
         super().__init__()
-        self.train_rows = ExampleRows(dataset, train, history_length, with_seen=False)
-        self.val_rows = ExampleRows(dataset, val, history_length, with_seen=filter_seen)
-        self.train_lengths = model.prompts.lengths(dataset.batch(train, history_length).history)
+        self.train_rows, self.train_lengths = model.training_rows(dataset, max_examples, generator(seed))
+        val = dataset.examples["val"].sample(max_val_examples, generator(seed))
+        self.val_rows = ExampleRows(dataset, val, model.history_length, with_seen=filter_seen)
         self.max_tokens = max_tokens
         self.eval_batch_size = eval_batch_size
         self.generator = generator(seed)

@@ -9,7 +9,9 @@ from src.core.catalogue import Catalogue
 from src.core.dataset import Dataset, Examples
 from src.core.errors import UserError
 from src.core.prepare import prepare_dataset
+from src.core.seed import generator
 from tests.core import raw_folders
+from tests.worlds import tiny_dataset
 
 NUM_ITEMS = 6
 
@@ -104,3 +106,18 @@ def test_a_written_dataset_is_read_back(tmp_path):
 def test_a_folder_without_a_dataset_is_refused(tmp_path):
     with pytest.raises(UserError, match="no artefact"):
         Dataset.load(tmp_path)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(5, 5), (-1, 12), (12, 12), (100, 12)])
+def test_a_sample_is_drawn_without_replacement_and_kept_in_order(most, expected):
+    examples = tiny_dataset().examples["val"]
+    drawn = examples.sample(most, generator(3)).example_id.tolist()
+    assert len(set(drawn)) == len(drawn) == expected
+    assert drawn == sorted(drawn)
+    assert set(drawn) <= set(examples.example_id.tolist())
+
+
+def test_samples_differ_by_seed():
+    examples = tiny_dataset().examples["val"]
+    drawn = [examples.sample(5, generator(seed)).example_id.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]

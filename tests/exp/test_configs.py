@@ -69,7 +69,9 @@ def test_options_of_a_group_have_the_same_keys(group):
 @pytest.mark.parametrize("option", options_of("teacher/llm"))
 def test_language_models_have_what_the_factory_reads(option):
     llm = OmegaConf.to_container(compose_with(f"teacher/llm={option}").teacher.llm)
-    assert set(llm) == {"name", "path", "dtype", "pooling", "target_modules", "wheel"}
+    assert set(llm) == {
+        "name", "path", "dtype", "quantization", "gradient_checkpointing", "pooling", "target_modules", "wheel",
+    }  # fmt: skip
     assert isinstance(llm["name"], str)
     assert llm["path"] is None  # a path of one machine has no place in a shipped file
     assert llm["dtype"] in ("float32", "bfloat16")

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from src.core.dataset import Dataset, ExampleBatch
 from src.student.models import SASRec
@@ -14,8 +15,8 @@ TEMPLATE = "Seen: [HistoryHere]. Next is"
 HISTORY_LENGTH = 8
 
 
-def prompt_builder(titles: list[str]) -> PromptBuilder:
-    return PromptBuilder(tiny_random()[1], TEMPLATE, titles, prompt_items=4, title_tokens=12)
+def prompt_builder(titles: list[str], prompt_items: int = 4) -> PromptBuilder:
+    return PromptBuilder(tiny_random()[1], TEMPLATE, titles, prompt_items, title_tokens=12)
 
 
 def tiny_teacher(
@@ -27,15 +28,20 @@ def tiny_teacher(
     dropout: float = 0.0,
     max_tokens: int = 400,
     adapters_at_work: bool = True,
+    kind: type[ILoRAModel] = ILoRAModel,
+    prompt_items: int = 4,
+    history_length: int = HISTORY_LENGTH,
+    language_model: PreTrainedModel | None = None,
 ) -> ILoRAModel:
     """A fresh teacher in evaluation mode; `adapters_at_work` fills lora_B, which starts at zero, at random."""
     torch.manual_seed(seed)
-    language_model, tokenizer = tiny_random()
+    bidirectional, tokenizer = tiny_random()
+    language_model = language_model or bidirectional
     texts = tokenizer(dataset.catalogue.texts).input_ids
-    teacher = ILoRAModel(
+    teacher = kind(
         language_model,
-        prompt_builder(dataset.catalogue.titles),
-        SASRec(dataset.num_items, 16, HISTORY_LENGTH, num_blocks=1, num_heads=2, dropout=0.5),
+        prompt_builder(dataset.catalogue.titles, prompt_items),
+        SASRec(dataset.num_items, 16, history_length, num_blocks=1, num_heads=2, dropout=0.5),
         router_named(router)(16, 4),
         encode_texts(language_model, texts, pooling, max_tokens),
         dataset.train_item_counts(),

@@ -18,16 +18,13 @@ ASKED = DATASET.examples["train"].subset(torch.tensor([1, 4, 5, 10, 11, 20, 21])
 K = 4
 
 
-def export(
-    folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, history_length=HISTORY_LENGTH, k=K
-):
+def export(folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, k=K):
     export_teacher_outputs(
         teacher,
         DATASET,
         ASKED,
         folder,
         k=k,
-        history_length=history_length,
         exclude_seen=exclude_seen,
         batch_examples=batch_examples,
         manifest={"dataset_fingerprint": DATASET.fingerprint},
@@ -56,8 +53,8 @@ def test_rankings_are_the_teachers_best_in_dllm2recs_numbers(tmp_path, exclude_s
 
 
 def test_seen_items_beyond_what_the_model_reads_are_left_out_too(tmp_path):
-    teacher = tiny_teacher(DATASET)
-    written, _ = export(tmp_path / "outputs", teacher, exclude_seen=True, history_length=1)
+    teacher = tiny_teacher(DATASET, prompt_items=1)
+    written, _ = export(tmp_path / "outputs", teacher, exclude_seen=True)
     for row, items in enumerate(written["items"].tolist()):
         assert not {item + 1 for item in items} & set(seen_by(row))
 
@@ -110,7 +107,7 @@ def test_the_student_side_reads_what_was_written(tmp_path):
         load_teacher_outputs(tmp_path / "outputs", replace(DATASET, fingerprint="another"), None)
 
 
-@pytest.mark.parametrize("when", ["rank", "item_embeddings"])  # before the first row, and after the last
+@pytest.mark.parametrize("when", ["catalogue_scores", "item_embeddings"])  # before the first row, and after the last
 def test_a_model_that_fails_leaves_nothing_half_written(tmp_path, when, monkeypatch):
     teacher = tiny_teacher(DATASET)
 

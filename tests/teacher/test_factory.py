@@ -56,6 +56,16 @@ def test_settings_reach_every_part():
     assert teacher.score(BATCH).shape == (4, DATASET.num_items)
 
 
+def test_gradient_checkpointing_changes_no_gradient():
+    gradients = []
+    for recompute in (False, True):
+        teacher = teacher_of(settings_of(llm__gradient_checkpointing=recompute)).train()
+        assert any(getattr(m, "gradient_checkpointing", False) for m in teacher.language_model.modules()) == recompute
+        teacher.training_loss(BATCH).backward()
+        gradients.append({name: p.grad for name, p in teacher.named_parameters() if p.grad is not None})
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_any_student_may_read_the_history_for_the_gates(name):
     student = create_student(name, DATASET.num_items, {**architecture(name), "history_length": BATCH.history.shape[1]})

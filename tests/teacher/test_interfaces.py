@@ -1,9 +1,11 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
-from src.core.dataset import ExampleBatch
-from src.teacher.interfaces import TeacherModel
+from src.core.dataset import Dataset, ExampleBatch, Examples
+from src.teacher.interfaces import Scored, TeacherModel
 
 SCORES = torch.tensor([[2.0, 0.0, 3.0, 1.0, -1.0], [0.0, 5.0, 1.0, 2.0, 3.0]])
 BATCH = ExampleBatch(torch.arange(2), torch.tensor([[3, 0], [1, 2]]), torch.tensor([1, 4]))
@@ -18,6 +20,9 @@ class Known(TeacherModel):
 
     def item_embeddings(self) -> Tensor:
         return SCORES.T
+
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        yield Scored(torch.arange(2), SCORES, 0)
 
 
 def test_ranks_are_item_numbers_best_first():

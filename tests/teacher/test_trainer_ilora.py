@@ -1,7 +1,6 @@
 import math
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -9,8 +8,8 @@ from src.core.batches import token_batches
 from src.core.seed import generator
 from src.core.training import fit
 from src.teacher.ilora_model import ILoRAModel
-from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule, random_examples
-from tests.teacher.teachers import HISTORY_LENGTH, first_batch, tiny_teacher
+from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule
+from tests.teacher.teachers import first_batch, tiny_teacher
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
@@ -22,10 +21,7 @@ def module_of(model: ILoRAModel, lr: float = 0.01) -> ILoRAModule:
 
 
 def data_of(model: ILoRAModel, max_tokens: int = 600, seed: int = 0) -> TeacherDataModule:
-    train, val = DATASET.examples["train"], DATASET.examples["val"]
-    return TeacherDataModule(
-        model, DATASET, train, val, HISTORY_LENGTH, max_tokens, eval_batch_size=5, filter_seen=False, seed=seed
-    )
+    return TeacherDataModule(model, DATASET, -1, -1, max_tokens, eval_batch_size=5, filter_seen=False, seed=seed)
 
 
 def trained(folder: Path, model: ILoRAModel, epochs: int, resume_from: Path | None = None, lr: float = 0.01, **more):
@@ -101,20 +97,6 @@ def test_the_number_of_batches_does_not_depend_on_the_draw():
     lengths = data_of(tiny_teacher(DATASET)).train_lengths
     counts = {len(token_batches(lengths, 300, generator(seed))) for seed in range(20)}
     assert counts == {len(token_batches(lengths, 300))}
-
-
-@pytest.mark.parametrize(("most", "expected"), [(5, 5), (-1, 12), (12, 12), (100, 12)])
-def test_random_examples_are_drawn_without_replacement_and_kept_in_order(most, expected):
-    examples = DATASET.examples["val"]
-    drawn = random_examples(examples, most, generator(3)).example_id.tolist()
-    assert len(set(drawn)) == len(drawn) == expected
-    assert drawn == sorted(drawn)
-    assert set(drawn) <= set(examples.example_id.tolist())
-
-
-def test_random_examples_differ_by_seed():
-    drawn = [random_examples(DATASET.examples["val"], 5, generator(seed)).example_id.tolist() for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
 
 
 # --- training ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,121 @@
+"""One pass per user instead of one per example: a history is read once, and every prefix of it scores the next item."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset as Rows
+from torch.utils.data import Subset
+
+from ..core.batches import token_batches
+from ..core.dataset import Dataset, Examples
+from ..student.datamodule import TrainingWindows, WindowBatch
+from ..student.models import SequentialRecommender
+from .ilora_model import ILoRAModel
+from .interfaces import Scored
+from .prompt import MARKER_ID, PADDING_ID
+from .user_prompt import UserPromptBatch, UserPrompts, block_causal_mask
+
+
+class UserPassModel(ILoRAModel):
+    """`ILoRAModel` whose `h_seq` of a prefix is the state at the marker of its last item, all prefixes in one pass.
+
+    A prompt is a whole history. What stands behind an item is hidden from it: by the causal mask of a causal language
+    model, by `block_causal_mask` in an encoder. The adapters take gates per token, so that every token is read with the
+    mixture of its own prefix: that of its item and all items before. A history of n items costs one reading of its
+    titles instead of n readings of up to n titles.
+
+    Against one prompt per example: earlier titles are read with earlier gates, the words behind the history are left
+    out, and in an encoder earlier titles cannot look at later ones.
+
+    Args: As `ILoRAModel`.
+    """
+
+    def __init__(self, *args, **settings) -> None:
+        super().__init__(*args, **settings)
+        self.user_prompts = UserPrompts(self.prompts)
+
+    @property
+    def history_length(self) -> int:
+        """The most items of a history that are looked at; the prompt shows them all."""
+        return min(self.prompts.prompt_items, self.user_encoder.history_length)
+
+    def prompt_lengths(self, history: Tensor) -> Tensor:
+        """See `ILoRAModel.prompt_lengths`."""
+        return self.user_prompts.lengths(history)
+
+    def catalogue_scores(self, history: Tensor, items: Tensor) -> Tensor:
+        """See `ILoRAModel.catalogue_scores`."""
+        history = history[:, : int((history > 0).sum(1).max())]
+        rows, last = torch.arange(len(history), device=history.device), (history > 0).sum(1) - 1
+        return self.scores_of(self.prefix_representations(history)[rows, last], items)
+
+    def training_loss(self, batch: WindowBatch) -> Tensor:
+        """Cross-entropy over the whole catalogue at every position of a window that has a target."""
+        real = batch.target > 0
+        h_seq = self.prefix_representations(batch.history)[real]
+        return F.cross_entropy(self.scores_of(h_seq, self.item_embeddings()), batch.target[real] - 1)
+
+    def prefix_representations(self, history: Tensor) -> Tensor:
+        """Returns `[B, L, d_llm]`, the state at each item's marker, for histories `[B, L]`; 0 at padding."""
+        prompt = self.user_prompts.build(history)
+        gates = self.router(prefix_states(self.user_encoder, history))  # [B, L, E]
+        place = prompt.place.clamp(max=history.shape[1] - 1)  # padding has some gates too
+        with self.binding.bind(gates.gather(1, place.unsqueeze(-1).expand(-1, -1, gates.shape[-1]))):
+            hidden = self.language_model(
+                inputs_embeds=self._input_embeddings(prompt), attention_mask=self._mask(prompt)
+            ).last_hidden_state
+        at_markers = hidden[prompt.token_ids == MARKER_ID]
+        states = at_markers.new_zeros(*history.shape, at_markers.shape[1])
+        return states.masked_scatter((history > 0).unsqueeze(-1), at_markers)
+
+    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
+        """See `ILoRAModel.training_rows`; rows are windows, drawn until they hold `most` examples."""
+        windows = TrainingWindows(dataset, self.history_length)
+        lengths = self._window_lengths(dataset, windows)
+        if most == -1:
+            return windows, lengths
+        drawn = torch.randperm(len(windows), generator=generator)
+        before = windows.num_positions[drawn].cumsum(0) - windows.num_positions[drawn]
+        drawn = drawn[before < most]
+        return Subset(windows, drawn), lengths[drawn]
+
+    @torch.no_grad()
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        """See `TeacherModel.scores_in_batches`; a window is read whole if one of its examples was asked for."""
+        first = int(dataset.examples["train"].example_id[0])
+        row_of_example = torch.full((len(dataset.examples["train"]) + 1,), -1)  # the last one: no example
+        row_of_example[examples.example_id - first] = torch.arange(len(examples))
+        windows, items = TrainingWindows(dataset, self.history_length), self.item_embeddings()
+        lengths = self._window_lengths(dataset, windows)
+        for chosen in token_batches(lengths, self.max_tokens):
+            batch = windows[chosen]
+            row = row_of_example[torch.where(batch.example_id < 0, -1, batch.example_id - first)]  # [B, L]
+            asked = (row >= 0).any(1)
+            if asked.any():
+                row, history = row[asked], batch.history[asked].to(items.device)
+                h_seq = self.prefix_representations(history)[(row >= 0).to(items.device)]
+                yield Scored(row[row >= 0], self.scores_of(h_seq, items), int(lengths[chosen[asked]].sum()))
+
+    def _window_lengths(self, dataset: Dataset, windows: TrainingWindows) -> Tensor:
+        """Returns the tokens of each window's prompt, `[windows]` int64."""
+        until = F.pad(self.user_prompts.piece_lengths[dataset.item_log].cumsum(0), (1, 0))
+        first = windows.first_target - 1
+        return self.user_prompts.fixed + until[first + windows.num_positions] - until[first]
+
+    def _mask(self, prompt: UserPromptBatch) -> Tensor:
+        if self.pooling == "last":
+            return (prompt.token_ids != PADDING_ID).long()  # the model's own causal mask does the rest
+        return block_causal_mask(prompt.place)
+
+
+def prefix_states(encoder: SequentialRecommender, history: Tensor) -> Tensor:
+    """Returns `[B, L, D]`: the encoder's representation of every prefix of histories `[B, L]`; anything at padding."""
+    if encoder.causal:
+        return encoder.encode(history)
+    real = history > 0
+    row, place = real.nonzero(as_tuple=True)
+    prefixes = history[row].where(torch.arange(history.shape[1], device=history.device) <= place.unsqueeze(1), 0)
+    states = encoder.user_representation(prefixes)
+    return states.new_zeros(*history.shape, states.shape[1]).masked_scatter(real.unsqueeze(-1), states)

@@ -1,0 +1,151 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import LlamaConfig, LlamaModel, PreTrainedModel
+
+from src.core.seed import generator
+from src.student.caser import Caser
+from src.student.datamodule import TrainingWindows
+from src.teacher.prompt import MARKER_ID, PADDING_ID
+from src.teacher.user_pass import UserPassModel, prefix_states
+from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
+from tests.worlds import LONGEST, tiny_dataset
+
+DATASET = tiny_dataset()
+TRAIN = DATASET.examples["train"]
+HISTORY = torch.tensor([[3, 1, 4, 1, 5], [2, 9, 0, 0, 0]])
+
+
+def tiny_llama() -> PreTrainedModel:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    return LlamaModel(LlamaConfig(vocab_size=300, max_position_embeddings=1024, **sizes)).eval()
+
+
+def teacher_of(pooling: str = "mean", prompt_items: int = HISTORY_LENGTH, **more) -> UserPassModel:
+    language_model = tiny_llama() if pooling == "last" else None
+    return tiny_teacher(
+        DATASET,
+        kind=UserPassModel,
+        pooling=pooling,
+        prompt_items=prompt_items,
+        language_model=language_model,
+        **more,
+    )
+
+
+# --- one prefix, written down --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def literal_state(teacher: UserPassModel, history: list[int]) -> Tensor:
+    """The state at the last marker: the prompt token by token, each token's gates, who sees whom, in loops."""
+    prompts, student = teacher.prompts, teacher.user_encoder
+    tokens, owners = list(prompts.before), [0] * len(prompts.before)
+    for number, item in enumerate(history):
+        title = [*prompts.separator * (number > 0), *prompts.pieces[item]]
+        tokens, owners = tokens + title, owners + [number] * len(title)
+    prefixes = [torch.tensor([history[:end]]) for end in range(1, len(history) + 1)]
+    gates = [teacher.router(student.user_representation(prefix))[0] for prefix in prefixes]
+    markers, words, vectors = iter(history), teacher.language_model.get_input_embeddings().weight, student.item_table()
+    inputs = [teacher.projector(vectors[next(markers)]) if token == MARKER_ID else words[token] for token in tokens]
+    sees = torch.tensor([[theirs <= mine for theirs in owners] for mine in owners])
+    mask = sees[None, None] if teacher.pooling == "mean" else torch.ones(1, len(tokens), dtype=torch.long)
+    with teacher.binding.bind(torch.stack([gates[owner] for owner in owners]).unsqueeze(0)):
+        read = teacher.language_model(inputs_embeds=torch.stack(inputs)[None], attention_mask=mask)
+    return read.last_hidden_state[0, -1]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_the_state_of_a_prefix_is_that_of_its_own_prompt(pooling):
+    teacher = teacher_of(pooling)
+    states = teacher.prefix_representations(HISTORY)
+    for row, history in enumerate(HISTORY.tolist()):
+        items = [item for item in history if item]
+        for end in range(1, len(items) + 1):
+            expected = literal_state(teacher, items[:end])
+            torch.testing.assert_close(states[row, end - 1], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_what_comes_later_is_hidden(pooling):
+    teacher = teacher_of(pooling)
+    whole, other = (teacher.prefix_representations(torch.tensor([[3, 1, 4, item]])) for item in (1, 7))
+    torch.testing.assert_close(whole[:, :3], other[:, :3], rtol=1e-5, atol=1e-6)
+    assert (whole[:, 3] - other[:, 3]).abs().max() > 1e-3
+
+
+def test_tokens_are_read_with_the_mixture_of_their_own_prefix():
+    teacher = teacher_of()
+    before = teacher.prefix_representations(HISTORY[:1])
+    first_gates = teacher.router(teacher.user_encoder.encode(HISTORY[:1]))[0, 0].detach()
+    teacher.router.forward = lambda user: first_gates.expand(*user.shape[:2], -1)
+    after = teacher.prefix_representations(HISTORY[:1])
+    torch.testing.assert_close(after[:, 0], before[:, 0], rtol=1e-5, atol=1e-6)
+    assert (after[:, 1:] - before[:, 1:]).abs().amax(-1).min() > 1e-4
+
+
+# --- training and ranking say the same ----------------------------------------------------------------------------
+
+
+def test_the_training_loss_is_the_mean_over_examples_of_the_ranking():
+    """Windows as long as the longest log: every example is read from its user's first item in both ways."""
+    teacher = teacher_of(prompt_items=LONGEST, history_length=LONGEST)
+    loss = teacher.training_loss(TrainingWindows(DATASET, LONGEST)[torch.arange(5)])
+    ids = TrainingWindows(DATASET, LONGEST)[torch.arange(5)].example_id
+    examples = TRAIN.subset(ids[ids >= 0] - TRAIN.example_id[0])
+    batch = DATASET.batch(examples, LONGEST)
+    expected = F.cross_entropy(teacher.score(batch), batch.target - 1)
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_asked_examples_are_scored_once_each_as_by_themselves():
+    teacher = teacher_of(prompt_items=LONGEST, history_length=LONGEST, max_tokens=300)
+    asked = TRAIN.sample(len(TRAIN) // 2, generator(0))
+    expected = teacher.score(DATASET.batch(asked, LONGEST))
+    rows = []
+    for scored in teacher.scores_in_batches(DATASET, asked):
+        torch.testing.assert_close(scored.scores, expected[scored.rows], rtol=1e-4, atol=1e-5)
+        rows += scored.rows.tolist()
+    assert sorted(rows) == list(range(len(asked)))
+
+
+def test_tokens_read_are_those_of_the_windows_that_were_asked_for():
+    teacher = teacher_of()
+    one = TRAIN.subset(torch.tensor([0]))
+    (scored,) = teacher.scores_in_batches(DATASET, one)
+    window = TrainingWindows(DATASET, HISTORY_LENGTH)[torch.tensor([0])]
+    assert scored.tokens_read == int((teacher.user_prompts.build(window.history).token_ids != PADDING_ID).sum())
+
+
+def test_lengths_of_windows_are_those_of_their_prompts():
+    teacher = teacher_of(prompt_items=4)
+    rows, lengths = teacher.training_rows(DATASET, -1, generator(0))
+    assert torch.equal(lengths, teacher.prompt_lengths(rows[torch.arange(len(rows))].history))
+
+
+@pytest.mark.parametrize("most", [1, 10, 20])
+def test_windows_are_drawn_until_they_hold_as_many_examples_as_asked(most):
+    teacher = teacher_of(prompt_items=4)
+    rows, lengths = teacher.training_rows(DATASET, most, generator(0))
+    ids = rows[torch.arange(len(rows))].example_id
+    held = (ids >= 0).sum(1)
+    assert int(held.sum()) >= most > int(held[:-1].sum())
+    assert len(lengths) == len(rows)
+    assert len(set(ids[ids >= 0].tolist())) == int(held.sum())
+
+
+def test_the_prompt_shows_no_more_than_the_student_reads():
+    assert teacher_of(prompt_items=3).history_length == 3
+    assert teacher_of(prompt_items=100).history_length == HISTORY_LENGTH
+
+
+def test_a_student_that_reads_a_history_as_a_whole_is_asked_about_every_prefix():
+    torch.manual_seed(0)
+    caser = Caser(15, 8, HISTORY_LENGTH, filter_heights=[2, 3], num_horizontal=2, num_vertical=1, dropout=0.0).eval()
+    states = prefix_states(caser, HISTORY)
+    for row, history in enumerate(HISTORY.tolist()):
+        for end in range(1, sum(item > 0 for item in history) + 1):
+            expected = caser.user_representation(torch.tensor([history[:end]]))[0]
+            torch.testing.assert_close(states[row, end - 1], expected, rtol=1e-5, atol=1e-6)
