@@ -37,6 +37,8 @@ SCHEDULE: Check = (lambda v: v in ("constant", "cosine"), "constant or cosine")
 LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
 QUANTIZATION: Check = (lambda v: v in (None, "nf4"), "null or nf4")
 READING: Check = (lambda v: v in ("example", "user"), "example or user")
+MODE: Check = (lambda v: v in ("ilora", "lora", "freeze"), "ilora, lora or freeze")
+GATE_INPUT: Check = (lambda v: v in ("student", "h_seq"), "student or h_seq")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
 CUT_OFFS: Check = (
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(_integer(k) and k > 0 for k in v),
@@ -94,6 +96,8 @@ CHECKS: dict[str, Check] = {
     "teacher.llm.gradient_checkpointing": YES_NO,
     "teacher.llm.pooling": POOLING,
     "teacher.reading": READING,
+    "teacher.mode": MODE,
+    "teacher.gate_input": GATE_INPUT,
     "teacher.prompt.items": POSITIVE_INTEGER,
     "teacher.prompt.title_tokens": POSITIVE_INTEGER,
     "teacher.prompt.text_tokens": POSITIVE_INTEGER,
@@ -130,7 +134,7 @@ CHECKS: dict[str, Check] = {
     "active.share": SHARE,
 }
 
-CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student or loss has
+CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student, loss or router has
     "student.model.num_blocks": POSITIVE_INTEGER,
     "student.model.num_heads": POSITIVE_INTEGER,
     "student.model.num_layers": POSITIVE_INTEGER,
@@ -143,6 +147,9 @@ CHECKS_WHERE_PRESENT: dict[str, Check] = {  # keys that not every student or los
     "student.loss.shared": YES_NO,
     "student.loss.log_q_correction": YES_NO,
     "student.loss.calibration": SHARE_OR_NONE,
+    "teacher.router.top_k": POSITIVE_INTEGER,
+    "teacher.router.noise_std": NOT_NEGATIVE,
+    "teacher.router.dropout": PROBABILITY,
 }
 
 

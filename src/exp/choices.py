@@ -21,7 +21,7 @@ def check_choices(cfg: DictConfig) -> None:
     """
     student_named(cfg.student.name)
     check_loss(cfg.student.loss.name)
-    router_named(cfg.teacher.router)
+    router_named(cfg.teacher.router.name)
     read_template(Path(cfg.paths.prompts_dir), cfg.dataset.prompt)
     create_selection_policy(cfg.active.policy, cfg.active.share)
     preset_named(cfg.distill.preset)

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.artefact import read_manifest, writing
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..student.models import SequentialRecommender
-from .gating import router_named
+from .gating import OneExpert, router_named
 from .ilora_model import ILoRAModel, encode_texts
 from .language_model import (
     enable_gradient_checkpointing,
@@ -68,17 +68,25 @@ def create_teacher(
         language_model,
         prompts,
         user_encoder,
-        router_named(settings["router"])(d_user, lora["num_experts"]),
+        _router(settings, language_model.config.hidden_size if settings["gate_input"] == "h_seq" else d_user),
         encode_texts(language_model, texts, pooling, settings["eval_tokens"]),
         dataset.train_item_counts(),
-        target_modules=llm["target_modules"],
-        **lora,
+        target_modules=[] if settings["mode"] == "freeze" else llm["target_modules"],
+        **{**lora, "num_experts": 1 if settings["mode"] == "lora" else lora["num_experts"]},
         pooling=pooling,
         max_tokens=settings["eval_tokens"],
+        gate_input=settings["gate_input"],
     )
     if llm["gradient_checkpointing"]:
         enable_gradient_checkpointing(language_model, teacher.binding)
     return teacher
+
+
+def _router(settings: dict[str, Any], d_user: int) -> nn.Module:
+    if settings["mode"] != "ilora":
+        return OneExpert()
+    own = {key: value for key, value in settings["router"].items() if key != "name"}
+    return router_named(settings["router"]["name"])(d_user, settings["lora"]["num_experts"], **own)
 
 
 def save_trained(folder: Path, model: ILoRAModel, manifest: dict[str, Any]) -> None:

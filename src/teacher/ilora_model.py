@@ -57,6 +57,8 @@ class ILoRAModel(TeacherModel):
         item_texts: `[num_items, d_llm]` encodings of the items' texts (`encode_texts`).
         item_counts: `[num_items + 1]` training interactions of each item.
         target_modules, r, num_experts, alpha, dropout: See `inject_adapters`.
+        gate_input: "student", the frozen student's representation of the history, or "h_seq", the language model's own
+            with its adapters at rest (specification §8.4; a second reading of the prompt, without gradient).
         pooling: "mean" over the prompt's tokens (encoders), or "last" token (causal models).
         max_tokens: Padded tokens of one forward pass when scoring.
     """
@@ -77,6 +79,7 @@ class ILoRAModel(TeacherModel):
         dropout: float,
         pooling: str,
         max_tokens: int,
+        gate_input: str,
     ) -> None:
         super().__init__()
         self.binding = inject_adapters(language_model, target_modules, r, num_experts, alpha, dropout)
@@ -86,6 +89,7 @@ class ILoRAModel(TeacherModel):
         self.router = router
         self.pooling = pooling
         self.max_tokens = max_tokens
+        self.gate_input = gate_input
         d_llm, d_item = item_texts.shape[1], user_encoder.item_table().shape[1]
         self.projector = Projector(d_item, d_llm)
         self.projector.match_scale(user_encoder.item_table()[1:], language_model.get_input_embeddings().weight)
@@ -111,17 +115,16 @@ class ILoRAModel(TeacherModel):
 
     def gates(self, history: Tensor) -> Tensor:
         """Returns the experts' weights for histories `[B, L]`, `[B, E]`."""
-        return self.router(self.user_encoder.user_representation(history))
+        if self.gate_input == "student":
+            return self.router(self.user_encoder.user_representation(history))
+        with torch.no_grad(), self.binding.disabled():
+            h_seq = self._read(history)
+        return self.router(h_seq.float())
 
     def sequence_representation(self, history: Tensor, gates: Tensor) -> Tensor:
         """Returns `h_seq [B, d_llm]` of the prompts of histories `[B, L]` under `gates [B, E]`."""
-        prompt = self.prompts.build(history)
-        attended = prompt.token_ids != PADDING_ID
         with self.binding.bind(gates):
-            hidden = self.language_model(
-                inputs_embeds=self._input_embeddings(prompt), attention_mask=attended.long()
-            ).last_hidden_state
-        return pool(hidden, attended, self.pooling)
+            return self._read(history)
 
     @property
     def history_length(self) -> int:
@@ -181,6 +184,14 @@ class ILoRAModel(TeacherModel):
         """Returns what training changed, and the item encodings: the whole model but for the frozen weights."""
         names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         return {name: value for name, value in self.state_dict().items() if name in names or name == "item_texts"}
+
+    def _read(self, history: Tensor) -> Tensor:
+        prompt = self.prompts.build(history)
+        attended = prompt.token_ids != PADDING_ID
+        hidden = self.language_model(
+            inputs_embeds=self._input_embeddings(prompt), attention_mask=attended.long()
+        ).last_hidden_state
+        return pool(hidden, attended, self.pooling)
 
     def _input_embeddings(self, prompt: PromptBatch) -> Tensor:
         """`[B, T, d_llm]`: word embeddings, and at markers the projected item vectors."""

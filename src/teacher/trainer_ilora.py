@@ -1,5 +1,6 @@
 """Trains the iLoRA teacher: three parameter groups, warm-up and cosine, length-sorted batches."""
 
+import logging
 import math
 
 import lightning as L
@@ -14,6 +15,11 @@ from ..core.schedule import warmup_cosine
 from ..core.seed import generator
 from ..student.datamodule import ExampleRows, WindowBatch
 from .ilora_model import ILoRAModel
+from .memory_saving import LossInParts
+
+DEAD = 0.1  # an expert that gets less than this share of an equal share is called dead
+
+log = logging.getLogger(__name__)
 
 
 class ILoRAModule(L.LightningModule):
@@ -36,28 +42,50 @@ class ILoRAModule(L.LightningModule):
         self.router_lr_factor = router_lr_factor
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
+        self.loss = LossInParts(model.training_loss)
         self.val_ranks: list[Tensor] = []
+        self.val_gates: list[Tensor] = []
+        self.known_dead: set[int] = set()
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
 
     def training_step(self, batch: ExampleBatch | WindowBatch, batch_idx: int) -> Tensor:
-        loss = self.model.training_loss(batch)
+        loss = self.loss(batch)
         self.log("train/loss", loss, batch_size=len(batch.target))
         return loss
 
     def on_after_backward(self) -> None:
-        """Logs gradient norms by group: a group at zero does not learn (debug plan, step 4)."""
+        """Logs gradient and weight norms by group: a group whose gradient is zero, or whose weights stay as they are,
+        does not learn (debug plan, step 4).
+        """
         for group in self.trainer.optimizers[0].param_groups:
-            norms = [p.grad.norm() for p in group["params"] if p.grad is not None]
-            self.log(f"gradient_norm/{group['name']}", torch.stack(norms).norm())
+            gradients = [p.grad for p in group["params"] if p.grad is not None]
+            self.log(f"gradient_norm/{group['name']}", _norm(gradients))
+            self.log(f"weight_norm/{group['name']}", _norm(group["params"]))
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
         self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target, batch.seen))
-        gates = self.model.gates(batch.history)
-        self.log("gate/entropy", -(gates * gates.clamp_min(1e-12).log()).sum(1).mean(), batch_size=len(gates))
+        self.val_gates.append(self.model.gates(batch.history))
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
+        self._tell_about_gates(torch.cat(self.val_gates))
         self.val_ranks.clear()
+        self.val_gates.clear()
+
+    def _tell_about_gates(self, gates: Tensor) -> None:
+        """Logs how gates `[n, E]` spread over the experts, in one example (entropy) and over all (use)."""
+        self.log("gate/entropy", -(gates * gates.clamp_min(1e-12).log()).sum(1).mean())
+        use = gates.mean(0).tolist()
+        for expert, share in enumerate(use):
+            self.log(f"gate/use_of_expert_{expert}", share)
+            if share < DEAD / len(use) and expert not in self.known_dead:
+                self.known_dead.add(expert)
+                log.warning(
+                    "Expert %d is dead: its mean gate over the validation examples is %.2g (an equal share: %.2g).",
+                    expert,
+                    share,
+                    1 / len(use),
+                )
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keeps what training changed and leaves the frozen language model out."""
@@ -76,7 +104,7 @@ class ILoRAModule(L.LightningModule):
         adapters = [p for name, p in self.model.named_parameters() if "lora_" in name]
         known = {id(p) for p in [*router, *adapters]}
         maps = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
-        return [
+        groups = [
             {"name": "projector", "params": maps, "lr": self.lr, "weight_decay": self.weight_decay},
             {
                 "name": "router",
@@ -86,6 +114,11 @@ class ILoRAModule(L.LightningModule):
             },
             {"name": "adapters", "params": adapters, "lr": self.lr, "weight_decay": 0.0},
         ]
+        return [group for group in groups if group["params"]]  # a mode without router or adapters has fewer
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    return torch.stack([tensor.detach().norm() for tensor in tensors]).norm()
 
 
 class TeacherDataModule(L.LightningDataModule):

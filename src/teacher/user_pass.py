@@ -57,18 +57,26 @@ class UserPassModel(ILoRAModel):
         h_seq = self.prefix_representations(batch.history)[real]
         return F.cross_entropy(self.scores_of(h_seq, self.item_embeddings()), batch.target[real] - 1)
 
+    def gates(self, history: Tensor) -> Tensor:
+        """See `ILoRAModel.gates`: those after the last item, which its own tokens are read with."""
+        rows, last = torch.arange(len(history), device=history.device), (history > 0).sum(1) - 1
+        return self.prefix_gates(history, self.user_prompts.build(history))[rows, last]
+
     def prefix_representations(self, history: Tensor) -> Tensor:
         """Returns `[B, L, d_llm]`, the state at each item's marker, for histories `[B, L]`; 0 at padding."""
         prompt = self.user_prompts.build(history)
-        gates = self.router(prefix_states(self.user_encoder, history))  # [B, L, E]
+        gates = self.prefix_gates(history, prompt)
         place = prompt.place.clamp(max=history.shape[1] - 1)  # padding has some gates too
         with self.binding.bind(gates.gather(1, place.unsqueeze(-1).expand(-1, -1, gates.shape[-1]))):
-            hidden = self.language_model(
-                inputs_embeds=self._input_embeddings(prompt), attention_mask=self._mask(prompt)
-            ).last_hidden_state
-        at_markers = hidden[prompt.token_ids == MARKER_ID]
-        states = at_markers.new_zeros(*history.shape, at_markers.shape[1])
-        return states.masked_scatter((history > 0).unsqueeze(-1), at_markers)
+            return self._states(history, prompt)
+
+    def prefix_gates(self, history: Tensor, prompt: UserPromptBatch) -> Tensor:
+        """Returns the experts' weights after each item of histories `[B, L]`, `[B, L, E]`."""
+        if self.gate_input == "student":
+            return self.router(prefix_states(self.user_encoder, history))
+        with torch.no_grad(), self.binding.disabled():
+            h_seq = self._states(history, prompt)
+        return self.router(h_seq.float())
 
     def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
         """See `ILoRAModel.training_rows`; rows are windows, drawn until they hold `most` examples."""
@@ -103,6 +111,14 @@ class UserPassModel(ILoRAModel):
         until = F.pad(self.user_prompts.piece_lengths[dataset.item_log].cumsum(0), (1, 0))
         first = windows.first_target - 1
         return self.user_prompts.fixed + until[first + windows.num_positions] - until[first]
+
+    def _states(self, history: Tensor, prompt: UserPromptBatch) -> Tensor:
+        hidden = self.language_model(
+            inputs_embeds=self._input_embeddings(prompt), attention_mask=self._mask(prompt)
+        ).last_hidden_state
+        at_markers = hidden[prompt.token_ids == MARKER_ID]
+        states = at_markers.new_zeros(*history.shape, at_markers.shape[1])
+        return states.masked_scatter((history > 0).unsqueeze(-1), at_markers)
 
     def _mask(self, prompt: UserPromptBatch) -> Tensor:
         if self.pooling == "last":

@@ -64,15 +64,17 @@ def test_sparse_items_need_a_sampled_loss():
         check_config(composed("student.train.sparse_items=true"))
 
 
-def test_every_check_where_present_finds_its_key_in_some_student_or_loss():
-    choices = [f"{group}={option}" for group in ("student", "student/loss") for option in options(group)]
+def test_every_check_where_present_finds_its_key_in_some_option():
+    groups = ("student", "student/loss", "teacher/router")
+    choices = [f"{group}={option}" for group in groups for option in options(group)]
     keys = {key for choice in choices for key in leaves(OmegaConf.to_container(composed(choice)))}
     assert set(CHECKS_WHERE_PRESENT) <= keys
 
 
-@pytest.mark.parametrize(
-    "group", ["student", "student/loss", "dataset", "teacher/llm", "distill", "active", "metrics", "compare"]
-)
+GROUPS = ["student", "student/loss", "dataset", "teacher/llm", "teacher/router", "distill", "active", "metrics"]
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "compare"])
 def test_every_number_is_checked(group):
     for option in options(group):
         for key, value in leaves(OmegaConf.to_container(composed(f"{group}={option}"))).items():

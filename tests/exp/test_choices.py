@@ -19,7 +19,7 @@ def test_the_shipped_config_names_what_exists():
     ("override", "told"),
     [
         ("student.name=bert4rec", "student.name=bert4rec is not known"),
-        ("teacher.router=tree", "teacher.router=tree is not known"),
+        ("teacher.router.name=tree", "teacher.router.name=tree is not known"),
         ("dataset.prompt=books", "dataset.prompt=books has no template"),
         ("active.policy=oracle", "active.policy=oracle"),
         ("distill.preset=modern", "distill.preset=modern is not known"),

@@ -8,7 +8,7 @@ from src.core.raw_logs import LAYOUTS
 from src.distill.kd_losses import preset_named
 from src.distill.selection_policy import create_selection_policy
 from src.student.factory import STUDENTS, create_student
-from src.teacher.gating import ROUTERS
+from src.teacher.gating import ROUTERS, router_named
 from src.teacher.prompt import read_template
 from tests.exp.roads import compose_with
 
@@ -41,6 +41,7 @@ def test_every_group_has_options():
         "student/loss",
         "teacher",
         "teacher/llm",
+        "teacher/router",
     }
 
 
@@ -99,7 +100,10 @@ def test_every_student_has_a_file_that_builds_it():
 
 
 def test_choices_by_name_exist():
-    assert compose_with().teacher.router in ROUTERS
+    assert sorted(ROUTERS) == options_of("teacher/router")
+    for option in options_of("teacher/router"):
+        router = OmegaConf.to_container(compose_with(f"teacher/router={option}").teacher.router)
+        assert router_named(router.pop("name"))(8, 4, **router)
     for option in options_of("distill"):
         assert preset_named(compose_with(f"distill={option}").distill.preset)
 

@@ -215,7 +215,7 @@ def test_wrong_values_are_all_told_at_once(refused, tmp_path):
     ("command", "override", "words"),
     [
         ("run_all", "teacher.lora.r=10", "teacher.lora.r=10 is not divisible"),
-        ("run_all", "teacher.router=tree", "teacher.router=tree is not known"),
+        ("run_all", "teacher.router.name=tree", "teacher.router.name=tree is not known"),
         ("run_all", "dataset.prompt=books", "dataset.prompt=books has no template"),
         ("run_all", "active=meta", "active.policy=meta is not part of this version"),
         ("run_all", "teacher.export.k=15", "teacher.export.k=15 asks for more items"),

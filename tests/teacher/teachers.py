@@ -32,6 +32,7 @@ def tiny_teacher(
     prompt_items: int = 4,
     history_length: int = HISTORY_LENGTH,
     language_model: PreTrainedModel | None = None,
+    gate_input: str = "student",
 ) -> ILoRAModel:
     """A fresh teacher in evaluation mode; `adapters_at_work` fills lora_B, which starts at zero, at random."""
     torch.manual_seed(seed)
@@ -42,7 +43,7 @@ def tiny_teacher(
         language_model,
         prompt_builder(dataset.catalogue.titles, prompt_items),
         SASRec(dataset.num_items, 16, history_length, num_blocks=1, num_heads=2, dropout=0.5),
-        router_named(router)(16, 4),
+        router_named(router)(32 if gate_input == "h_seq" else 16, 4),
         encode_texts(language_model, texts, pooling, max_tokens),
         dataset.train_item_counts(),
         target_modules="all-linear",
@@ -52,6 +53,7 @@ def tiny_teacher(
         dropout=dropout,
         pooling=pooling,
         max_tokens=max_tokens,
+        gate_input=gate_input,
     )
     if adapters_at_work:
         for name, parameter in teacher.named_parameters():

@@ -27,6 +27,7 @@ def settings_of(**changes: object) -> dict:
     """`cfg.teacher` with the random language model, as the shipped files say."""
     cfg = OmegaConf.load(CONF_DIR / "teacher" / "ilora.yaml")
     cfg.llm = OmegaConf.load(CONF_DIR / "teacher" / "llm" / "tiny_random.yaml")
+    cfg.router = OmegaConf.load(CONF_DIR / "teacher" / "router" / "linear.yaml")
     for key, value in changes.items():
         OmegaConf.update(cfg, key.replace("__", "."), value)
     return OmegaConf.to_container(cfg)
@@ -41,7 +42,7 @@ def teacher_of(settings: dict, template: str = "movies", dataset=DATASET, folder
 def test_settings_reach_every_part():
     teacher = teacher_of(
         settings_of(
-            router="mlp", lora__r=12, lora__num_experts=3, lora__alpha=8, lora__dropout=0.25, prompt__items=2,
+            router={"name": "mlp"}, lora__r=12, lora__num_experts=3, lora__alpha=8, lora__dropout=0.25, prompt__items=2,
             prompt__title_tokens=5, eval_tokens=99, llm__pooling="last", llm__target_modules=["query", "value"],
         )
     )  # fmt: skip
@@ -54,6 +55,35 @@ def test_settings_reach_every_part():
     assert (teacher.prompts.prompt_items, teacher.max_tokens, teacher.pooling) == (2, 99, "last")
     assert int(teacher.prompts.piece_lengths.max()) == 6  # five tokens and the marker
     assert teacher.score(BATCH).shape == (4, DATASET.num_items)
+
+
+def test_plain_lora_has_one_expert_of_the_whole_rank_and_nothing_to_route():
+    teacher = teacher_of(settings_of(mode="lora", lora__r=8, lora__alpha=32))
+    adapters = [module for module in teacher.modules() if isinstance(module, MoELoRALinear)]
+    assert {(adapter.rank_per_expert, adapter.scaling) for adapter in adapters} == {(8, 4.0)}  # alpha / r
+    assert torch.equal(teacher.gates(BATCH.history), torch.ones(4, 1))
+    assert not list(teacher.router.parameters())
+
+
+def test_freeze_reads_with_the_language_model_as_it_is():
+    teacher = teacher_of(settings_of(mode="freeze"))
+    assert not [module for module in teacher.modules() if isinstance(module, MoELoRALinear)]
+    learned = {name.split(".")[0] for name, p in teacher.named_parameters() if p.requires_grad}
+    assert learned == {"projector", "query", "item_from_text", "item_from_id", "item_bias"}
+    teacher.training_loss(BATCH).backward()
+    assert all(p.grad is not None for p in teacher.projector.parameters())
+
+
+@pytest.mark.parametrize("reading", ["example", "user"])
+@pytest.mark.parametrize("mode", ["ilora", "lora", "freeze"])
+def test_every_mode_ranks_in_both_readings(mode, reading):
+    assert teacher_of(settings_of(mode=mode, reading=reading)).score(BATCH).shape == (4, DATASET.num_items)
+
+
+def test_the_router_may_read_what_the_language_model_made_of_the_prompt():
+    teacher = teacher_of(settings_of(gate_input="h_seq"))
+    assert teacher.router.linear.in_features == 32
+    assert teacher.gates(BATCH.history).shape == (4, 4)
 
 
 def test_gradient_checkpointing_changes_no_gradient():
@@ -90,7 +120,8 @@ def test_item_texts_are_cut_to_their_tokens():
     ("changes", "sentence"),
     [
         ({"name": "oracle"}, r"teacher.name=oracle is not known: use ilora"),
-        ({"router": "tree"}, r"teacher.router=tree is not known"),
+        ({"router__name": "tree"}, r"teacher.router.name=tree is not known"),
+        ({"router": {"name": "top_k", "top_k": 5}}, r"teacher.router.top_k=5 is more than teacher.lora.num_experts=4"),
         ({"lora__r": 10}, r"teacher.lora.r=10 is not divisible"),
         ({"llm__target_modules": ["q_proj"]}, r"no linear layer named q_proj"),
         ({"llm__path": "/nowhere/at/all", "llm__name": "some"}, r"The language model some cannot be loaded"),

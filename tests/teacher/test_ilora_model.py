@@ -111,6 +111,24 @@ def test_the_gate_changes_scores_once_adapters_have_learned():
     assert far_apart(teacher.score(BATCH), before)
 
 
+def test_h_seq_gates_are_those_of_the_language_model_without_adapters():
+    teacher, bare = tiny_teacher(DATASET, gate_input="h_seq"), tiny_random()[0]
+    history = BATCH.history[:1]
+    prompt = teacher.prompts.build(history)
+    words = bare.get_input_embeddings()(prompt.token_ids.clamp(min=0))
+    markers = prompt.token_ids[0] == MARKER_ID
+    words[0, markers] = teacher.projector(teacher.user_encoder.item_table()[prompt.marked_items])
+    h_seq = bare(inputs_embeds=words).last_hidden_state.mean(1)
+    torch.testing.assert_close(teacher.gates(history), teacher.router(h_seq), rtol=1e-4, atol=1e-5)
+
+
+def test_h_seq_gates_teach_the_router_and_leave_the_first_reading_alone():
+    teacher = tiny_teacher(DATASET, gate_input="h_seq").train()
+    teacher.gates(BATCH.history).square().sum().backward()
+    assert teacher.router.linear.weight.grad is not None
+    assert teacher.projector.layers[0].weight.grad is None
+
+
 def test_fresh_adapters_change_nothing():
     teacher = tiny_teacher(DATASET, adapters_at_work=False)
     before = teacher.score(BATCH)

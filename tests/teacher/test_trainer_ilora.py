@@ -1,6 +1,7 @@
 import math
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -117,6 +118,8 @@ def test_training_moves_the_trained_parts_alone_and_tells_about_each_group(tmp_p
     logged = module.trainer.callback_metrics
     for group in ("projector", "router", "adapters"):
         assert logged[f"gradient_norm/{group}"] > 0
+        assert logged[f"weight_norm/{group}"] > 0
+    assert sum(logged[f"gate/use_of_expert_{expert}"] for expert in range(4)) == pytest.approx(1)
     assert 0 < logged["gate/entropy"] <= math.log(4) + 1e-6
     assert 0 <= result["best_val_ndcg@10"] <= 1
 
@@ -165,3 +168,14 @@ def test_the_same_seed_trains_the_same_teacher(tmp_path):
         trained(tmp_path / folder, model, epochs=1)
         states.append(state(model))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_an_expert_that_nobody_is_sent_to_is_told_once(caplog):
+    module = module_of(tiny_teacher(DATASET))
+    module.log = lambda *_, **__: None
+    gates = torch.tensor([[0.5, 0.48, 0.02, 0.0], [0.5, 0.42, 0.04, 0.04]])
+    module._tell_about_gates(gates)
+    module._tell_about_gates(gates)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Expert 3 is dead: its mean gate over the validation examples is 0.02 (an equal share: 0.25)."
+    ]

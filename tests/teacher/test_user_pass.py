@@ -86,6 +86,16 @@ def test_tokens_are_read_with_the_mixture_of_their_own_prefix():
     assert (after[:, 1:] - before[:, 1:]).abs().amax(-1).min() > 1e-4
 
 
+def test_h_seq_gates_are_those_of_each_prefix_without_adapters():
+    teacher = teacher_of(gate_input="h_seq")
+    history = HISTORY[:1]
+    prompt = teacher.user_prompts.build(history)
+    with teacher.binding.disabled():
+        states = teacher._states(history, prompt)
+    torch.testing.assert_close(teacher.prefix_gates(history, prompt), teacher.router(states))
+    torch.testing.assert_close(teacher.gates(history), teacher.router(states)[:, -1])
+
+
 # --- training and ranking say the same ----------------------------------------------------------------------------
 
 

@@ -1,0 +1,68 @@
+"""A training batch that does not fit into memory is computed in parts, with the same mean loss."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ..core.dataset import ExampleBatch
+from ..student.datamodule import WindowBatch
+
+Batch = TypeVar("Batch", ExampleBatch, WindowBatch)
+
+log = logging.getLogger(__name__)
+
+
+class LossInParts:
+    """Computes a mean loss in as many parts as memory needs: one, until it runs out, then twice as many, from then on.
+
+    Parts keep no activations between forward and backward pass but compute them again, one part after the other: the
+    largest part alone has to fit.
+
+    Args:
+        loss: Mean over the targets of a batch.
+    """
+
+    def __init__(self, loss: Callable[[Batch], Tensor]) -> None:
+        self.loss = loss
+        self.parts = 1
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns the mean loss of `batch`.
+
+        Raises:
+            torch.OutOfMemoryError: A single row does not fit.
+        """
+        while True:
+            try:
+                return self._in_parts(batch)
+            except torch.OutOfMemoryError:
+                if self.parts >= len(batch.target):
+                    raise
+            self.parts *= 2
+            torch.cuda.empty_cache()
+            log.warning(
+                "A batch of %d rows did not fit into memory: from now on batches are computed in %d parts, which is "
+                "slower; a smaller teacher.train.max_tokens avoids it.",
+                len(batch.target),
+                self.parts,
+            )
+
+    def _in_parts(self, batch: Batch) -> Tensor:
+        if self.parts == 1:
+            return self.loss(batch)
+        targets = (batch.target > 0).sum()
+        total = torch.zeros((), device=batch.target.device)
+        for rows in torch.arange(len(batch.target)).tensor_split(min(self.parts, len(batch.target))):
+            part = type(batch)(*(_rows(getattr(batch, field.name), rows) for field in fields(batch)))
+            share = (part.target > 0).sum() / targets
+            total = total + share * checkpoint(self.loss, part, use_reentrant=False)
+        return total
+
+
+def _rows(values: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if values is None else values[rows]
