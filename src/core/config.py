@@ -37,6 +37,8 @@ SCHEDULE: Check = (lambda v: v in ("constant", "cosine"), "constant or cosine")
 LEVEL: Check = (lambda v: v in ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR")
 QUANTIZATION: Check = (lambda v: v in (None, "nf4"), "null or nf4")
 READING: Check = (lambda v: v in ("example", "user"), "example or user")
+TOKENS: Check = (lambda v: v is None or (_integer(v) and v > 0), "null or a whole number above 0")
+TITLE_FORM: Check = (lambda v: v in ("catalogue", "reference"), "catalogue or reference")
 MODE: Check = (lambda v: v in ("ilora", "lora", "freeze"), "ilora, lora or freeze")
 GATE_INPUT: Check = (lambda v: v in ("student", "h_seq"), "student or h_seq")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
@@ -101,6 +103,8 @@ CHECKS: dict[str, Check] = {
     "teacher.prompt.items": POSITIVE_INTEGER,
     "teacher.prompt.title_tokens": POSITIVE_INTEGER,
     "teacher.prompt.text_tokens": POSITIVE_INTEGER,
+    "teacher.prompt.max_tokens": TOKENS,
+    "teacher.prompt.title_form": TITLE_FORM,
     "teacher.lora.r": POSITIVE_INTEGER,
     "teacher.lora.num_experts": POSITIVE_INTEGER,
     "teacher.lora.alpha": POSITIVE,

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..core.artefact import read_manifest, writing
 from ..core.dataset import Dataset
@@ -20,6 +21,7 @@ from .language_model import (
     resolve_pooling,
 )
 from .prompt import PromptBuilder, read_template
+from .titles import TITLE_FORMS
 from .user_pass import UserPassModel
 
 WEIGHTS = "trained.safetensors"
@@ -58,9 +60,10 @@ def create_teacher(
     prompts = PromptBuilder(
         tokenizer,
         read_template(prompts_dir, template_name),
-        dataset.catalogue.titles,
+        [TITLE_FORMS[prompt["title_form"]](title) for title in dataset.catalogue.titles],
         prompt["items"],
         prompt["title_tokens"],
+        prompt_tokens(prompt["max_tokens"], language_model),
     )
     d_user = user_encoder.output_layer()[0].shape[1]  # wider than item vectors in some students
     texts = tokenizer(dataset.catalogue.texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
@@ -80,6 +83,12 @@ def create_teacher(
     if llm["gradient_checkpointing"]:
         enable_gradient_checkpointing(language_model, teacher.binding)
     return teacher
+
+
+def prompt_tokens(max_tokens: int | None, language_model: PreTrainedModel) -> int:
+    """Returns the most tokens of a prompt: as asked, or as many as the language model has positions."""
+    positions = language_model.config.max_position_embeddings
+    return positions if max_tokens is None else min(max_tokens, positions)
 
 
 def _router(settings: dict[str, Any], d_user: int) -> nn.Module:

@@ -31,7 +31,7 @@ class PromptBatch:
 
 
 class PromptBuilder:
-    """Fills a template with `Title [HistoryEmb], Title [HistoryEmb], …`, the newest `prompt_items` of the history.
+    """Fills a template with `Title [HistoryEmb], Title [HistoryEmb], …`, the newest items of the history.
 
     Each title is tokenised once; a prompt is put together from the pieces.
 
@@ -41,9 +41,10 @@ class PromptBuilder:
         titles: Title of item j + 1 at index j.
         prompt_items: The most items a prompt shows; the oldest go first.
         title_tokens: The most tokens of one title.
+        max_tokens: The most tokens of a prompt. The oldest items go until it fits; the template's words never do.
 
     Raises:
-        UserError: The template has no place for the history, or a title is empty.
+        UserError: The template has no place for the history, a title is empty, or the template and one item do not fit.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class PromptBuilder:
         titles: Sequence[str],
         prompt_items: int,
         title_tokens: int,
+        max_tokens: int,
     ) -> None:
         if template.count(HISTORY) != 1:
             raise UserError(
@@ -74,13 +76,20 @@ class PromptBuilder:
         self.pieces = [[]] + [[*title[:title_tokens], MARKER_ID] for title in ids[3:]]
         self.prompt_items = prompt_items
         self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
+        self.max_tokens = max_tokens
+        self.fixed = len(self.before) + len(self.after)
+        longest = self.fixed + int(self.piece_lengths.max())
+        if longest > max_tokens:
+            raise UserError(
+                f"The template and one title take up to {longest} tokens, but a prompt may have {max_tokens}: shorten "
+                "the template (conf/prompts), lower teacher.prompt.title_tokens or raise teacher.prompt.max_tokens."
+            )
 
     def lengths(self, history: Tensor) -> Tensor:
         """Returns the tokens of each prompt, `[B]` int64 on the CPU, for histories `[B, L]`, without building it."""
         shown = self._shown(history.cpu())
         items = (shown > 0).sum(1)
-        fixed = len(self.before) + len(self.after)
-        return fixed + self.piece_lengths[shown].sum(1) + (items - 1).clamp(min=0) * len(self.separator)
+        return self.fixed + self.piece_lengths[shown].sum(1) + (items - 1).clamp(min=0) * len(self.separator)
 
     def build(self, history: Tensor) -> PromptBatch:
         """Returns the prompts of histories `[B, L]` int64 (right-padded with 0, oldest first), on their device."""
@@ -91,9 +100,14 @@ class PromptBuilder:
         return PromptBatch(token_ids.to(history.device), shown[shown > 0].to(history.device))
 
     def _shown(self, history: Tensor) -> Tensor:
-        """The newest `prompt_items` of each history, right-padded, `[B, prompt_items]`."""
+        """The newest items of each history that a prompt has room for, right-padded, `[B, prompt_items]`."""
         length = (history > 0).sum(1, keepdim=True)
-        place = (length - self.prompt_items).clamp(min=0) + torch.arange(self.prompt_items)
+        back = torch.arange(min(self.prompt_items, history.shape[1]))  # 0 = the newest item
+        newest = history.gather(1, (length - 1 - back).clamp(min=0)).where(back < length, 0)
+        separators = len(self.separator) * (back > 0)
+        tokens = self.fixed + (self.piece_lengths[newest] + separators).cumsum(1)
+        room = ((tokens <= self.max_tokens) & (newest > 0)).sum(1, keepdim=True)
+        place = length - room + torch.arange(self.prompt_items)
         padded = torch.nn.functional.pad(history, (0, self.prompt_items))
         return padded.gather(1, place).where(place < length, 0)
 

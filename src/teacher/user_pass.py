@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 
 from ..core.batches import token_batches
 from ..core.dataset import Dataset, Examples
+from ..core.errors import UserError
 from ..student.datamodule import TrainingWindows, WindowBatch
 from ..student.models import SequentialRecommender
 from .ilora_model import ILoRAModel
@@ -30,11 +31,20 @@ class UserPassModel(ILoRAModel):
     out, and in an encoder earlier titles cannot look at later ones.
 
     Args: As `ILoRAModel`.
+
+    Raises:
+        UserError: The longest titles of the catalogue would not fit into a prompt, as many as it shows.
     """
 
     def __init__(self, *args, **settings) -> None:
         super().__init__(*args, **settings)
         self.user_prompts = UserPrompts(self.prompts)
+        longest = self.user_prompts.longest(self.history_length)
+        if longest > self.prompts.max_tokens:
+            raise UserError(
+                f"{self.history_length} titles read in one pass take up to {longest} tokens, but a prompt may have "
+                f"{self.prompts.max_tokens}: lower teacher.prompt.items or teacher.prompt.title_tokens."
+            )
 
     @property
     def history_length(self) -> int:

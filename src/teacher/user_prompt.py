@@ -40,6 +40,10 @@ class UserPrompts:
         self.fixed = len(self.before) - len(comma)  # the tokens of a prompt are this many and those of its pieces
         self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
 
+    def longest(self, items: int) -> int:
+        """Returns the most tokens that a prompt of so many items can have."""
+        return self.fixed + items * int(self.piece_lengths.max())
+
     def lengths(self, history: Tensor) -> Tensor:
         """Returns the tokens of each prompt, `[B]` int64 on the CPU, for histories `[B, L]`, without building it."""
         return self.fixed + self.piece_lengths[history.cpu()].sum(1)

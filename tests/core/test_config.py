@@ -91,7 +91,9 @@ def test_every_check_names_its_key_when_the_value_is_nonsense(cfg, key):
     assert said.count(" must ") == 1
 
 
-@pytest.mark.parametrize("key", CHECKS.keys() - {"distill.score_direction", "teacher.llm.quantization"})
+@pytest.mark.parametrize(
+    "key", CHECKS.keys() - {"distill.score_direction", "teacher.llm.quantization", "teacher.prompt.max_tokens"}
+)
 def test_no_check_takes_null(cfg, key):
     OmegaConf.update(cfg, key, None)
     assert f"{key}=None must be" in faults(cfg)
@@ -121,6 +123,7 @@ BORDERS = {
     "compare.resamples": ([1000], [999, 1000.0]),
     "metrics.memory_mb": ([0.5, 256], [0, -1, True]),
     "metrics.history_buckets": ([[3], [5, 10]], [[], [0], [5, 5], [10, 5], 5]),
+    "teacher.prompt.max_tokens": ([None, 1], [0, 1.5]),
     "distill.score_direction": ([None, "higher", "lower"], ["up"]),
     "student.train.precision": (["auto", "32-true", "bf16-mixed"], ["16", 32]),
 }

@@ -15,8 +15,8 @@ TEMPLATE = "Seen: [HistoryHere]. Next is"
 HISTORY_LENGTH = 8
 
 
-def prompt_builder(titles: list[str], prompt_items: int = 4) -> PromptBuilder:
-    return PromptBuilder(tiny_random()[1], TEMPLATE, titles, prompt_items, title_tokens=12)
+def prompt_builder(titles: list[str], prompt_items: int = 4, prompt_tokens: int = 1000) -> PromptBuilder:
+    return PromptBuilder(tiny_random()[1], TEMPLATE, titles, prompt_items, title_tokens=12, max_tokens=prompt_tokens)
 
 
 def tiny_teacher(
@@ -30,6 +30,7 @@ def tiny_teacher(
     adapters_at_work: bool = True,
     kind: type[ILoRAModel] = ILoRAModel,
     prompt_items: int = 4,
+    prompt_tokens: int = 1000,
     history_length: int = HISTORY_LENGTH,
     language_model: PreTrainedModel | None = None,
     gate_input: str = "student",
@@ -41,7 +42,7 @@ def tiny_teacher(
     texts = tokenizer(dataset.catalogue.texts).input_ids
     teacher = kind(
         language_model,
-        prompt_builder(dataset.catalogue.titles, prompt_items),
+        prompt_builder(dataset.catalogue.titles, prompt_items, prompt_tokens),
         SASRec(dataset.num_items, 16, history_length, num_blocks=1, num_heads=2, dropout=0.5),
         router_named(router)(32 if gate_input == "h_seq" else 16, 4),
         encode_texts(language_model, texts, pooling, max_tokens),

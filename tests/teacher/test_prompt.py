@@ -15,8 +15,10 @@ TOKENIZER = tiny_random()[1]
 TEMPLATES = sorted((CONF_DIR / "prompts").glob("*.txt"))
 
 
-def builder(template: str = "Seen: [HistoryHere]. Next is", prompt_items: int = 3, title_tokens: int = 40):
-    return PromptBuilder(TOKENIZER, template, TITLES, prompt_items, title_tokens)
+def builder(
+    template: str = "Seen: [HistoryHere]. Next is", prompt_items: int = 3, title_tokens: int = 40, max_tokens: int = 500
+):
+    return PromptBuilder(TOKENIZER, template, TITLES, prompt_items, title_tokens, max_tokens)
 
 
 def text_of(token_ids: torch.Tensor) -> str:
@@ -122,7 +124,7 @@ def test_a_template_without_one_place_for_the_history_is_refused(template):
 @pytest.mark.parametrize("title", ["", "  "])
 def test_an_item_without_a_title_is_refused_by_its_number(title):
     with pytest.raises(UserError, match="Item 2 has no title"):
-        PromptBuilder(TOKENIZER, "[HistoryHere]", ["Alien", title, ""], 3, 40)
+        PromptBuilder(TOKENIZER, "[HistoryHere]", ["Alien", title, ""], 3, 40, 500)
 
 
 def test_a_missing_template_names_those_there(tmp_path):
@@ -135,8 +137,8 @@ def test_a_missing_template_names_those_there(tmp_path):
 # --- the templates that come with the program ----------------------------------------------------------------------
 
 
-def test_there_are_templates_for_movies_games_and_toys():
-    assert [path.stem for path in TEMPLATES] == ["games", "movies", "toys"]
+def test_there_are_templates_for_movies_games_artists_and_toys():
+    assert [path.stem for path in TEMPLATES] == ["artists", "games", "movies", "toys"]
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -145,3 +147,40 @@ def test_every_template_makes_a_prompt(path: Path):
     before, after = template.strip().split("[HistoryHere]")
     text = text_of(builder(template).build(torch.tensor([[1, 5]])).token_ids[0])
     assert text == f"[CLS]{before.strip()} Alien (1979)[HistoryEmb], M[HistoryEmb]{after}[SEP]"
+
+
+# --- the token budget ----------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_items_go_until_the_prompt_fits():
+    whole = builder(max_tokens=500).build(torch.tensor([[3, 1, 2]]))
+    tokens = whole.token_ids.shape[1]
+    assert builder(max_tokens=tokens).build(torch.tensor([[3, 1, 2]])).marked_items.tolist() == [3, 1, 2]
+    cut = builder(max_tokens=tokens - 1).build(torch.tensor([[3, 1, 2], [5, 5, 0]]))
+    assert cut.marked_items.tolist() == [1, 2, 5, 5]
+    assert text_of(cut.token_ids[0]).startswith("[CLS]Seen: Alien (1979)[HistoryEmb], Toy Story")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=6), min_size=1, max_size=4),
+    st.integers(1, 6),
+    st.integers(50, 120),
+)
+def test_prompts_keep_the_longest_end_of_the_history_within_the_budget(histories, prompt_items, max_tokens):
+    longest = max(map(len, histories))
+    history = torch.tensor([row + [0] * (longest - len(row)) for row in histories])
+    prompts = builder(prompt_items=prompt_items, max_tokens=max_tokens)
+    lengths = prompts.lengths(history)
+    assert int(lengths.max()) <= max_tokens
+    generous = builder(prompt_items=prompt_items)
+    for row, items in enumerate(histories):
+        ends = [items[-n:] for n in range(1, min(prompt_items, len(items)) + 1)]
+        fitting = [end for end in ends if int(generous.lengths(torch.tensor([end]))) <= max_tokens]
+        assert prompts.build(torch.tensor([items])).marked_items.tolist() == fitting[-1]
+        assert int(lengths[row]) == int(generous.lengths(torch.tensor([fitting[-1]])))
+
+
+def test_a_budget_without_room_for_one_title_is_refused():
+    with pytest.raises(UserError, match=r"take up to \d+ tokens, but a prompt may have 20"):
+        builder(max_tokens=20)

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel, PreTrainedModel
 
+from src.core.errors import UserError
 from src.core.seed import generator
 from src.student.caser import Caser
 from src.student.datamodule import TrainingWindows
@@ -159,3 +160,8 @@ def test_a_student_that_reads_a_history_as_a_whole_is_asked_about_every_prefix()
         for end in range(1, sum(item > 0 for item in history) + 1):
             expected = caser.user_representation(torch.tensor([history[:end]]))[0]
             torch.testing.assert_close(states[row, end - 1], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_more_titles_than_the_prompt_can_hold_are_refused():
+    with pytest.raises(UserError, match=r"8 titles read in one pass take up to \d+ tokens, but a prompt may have 60"):
+        teacher_of(prompt_tokens=60)
