@@ -76,6 +76,7 @@ CHECKS: dict[str, Check] = {
     "compare.confidence": BETWEEN,
     "compare.resamples": RESAMPLES,
     "compare.seed": SEED,
+    "inspect.examples": POSITIVE_INTEGER,
     "search.trials": POSITIVE_INTEGER,
     "search.minutes": POSITIVE,
     "search.pruning_warmup": NATURAL,

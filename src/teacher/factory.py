@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase
 
 from ..core.artefact import read_manifest, writing
+from ..core.catalogue import Catalogue
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..student.models import SequentialRecommender
@@ -57,14 +58,8 @@ def create_teacher(
         llm["name"], llm["path"], llm["dtype"], llm["quantization"], language_models_dir
     )
     pooling = resolve_pooling(llm["pooling"], language_model)
-    prompts = PromptBuilder(
-        tokenizer,
-        read_template(prompts_dir, template_name),
-        [TITLE_FORMS[prompt["title_form"]](title) for title in dataset.catalogue.titles],
-        prompt["items"],
-        prompt["title_tokens"],
-        prompt_tokens(prompt["max_tokens"], language_model),
-    )
+    positions = language_model.config.max_position_embeddings
+    prompts = create_prompts(prompt, dataset.catalogue, tokenizer, positions, prompts_dir, template_name)
     d_user = user_encoder.output_layer()[0].shape[1]  # wider than item vectors in some students
     texts = tokenizer(dataset.catalogue.texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
     teacher = READINGS[settings["reading"]](
@@ -85,10 +80,33 @@ def create_teacher(
     return teacher
 
 
-def prompt_tokens(max_tokens: int | None, language_model: PreTrainedModel) -> int:
-    """Returns the most tokens of a prompt: as asked, or as many as the language model has positions."""
-    positions = language_model.config.max_position_embeddings
-    return positions if max_tokens is None else min(max_tokens, positions)
+def create_prompts(
+    settings: dict[str, Any],
+    catalogue: Catalogue,
+    tokenizer: PreTrainedTokenizerBase,
+    positions: int,
+    prompts_dir: Path,
+    template_name: str,
+) -> PromptBuilder:
+    """Returns what writes the prompts.
+
+    Args:
+        settings: `cfg.teacher.prompt` as plain values.
+        catalogue: The titles.
+        tokenizer, positions: The language model's; no prompt is longer than it has positions.
+        prompts_dir, template_name: See `create_teacher`.
+
+    Raises:
+        UserError: There is no such template, or titles and template do not make a prompt (`PromptBuilder`).
+    """
+    return PromptBuilder(
+        tokenizer,
+        read_template(prompts_dir, template_name),
+        [TITLE_FORMS[settings["title_form"]](title) for title in catalogue.titles],
+        settings["items"],
+        settings["title_tokens"],
+        min(positions, settings["max_tokens"] or positions),
+    )
 
 
 def _router(settings: dict[str, Any], d_user: int) -> nn.Module:

@@ -33,7 +33,7 @@ class Projector(nn.Module):
 
         Markers that are far smaller or larger than words are ignored by the model, or drown the titles.
         """
-        ratio = words.float().std() / self(items).std()
+        ratio = float(words.float().std()) / float(self(items).std())
         self.layers[-1].weight *= ratio
         self.layers[-1].bias *= ratio
 
@@ -218,8 +218,9 @@ def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], po
         longest = int(lengths[rows].max())
         ids = torch.tensor([[*distinct[row], *[0] * (longest - len(distinct[row]))] for row in rows.tolist()])
         attended = torch.arange(longest) < lengths[rows].unsqueeze(1)
+        ids, attended = ids.to(language_model.device), attended.to(language_model.device)  # 4-bit models are on a GPU
         hidden = language_model(input_ids=ids, attention_mask=attended.long()).last_hidden_state.float()
-        encoded[rows] = pool(hidden, attended, pooling)
+        encoded[rows] = pool(hidden, attended, pooling).cpu()
     return encoded[torch.tensor([place[tuple(ids)] for ids in token_ids])]
 
 

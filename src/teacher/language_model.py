@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoTokenizer,
     BertConfig,
@@ -88,15 +89,19 @@ def load_language_model(
 
 def check_language_model(
     name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path
-) -> None:
-    """Reads the model's tokenizer alone: minutes before the model is needed, a missing one is cheap to tell.
+) -> tuple[PreTrainedTokenizerBase, int]:
+    """Returns the model's tokenizer and its number of positions alone: minutes before the model is needed, a missing
+    one is cheap to tell.
 
     Args, Raises: As `load_language_model`.
     """
-    if name != "tiny-random":
-        _quantization_config(quantization, dtype)
-        with _told_in_words(name, path, language_models_dir) as source:
-            AutoTokenizer.from_pretrained(source)
+    if name == "tiny-random":
+        model, tokenizer = tiny_random()
+        return tokenizer, model.config.max_position_embeddings
+    _quantization_config(quantization, dtype)
+    with _told_in_words(name, path, language_models_dir) as source:
+        positions = AutoConfig.from_pretrained(source).max_position_embeddings
+        return AutoTokenizer.from_pretrained(source), positions
 
 
 def _quantization_config(quantization: str | None, dtype: str) -> BitsAndBytesConfig | None:

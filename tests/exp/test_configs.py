@@ -32,6 +32,7 @@ def test_every_group_has_options():
         "distill",
         "experiment",
         "hydra",
+        "inspect",
         "logging",
         "metrics",
         "paths",

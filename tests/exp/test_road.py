@@ -254,3 +254,14 @@ def test_a_student_of_another_dataset_is_refused(road, refused, tmp_path):
     )
     assert status == 2
     assert "was trained on dataset" in the_sentence(told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", ["example", "user"])
+def test_what_the_teacher_reads_can_be_looked_at_before_anything_is_trained(tmp_path, reading):
+    data = raw_log(tmp_path / "raw")
+    overrides = [f"teacher.reading={reading}", "inspect.examples=3"]
+    ended = start_program("inspect_batches", data, tmp_path / "made", tmp_path / "run", *overrides)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("[CLS]") == 3
+    assert "Film No." in ended.stdout and "⟨item " in ended.stdout
