@@ -12,6 +12,7 @@ from ..core.batches import token_batches
 from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..student.datamodule import ExampleRows
 from ..student.models import SequentialRecommender
+from .fusion import fused
 from .interfaces import Scored, TeacherModel
 from .moe_lora_model import inject_adapters, train_adapters
 from .prompt import MARKER_ID, PADDING_ID, PromptBatch, PromptBuilder
@@ -48,6 +49,9 @@ class ILoRAModel(TeacherModel):
     interactions, so that training starts from popularity.
 
     Trained: adapters, router, projector, the maps to `q` and `v`, `b`. Frozen: language model, student.
+
+    Once trained, the ranking may be joined with the student's own by `student_weight` (`fusion.fused`); it is 0 in
+    training, so that the language model learns to rank by itself.
 
     Args:
         language_model: Takes `inputs_embeds` and `attention_mask`, returns `last_hidden_state`.
@@ -98,6 +102,7 @@ class ILoRAModel(TeacherModel):
         self.item_from_id = nn.Linear(d_item, d_llm, bias=False)
         share = (item_counts[1:] + 1).double() / (item_counts[1:] + 1).sum()
         self.item_bias = nn.Parameter(share.log().float())
+        self.register_buffer("student_weight", torch.zeros(()))
         self.register_buffer("item_texts", F.normalize(item_texts.float(), dim=1) * d_llm**0.5)
 
     def train(self, mode: bool = True) -> "ILoRAModel":
@@ -116,7 +121,7 @@ class ILoRAModel(TeacherModel):
     def gates(self, history: Tensor) -> Tensor:
         """Returns the experts' weights for histories `[B, L]`, `[B, E]`."""
         if self.gate_input == "student":
-            return self.router(self.user_encoder.user_representation(history))
+            return self.router(self.user_states(history))
         with torch.no_grad(), self.binding.disabled():
             h_seq = self._read(history)
         return self.router(h_seq.float())
@@ -168,22 +173,46 @@ class ILoRAModel(TeacherModel):
         items = self.item_embeddings()
         lengths = self.prompt_lengths(rows[torch.arange(len(rows))].history)
         for chosen in token_batches(lengths, self.max_tokens):
-            scores = self.catalogue_scores(rows[chosen].history.to(items.device), items)
+            history = rows[chosen].history.to(items.device)
+            scores = self.joined(self.catalogue_scores(history, items), self.user_states(history))
             yield Scored(chosen, scores, int(lengths[chosen].sum()))
 
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""
+        return self.joined(self.own_scores(batch), self.user_states(batch.history))
+
+    @torch.no_grad()
+    def scores_of_both(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
+        """Returns `[B, num_items]` scores of the language model alone, and of the frozen student."""
+        return self.own_scores(batch), self.user_encoder.score(self.user_states(batch.history))
+
+    @torch.no_grad()
+    def own_scores(self, batch: ExampleBatch) -> Tensor:
+        """Returns `[B, num_items]` scores of the language model alone."""
         items = self.item_embeddings()
         scores = torch.empty(len(batch.target), len(items), device=items.device)
         for rows in token_batches(self.prompt_lengths(batch.history), self.max_tokens):
             scores[rows] = self.catalogue_scores(batch.history[rows], items)
         return scores
 
+    def user_states(self, history: Tensor) -> Tensor:
+        """Returns the frozen student's representations `[B, d_user]` of histories `[B, L]`."""
+        return self.user_encoder.user_representation(history)
+
+    def joined(self, scores: Tensor, user: Tensor) -> Tensor:
+        """Returns the ranking of both: the language model's `scores [n, num_items]` and that of the frozen student's
+        representations `user [n, d_user]`.
+        """
+        if self.student_weight == 0:
+            return scores
+        return fused(scores, self.user_encoder.score(user), self.student_weight)
+
     def trained_state(self) -> dict[str, Tensor]:
         """Returns what training changed, and the item encodings: the whole model but for the frozen weights."""
         names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        return {name: value for name, value in self.state_dict().items() if name in names or name == "item_texts"}
+        names |= {"item_texts", "student_weight"}
+        return {name: value for name, value in self.state_dict().items() if name in names}
 
     def _read(self, history: Tensor) -> Tensor:
         prompt = self.prompts.build(history)
