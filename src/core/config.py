@@ -46,6 +46,10 @@ CUT_OFFS: Check = (
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(_integer(k) and k > 0 for k in v),
     "a list of whole numbers above 0",
 )
+WEIGHTS: Check = (
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(_number(w) and w >= 0 for w in v),
+    "a list of numbers, each 0 or above",
+)
 RISING: Check = (
     lambda v: CUT_OFFS[0](v) and all(low < high for low, high in itertools.pairwise(v)),
     "a rising list of whole numbers above 0",
@@ -100,6 +104,7 @@ CHECKS: dict[str, Check] = {
     "teacher.llm.pooling": POOLING,
     "teacher.reading": READING,
     "teacher.mode": MODE,
+    "teacher.student_weights": WEIGHTS,
     "teacher.gate_input": GATE_INPUT,
     "teacher.prompt.items": POSITIVE_INTEGER,
     "teacher.prompt.title_tokens": POSITIVE_INTEGER,

@@ -27,6 +27,7 @@ from ..student.store import load_student, save_student
 from ..student.trainer_baseline import NextItemModule, Optimisation
 from ..teacher.export import export_teacher_outputs
 from ..teacher.factory import create_teacher, load_trained, save_trained
+from ..teacher.fusion import ndcg_by_weight
 from ..teacher.ilora_model import ILoRAModel
 from ..teacher.language_model import check_language_model, fetch_language_model
 from ..teacher.trainer_ilora import ILoRAModule, TeacherDataModule
@@ -148,8 +149,22 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             gradient_clip=train["gradient_clip"],
             accumulate=train["accumulate"],
         )
+        result["val_ndcg@10_by_student_weight"] = _choose_student_weight(run, model, data)
         save_trained(folder, model, {**_manifest(run, dataset, result), "settings": settings})
     return folder
+
+
+def _choose_student_weight(run: Run, model: ILoRAModel, data: TeacherDataModule) -> dict[str, float]:
+    """Gives the trained teacher the student weight with the best validation NDCG@10; returns that of each weight."""
+    weights, device = run.settings("teacher.student_weights"), best_device()
+    model.eval().to(device)
+    with autocast(resolve_precision(run.cfg.teacher.train.precision), device):
+        found = ndcg_by_weight(model, data.val_dataloader(), weights, device)
+    best = max(found, key=found.get)
+    model.student_weight.fill_(best)
+    for weight, value in found.items():
+        log.info("teacher: validation NDCG@10 %.4f with the student's ranking at weight %g", value, weight)
+    return {str(weight): value for weight, value in found.items()}
 
 
 def export(run: Run, dataset: Dataset) -> Path:

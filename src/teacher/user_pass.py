@@ -113,8 +113,10 @@ class UserPassModel(ILoRAModel):
             asked = (row >= 0).any(1)
             if asked.any():
                 row, history = row[asked], batch.history[asked].to(items.device)
-                h_seq = self.prefix_representations(history)[(row >= 0).to(items.device)]
-                yield Scored(row[row >= 0], self.scores_of(h_seq, items), int(lengths[chosen[asked]].sum()))
+                at = (row >= 0).to(items.device)
+                scores = self.scores_of(self.prefix_representations(history)[at], items)
+                user = prefix_states(self.user_encoder, history)[at]
+                yield Scored(row[row >= 0], self.joined(scores, user), int(lengths[chosen[asked]].sum()))
 
     def _window_lengths(self, dataset: Dataset, windows: TrainingWindows) -> Tensor:
         """Returns the tokens of each window's prompt, `[windows]` int64."""

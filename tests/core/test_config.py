@@ -117,6 +117,7 @@ BORDERS = {
     "active.share": ([0.01, 1], [0, 1.01]),
     "metrics.filter_seen": ([True, False], [0, "yes"]),
     "metrics.ks": ([[1], [5, 10]], [[], [0], [1.5], [True], 10, ""]),
+    "teacher.student_weights": ([[0], [0, 0.5]], [[], [-1], 1]),
     "compare.runs": ([[], ["a"], ["a", ["b", "c"]]], ["a", [1], [[]], [["a", 1]]]),
     "compare.metrics": ([["HR@1"]], [[], "HR@1", [1]]),
     "compare.confidence": ([0.5, 0.999], [0, 1]),

@@ -251,10 +251,10 @@ def test_eight_examples_are_learned_by_heart():
     assert teacher.eval().training_loss(BATCH) < 0.05
 
 
-def test_the_trained_state_is_what_training_changes_and_the_item_encodings():
+def test_the_trained_state_is_what_training_changes_the_item_encodings_and_the_students_weight():
     teacher = tiny_teacher(DATASET)
     trained = {name for name, p in teacher.named_parameters() if p.requires_grad}
-    assert set(teacher.trained_state()) == trained | {"item_texts"}
+    assert set(teacher.trained_state()) == trained | {"item_texts", "student_weight"}
 
 
 def test_the_trained_state_carries_a_teacher_over():
