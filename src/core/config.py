@@ -126,6 +126,7 @@ CHECKS: dict[str, Check] = {
     "teacher.train.router_lr_factor": POSITIVE,
     "teacher.train.weight_decay": NOT_NEGATIVE,
     "teacher.train.warmup_share": PROBABILITY,
+    "teacher.train.edge_lr_factor": SHARE_OR_NONE,
     "teacher.train.gradient_clip": POSITIVE,
     "teacher.train.precision": PRECISION,
     "teacher.eval_tokens": POSITIVE_INTEGER,

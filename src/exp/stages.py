@@ -122,9 +122,8 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
         seed_everything(run.cfg.seed)
         settings, train = run.settings("teacher"), run.settings("teacher.train")
         model = _new_teacher(run, dataset)
-        module = ILoRAModule(
-            model, train["lr"], train["router_lr_factor"], train["weight_decay"], train["warmup_share"]
-        )
+        rates = ("lr", "router_lr_factor", "weight_decay", "warmup_share", "edge_lr_factor")
+        module = ILoRAModule(model, *(train[name] for name in rates))
         data = TeacherDataModule(
             model,
             dataset,

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from functools import partial
 
 import lightning as L
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 from ..core.batches import token_batches
 from ..core.dataset import Dataset, ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
-from ..core.schedule import warmup_cosine
+from ..core.schedule import ilora_cosine
 from ..core.seed import generator
 from ..student.datamodule import ExampleRows, WindowBatch
 from .ilora_model import ILoRAModel
@@ -31,10 +32,17 @@ class ILoRAModule(L.LightningModule):
         router_lr_factor: 0.3 in the reference.
         weight_decay: For everything but the adapters, as in the reference.
         warmup_share: Share of all steps in which the learning rate rises linearly to its full value.
+        edge_lr_factor: Share of the learning rate in the first step and in the last; 0.01 in the reference.
     """
 
     def __init__(
-        self, model: ILoRAModel, lr: float, router_lr_factor: float, weight_decay: float, warmup_share: float
+        self,
+        model: ILoRAModel,
+        lr: float,
+        router_lr_factor: float,
+        weight_decay: float,
+        warmup_share: float,
+        edge_lr_factor: float,
     ) -> None:
         super().__init__()
         self.model = model
@@ -42,6 +50,7 @@ class ILoRAModule(L.LightningModule):
         self.router_lr_factor = router_lr_factor
         self.weight_decay = weight_decay
         self.warmup_share = warmup_share
+        self.edge_lr_factor = edge_lr_factor
         self.loss = LossInParts(model.training_loss)
         self.val_ranks: list[Tensor] = []
         self.val_gates: list[Tensor] = []
@@ -95,8 +104,9 @@ class ILoRAModule(L.LightningModule):
     def configure_optimizers(self) -> dict:
         optimizer = torch.optim.AdamW(self._groups(), lr=self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
-        warmup = max(1, math.floor(self.warmup_share * steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, steps))
+        warmup, edge = math.floor(self.warmup_share * steps), self.edge_lr_factor
+        factor = partial(ilora_cosine, warmup=warmup, steps=steps, start=edge, end=edge)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _groups(self) -> list[dict]:

@@ -18,7 +18,7 @@ BATCH = first_batch(DATASET, 8)
 
 
 def module_of(model: ILoRAModel, lr: float = 0.01) -> ILoRAModule:
-    return ILoRAModule(model, lr, router_lr_factor=0.3, weight_decay=0.1, warmup_share=0.05)
+    return ILoRAModule(model, lr, router_lr_factor=0.3, weight_decay=0.1, warmup_share=0.05, edge_lr_factor=0.01)
 
 
 def data_of(model: ILoRAModel, max_tokens: int = 600, seed: int = 0) -> TeacherDataModule:
