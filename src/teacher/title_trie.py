@@ -1,0 +1,70 @@
+"""The titles of a catalogue as a tree of tokens: what titles have in common is there once, and is read once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TitleTrie:
+    """Every distinct beginning of a title is a node; parents come before their children.
+
+    token: `[nodes]` int64, the last token of the beginning.
+    parent: `[nodes]` int64, the node one token shorter; -1 for beginnings of one token.
+    depth: `[nodes]` int64, how many tokens come before the last one.
+    end: `[titles]` int64, the node that is the whole title; titles of the same tokens share one.
+    """
+
+    token: Tensor
+    parent: Tensor
+    depth: Tensor
+    end: Tensor
+
+    @classmethod
+    def of(cls, titles: Sequence[Sequence[int]]) -> "TitleTrie":
+        """Builds the tree of titles, each a sequence of at least one token id."""
+        node_of: dict[tuple[int, int], int] = {}  # (parent, token) to node
+        token, parent, depth, end = [], [], [], []
+        for title in titles:
+            node = -1
+            for place, each in enumerate(title):
+                child = node_of.setdefault((node, each), len(token))
+                if child == len(token):
+                    token.append(each)
+                    parent.append(node)
+                    depth.append(place)
+                node = child
+            end.append(node)
+        return cls(*(torch.tensor(values, dtype=torch.long) for values in (token, parent, depth, end)))
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+    def parts(self, max_nodes: int) -> Iterator[Tensor]:
+        """Yields node numbers, `[n]` int64, parents first: whole branches of at most `max_nodes` together, or one alone.
+
+        A branch is what begins with the same token; every node is in exactly one part.
+        """
+        branch = torch.arange(len(self))
+        for node, parent in enumerate(self.parent.tolist()):  # parents come first, so theirs is known
+            branch[node] = branch[parent] if parent >= 0 else node
+        part: list[Tensor] = []
+        for nodes in branch.argsort(stable=True).split(branch.unique(return_counts=True)[1].tolist()):
+            if part and sum(map(len, part)) + len(nodes) > max_nodes:
+                yield torch.cat(part)
+                part = []
+            part.append(nodes)
+        if part:
+            yield torch.cat(part)
+
+    def ancestry(self, nodes: Tensor) -> Tensor:
+        """Returns `[n, n]` bool for a part: True where the column is the row itself or one of its ancestors."""
+        place = torch.full((len(self),), -1)
+        place[nodes] = torch.arange(len(nodes))
+        sees = torch.eye(len(nodes), dtype=torch.bool)
+        for row, parent in enumerate(self.parent[nodes].tolist()):
+            if parent >= 0:
+                sees[row] |= sees[place[parent]]
+        return sees
