@@ -1,6 +1,7 @@
 """iLoRA: a frozen language model with LoRA experts, mixed anew for each user's history, ranking the catalogue."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,33 +14,12 @@ from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..student.datamodule import ExampleRows
 from ..student.models import SequentialRecommender
 from .fusion import fused
-from .interfaces import Scored, TeacherModel
-from .moe_lora_model import inject_adapters, train_adapters
-from .prompt import MARKER_ID, PADDING_ID, PromptBatch, PromptBuilder
+from .gated_model import GatedLanguageModel
+from .interfaces import Scored
+from .prompt import PADDING_ID, PromptBuilder
 
 
-class Projector(nn.Module):
-    """`W2 GELU(W1 e + b1) + b2`: from the frozen student's item vectors to the language model's input space."""
-
-    def __init__(self, d_item: int, d_llm: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(d_item, d_llm), nn.GELU(), nn.Linear(d_llm, d_llm))
-
-    def forward(self, items: Tensor) -> Tensor:
-        return self.layers(items)
-
-    @torch.no_grad()
-    def match_scale(self, items: Tensor, words: Tensor) -> None:
-        """Scales the last layer so that projected `items [n, d_item]` are as large as word embeddings `words`.
-
-        Markers that are far smaller or larger than words are ignored by the model, or drown the titles.
-        """
-        ratio = float(words.float().std()) / float(self(items).std())
-        self.layers[-1].weight *= ratio
-        self.layers[-1].bias *= ratio
-
-
-class ILoRAModel(TeacherModel):
+class ILoRAModel(GatedLanguageModel):
     """Scores `q(h_seq) · v_i / sqrt(d) + b_i` for every item i.
 
     `h_seq` is the language model's representation of a prompt that shows titles and, at the marker behind each, the
@@ -56,16 +36,16 @@ class ILoRAModel(TeacherModel):
     Args:
         language_model: Takes `inputs_embeds` and `attention_mask`, returns `last_hidden_state`.
         prompts: Builds token ids for its tokenizer.
-        user_encoder: A trained student.
-        router: `[B, d_user]` to `[B, E]`.
+        user_encoder, router, adapters: See `GatedLanguageModel`.
         item_texts: `[num_items, d_llm]` encodings of the items' texts (`encode_texts`).
         item_counts: `[num_items + 1]` training interactions of each item.
-        target_modules, r, num_experts, alpha, dropout: See `inject_adapters`.
         gate_input: "student", the frozen student's representation of the history, or "h_seq", the language model's own
             with its adapters at rest (specification §8.4; a second reading of the prompt, without gradient).
         pooling: "mean" over the prompt's tokens (encoders), or "last" token (causal models).
         max_tokens: Padded tokens of one forward pass when scoring.
     """
+
+    kept_buffers = frozenset({"item_texts", "student_weight"})
 
     def __init__(
         self,
@@ -76,27 +56,17 @@ class ILoRAModel(TeacherModel):
         item_texts: Tensor,
         item_counts: Tensor,
         *,
-        target_modules: list[str],
-        r: int,
-        num_experts: int,
-        alpha: float,
-        dropout: float,
         pooling: str,
         max_tokens: int,
         gate_input: str,
+        **adapters: Any,
     ) -> None:
-        super().__init__()
-        self.binding = inject_adapters(language_model, target_modules, r, num_experts, alpha, dropout)
-        self.language_model = language_model
+        super().__init__(language_model, user_encoder, router, **adapters)
         self.prompts = prompts
-        self.user_encoder = user_encoder.requires_grad_(False).eval()
-        self.router = router
         self.pooling = pooling
         self.max_tokens = max_tokens
         self.gate_input = gate_input
         d_llm, d_item = item_texts.shape[1], user_encoder.item_table().shape[1]
-        self.projector = Projector(d_item, d_llm)
-        self.projector.match_scale(user_encoder.item_table()[1:], language_model.get_input_embeddings().weight)
         self.query = nn.Sequential(nn.LayerNorm(d_llm), nn.Linear(d_llm, d_llm))
         self.item_from_text = nn.Linear(d_llm, d_llm, bias=False)
         self.item_from_id = nn.Linear(d_item, d_llm, bias=False)
@@ -104,13 +74,6 @@ class ILoRAModel(TeacherModel):
         self.item_bias = nn.Parameter(share.log().float())
         self.register_buffer("student_weight", torch.zeros(()))
         self.register_buffer("item_texts", F.normalize(item_texts.float(), dim=1) * d_llm**0.5)
-
-    def train(self, mode: bool = True) -> "ILoRAModel":
-        """Training mode for the trained parts; the frozen student and language model never drop anything."""
-        super().train(mode)
-        self.user_encoder.eval()
-        train_adapters(self.language_model, mode)
-        return self
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
@@ -196,10 +159,6 @@ class ILoRAModel(TeacherModel):
             scores[rows] = self.catalogue_scores(batch.history[rows], items)
         return scores
 
-    def user_states(self, history: Tensor) -> Tensor:
-        """Returns the frozen student's representations `[B, d_user]` of histories `[B, L]`."""
-        return self.user_encoder.user_representation(history)
-
     def joined(self, scores: Tensor, user: Tensor) -> Tensor:
         """Returns the ranking of both: the language model's `scores [n, num_items]` and that of the frozen student's
         representations `user [n, d_user]`.
@@ -208,25 +167,13 @@ class ILoRAModel(TeacherModel):
             return scores
         return fused(scores, self.user_encoder.score(user), self.student_weight)
 
-    def trained_state(self) -> dict[str, Tensor]:
-        """Returns what training changed, and the item encodings: the whole model but for the frozen weights."""
-        names = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        names |= {"item_texts", "student_weight"}
-        return {name: value for name, value in self.state_dict().items() if name in names}
-
     def _read(self, history: Tensor) -> Tensor:
         prompt = self.prompts.build(history)
         attended = prompt.token_ids != PADDING_ID
         hidden = self.language_model(
-            inputs_embeds=self._input_embeddings(prompt), attention_mask=attended.long()
+            inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items), attention_mask=attended.long()
         ).last_hidden_state
         return pool(hidden, attended, self.pooling)
-
-    def _input_embeddings(self, prompt: PromptBatch) -> Tensor:
-        """`[B, T, d_llm]`: word embeddings, and at markers the projected item vectors."""
-        words = self.language_model.get_input_embeddings()(prompt.token_ids.clamp(min=0))
-        projected = self.projector(self.user_encoder.item_table()[prompt.marked_items]).to(words.dtype)
-        return words.masked_scatter((prompt.token_ids == MARKER_ID).unsqueeze(-1), projected)
 
 
 @torch.no_grad()

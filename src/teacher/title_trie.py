@@ -43,7 +43,7 @@ class TitleTrie:
         return len(self.token)
 
     def parts(self, max_nodes: int) -> Iterator[Tensor]:
-        """Yields node numbers, `[n]` int64, parents first: whole branches of at most `max_nodes` together, or one alone.
+        """Yields node numbers, `[n]` int64, parents first: whole branches of `max_nodes` at most, or one alone.
 
         A branch is what begins with the same token; every node is in exactly one part.
         """

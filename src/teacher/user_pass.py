@@ -126,7 +126,7 @@ class UserPassModel(ILoRAModel):
 
     def _states(self, history: Tensor, prompt: UserPromptBatch) -> Tensor:
         hidden = self.language_model(
-            inputs_embeds=self._input_embeddings(prompt), attention_mask=self._mask(prompt)
+            inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items), attention_mask=self._mask(prompt)
         ).last_hidden_state
         at_markers = hidden[prompt.token_ids == MARKER_ID]
         states = at_markers.new_zeros(*history.shape, at_markers.shape[1])

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from src.core.dataset import ExampleBatch
-from src.teacher.ilora_model import ILoRAModel, Projector, encode_texts, pool
+from src.teacher.gated_model import Projector
+from src.teacher.ilora_model import ILoRAModel, encode_texts, pool
 from src.teacher.language_model import tiny_random
 from src.teacher.moe_lora_model import MoELoRALinear
 from src.teacher.prompt import MARKER_ID
