@@ -101,7 +101,8 @@ class MoELoRALinear(nn.Module):
             return y
         inputs = x if torch.is_autocast_enabled(x.device.type) else x.to(self.lora_A.dtype)
         z = F.linear(self.dropout(inputs), self.lora_A) * self._rank_gates(gates)
-        return y + F.linear(z, self.lora_B).to(y.dtype)
+        # On a CPU dB^T = z^T dy is several times as fast as dB = dy^T z, which F.linear(z, lora_B) would make.
+        return y + (z @ self.lora_B.T.contiguous()).to(y.dtype)
 
     @torch.no_grad()
     def merged(self, gates: Tensor) -> nn.Linear:
