@@ -39,6 +39,9 @@ QUANTIZATION: Check = (lambda v: v in (None, "nf4"), "null or nf4")
 READING: Check = (lambda v: v in ("example", "user"), "example or user")
 TOKENS: Check = (lambda v: v is None or (_integer(v) and v > 0), "null or a whole number above 0")
 TITLE_FORM: Check = (lambda v: v in ("catalogue", "reference"), "catalogue or reference")
+OBJECTIVE: Check = (lambda v: v in ("ranking", "generation"), "ranking or generation")
+SEVERAL: Check = (lambda v: _integer(v) and v > 1, "a whole number above 1")
+RANK_BY: Check = (lambda v: v in ("likelihood", "distance"), "likelihood or distance")
 MODE: Check = (lambda v: v in ("ilora", "lora", "freeze"), "ilora, lora or freeze")
 GATE_INPUT: Check = (lambda v: v in ("student", "h_seq"), "student or h_seq")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
@@ -103,7 +106,11 @@ CHECKS: dict[str, Check] = {
     "teacher.llm.gradient_checkpointing": YES_NO,
     "teacher.llm.pooling": POOLING,
     "teacher.reading": READING,
+    "teacher.objective": OBJECTIVE,
     "teacher.mode": MODE,
+    "teacher.generation.candidates": SEVERAL,
+    "teacher.generation.rank_by": RANK_BY,
+    "teacher.generation.seed": SEED,
     "teacher.student_weights": WEIGHTS,
     "teacher.gate_input": GATE_INPUT,
     "teacher.prompt.items": POSITIVE_INTEGER,
@@ -194,6 +201,13 @@ def _disagreements(cfg: DictConfig, wrong: Set[str]) -> list[str]:
     width, heads = cfg.student.model.hidden_size, cfg.student.model.get("num_heads", 1)
     if not wrong & {"student.model.hidden_size", "student.model.num_heads"} and width % heads:
         faults.append(f"student.model.num_heads={heads} must divide student.model.hidden_size={width}")
+    if cfg.teacher.objective == "generation":
+        only_ranking = {"teacher.reading": "example", "teacher.gate_input": "student"}
+        faults += [
+            f"{key} must be {value} where teacher.objective=generation"
+            for key, value in only_ranking.items()
+            if OmegaConf.select(cfg, key) != value
+        ]
     length, heights = cfg.student.model.history_length, cfg.student.model.get("filter_heights", [1])
     if not wrong & {"student.model.history_length", "student.model.filter_heights"} and max(heights) > length:
         faults.append(f"student.model.filter_heights={heights} must not exceed student.model.history_length={length}")

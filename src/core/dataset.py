@@ -58,7 +58,7 @@ class ExampleBatch:
 
     def to(self, device: torch.device | str) -> "ExampleBatch":
         parts = (getattr(self, field.name) for field in fields(self))
-        return ExampleBatch(*(None if part is None else part.to(device) for part in parts))
+        return type(self)(*(None if part is None else part.to(device) for part in parts))
 
 
 @dataclass(frozen=True)

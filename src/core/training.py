@@ -15,8 +15,6 @@ from .errors import DivergedError, UserError
 from .logging import tensorboard
 from .progress import progress
 
-MONITOR = "val/NDCG@10"
-
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +23,7 @@ def fit(
     data: L.LightningDataModule,
     *,
     stage: str,
+    monitor: str,
     made_from: dict[str, Any],
     run_dir: Path,
     max_epochs: int,
@@ -36,12 +35,13 @@ def fit(
     accumulate: int = 1,
     callbacks: Sequence[L.Callback] = (),
 ) -> dict[str, float | int]:
-    """Trains `module` until validation NDCG@10 has not risen for `patience` validations, then loads the best weights.
+    """Trains `module` until `monitor` has not risen for `patience` validations, then loads the best weights.
 
     Args:
-        module: Logs `val/NDCG@10` at the end of every validation; its parameters are the best ones afterwards.
+        module: Logs `monitor` at the end of every validation; its parameters are the best ones afterwards.
         data: Training and validation loaders.
         stage: Names the checkpoints, the events and the progress bar.
+        monitor: The figure that is to rise, "val/NDCG@10" for example.
         made_from: What is trained on what (plain values): a checkpoint that says otherwise is not gone on from.
         run_dir: Checkpoints go to `<run_dir>/checkpoints/<stage>/`, events to `<run_dir>/tensorboard/<stage>/`.
         max_epochs: Upper bound.
@@ -54,7 +54,7 @@ def fit(
         callbacks: More of them.
 
     Returns:
-        `{"best_val_ndcg@10", "epochs", "steps"}`.
+        `{"best_val_ndcg@10" (as `monitor` says), "epochs", "steps"}`.
 
     Raises:
         UserError: `resume_from` does not exist or is of another training.
@@ -66,7 +66,7 @@ def fit(
         run_dir / "checkpoints" / stage,
         filename="best-epoch{epoch:03d}",
         auto_insert_metric_name=False,
-        monitor=MONITOR,
+        monitor=monitor,
         mode="max",
         save_last=True,
     )
@@ -78,9 +78,9 @@ def fit(
         logger=tensorboard(run_dir, stage),
         callbacks=[
             best,
-            EarlyStopping(MONITOR, mode="max", patience=patience),
+            EarlyStopping(monitor, mode="max", patience=patience),
             MadeFrom(made_from),
-            StageProgress(stage),
+            StageProgress(stage, monitor),
             StopAtNaN(best),
             *callbacks,
         ],
@@ -97,7 +97,7 @@ def fit(
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state, strict=module.strict_loading)
     return {
-        "best_val_ndcg@10": float(best.best_model_score),
+        f"best_{monitor.replace('/', '_').lower()}": float(best.best_model_score),
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
     }
@@ -138,10 +138,11 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class StageProgress(L.Callback):
-    """Shows validations done, time spent, time left (at most: early stopping may come first) and validation NDCG@10."""
+    """Shows validations done, time spent, time left (at most: early stopping may come first) and the figure."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, monitor: str) -> None:
         self.stage = stage
+        self.monitor = monitor
         self.open = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -155,7 +156,7 @@ class StageProgress(L.Callback):
         self.advance(1, f"epoch {trainer.current_epoch + 1} {self.note}")
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.note = f"val NDCG@10 {float(trainer.callback_metrics[MONITOR]):.4f}"
+        self.note = f"{self.monitor.replace('/', ' ')} {float(trainer.callback_metrics[self.monitor]):.4f}"
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         self.open.close()

@@ -7,6 +7,7 @@ from typing import Any
 from ..core.artefact import MANIFEST, fingerprint, sha256_of
 from ..core.dataset import Dataset
 from ..core.errors import UserError
+from ..teacher.generation_prompt import read_templates
 from ..teacher.prompt import read_template
 from .run import Run
 
@@ -31,7 +32,8 @@ def user_encoder_folder(run: Run, dataset: Dataset) -> Path:
 
 def teacher_folder(run: Run, dataset: Dataset) -> Path:
     """Folder of the trained teacher."""
-    template = read_template(run.path("prompts_dir"), run.cfg.dataset.prompt)
+    read = read_templates if run.cfg.teacher.objective == "generation" else read_template
+    template = read(run.path("prompts_dir"), run.cfg.dataset.prompt)
     encoder = sha256_of(user_encoder_folder(run, dataset) / MANIFEST)
     key = fingerprint("teacher", dataset.fingerprint, _settings(run, "teacher"), template, encoder, run.cfg.seed)
     return run.path("models_dir") / dataset.name / f"teacher-{run.cfg.teacher.name}-{key}"

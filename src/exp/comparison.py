@@ -98,7 +98,7 @@ def _teacher(run: Run, dataset: Dataset) -> Row:
     model = load_teacher(run, dataset).to(best_device())
     name = f"Teacher ({run.cfg.teacher.name}, {run.cfg.teacher.llm.name})"
     with autocast(resolve_precision(run.cfg.teacher.train.precision), best_device()):
-        return _row(run, dataset, name, model.score, model.user_encoder.history_length, _count(model))
+        return _row(run, dataset, name, model.score, model.history_length, _count(model))
 
 
 def _row(run: Run, dataset: Dataset, name: str, score: Scorer, history_length: int, parameters: int) -> Row:

@@ -4,6 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from ..core.paths import CONF_DIR
+from .answers import judge_answers
 from .run import Run, start
 from .stages import export, prepare, train_teacher
 
@@ -11,6 +12,8 @@ from .stages import export, prepare, train_teacher
 def job(run: Run) -> None:
     dataset = prepare(run)
     train_teacher(run, dataset)
+    if run.cfg.teacher.objective == "generation":
+        judge_answers(run, dataset)
     export(run, dataset)
 
 

@@ -20,11 +20,10 @@ from ..core.dataset import Dataset
 from ..core.errors import DivergedError
 from ..core.logging import Stopwatch
 from ..core.seed import seed_everything
-from ..core.training import MONITOR
 from .run import Run
 from .search_report import overrides, write_report
 from .search_space import given_point, plain_space, read_space, rounded, with_point
-from .stages import baseline_module, fit_student
+from .stages import MONITOR, baseline_module, fit_student
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 

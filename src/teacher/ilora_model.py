@@ -129,6 +129,10 @@ class ILoRAModel(GatedLanguageModel):
         rows = ExampleRows(dataset, examples, self.history_length, with_seen=False)
         return rows, self.prompt_lengths(rows[torch.arange(len(rows))].history)
 
+    def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> Rows:
+        """Returns what is validated on, row by row; `with_seen`: with the items that do not compete."""
+        return ExampleRows(dataset, examples, self.history_length, with_seen)
+
     @torch.no_grad()
     def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
         """See `TeacherModel.scores_in_batches`; examples with prompts of similar length come together."""

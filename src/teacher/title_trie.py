@@ -15,12 +15,14 @@ class TitleTrie:
     parent: `[nodes]` int64, the node one token shorter; -1 for beginnings of one token.
     depth: `[nodes]` int64, how many tokens come before the last one.
     end: `[titles]` int64, the node that is the whole title; titles of the same tokens share one.
+    inner: `[nodes]` bool, whether some title goes on behind the node.
     """
 
     token: Tensor
     parent: Tensor
     depth: Tensor
     end: Tensor
+    inner: Tensor
 
     @classmethod
     def of(cls, titles: Sequence[Sequence[int]]) -> "TitleTrie":
@@ -37,7 +39,9 @@ class TitleTrie:
                     depth.append(place)
                 node = child
             end.append(node)
-        return cls(*(torch.tensor(values, dtype=torch.long) for values in (token, parent, depth, end)))
+        inner = torch.zeros(len(token), dtype=torch.bool)
+        inner[[node for node in parent if node >= 0]] = True
+        return cls(*(torch.tensor(values, dtype=torch.long) for values in (token, parent, depth, end)), inner)
 
     def __len__(self) -> int:
         return len(self.token)

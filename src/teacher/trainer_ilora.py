@@ -14,7 +14,7 @@ from ..core.dataset import Dataset, ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
 from ..core.schedule import ilora_cosine
 from ..core.seed import generator
-from ..student.datamodule import ExampleRows, WindowBatch
+from ..student.datamodule import WindowBatch
 from .ilora_model import ILoRAModel
 from .memory_saving import LossInParts
 
@@ -158,7 +158,7 @@ class TeacherDataModule(L.LightningDataModule):
         super().__init__()
         self.train_rows, self.train_lengths = model.training_rows(dataset, max_examples, generator(seed))
         val = dataset.examples["val"].sample(max_val_examples, generator(seed))
-        self.val_rows = ExampleRows(dataset, val, model.history_length, with_seen=filter_seen)
+        self.val_rows = model.validation_rows(dataset, val, with_seen=filter_seen)
         self.max_tokens = max_tokens
         self.eval_batch_size = eval_batch_size
         self.generator = generator(seed)

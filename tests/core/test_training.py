@@ -50,6 +50,7 @@ def run(
         module,
         Numbers(),
         stage="tiny",
+        monitor="val/NDCG@10",
         made_from={"dataset": dataset, "model": {"width": 1}},
         run_dir=run_dir,
         max_epochs=max_epochs,

@@ -44,7 +44,9 @@ def saved(folder):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_folder_given_by_path_is_loaded_as_asked(tmp_path, dtype):
-    model, tokenizer = load_language_model("any/name", str(saved(tmp_path / "given")), dtype, None, tmp_path)
+    model, tokenizer = load_language_model(
+        "any/name", str(saved(tmp_path / "given")), dtype, None, tmp_path, head=False
+    )
     assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
     assert not model.training
     assert model.pooler is None
@@ -53,22 +55,24 @@ def test_a_folder_given_by_path_is_loaded_as_asked(tmp_path, dtype):
 
 def test_the_programs_own_folder_is_found_by_name(tmp_path):
     saved(tmp_path / "models" / "some" / "name")
-    model, _ = load_language_model("some/name", None, "float32", None, tmp_path / "models")
+    model, _ = load_language_model("some/name", None, "float32", None, tmp_path / "models", head=False)
     assert model.config.hidden_size == 32
 
 
 def test_a_path_wins_over_the_programs_own_folder(tmp_path):
     (tmp_path / "models" / "name").mkdir(parents=True)  # empty: loading it would fail
-    model, _ = load_language_model("name", str(saved(tmp_path / "given")), "float32", None, tmp_path / "models")
+    model, _ = load_language_model(
+        "name", str(saved(tmp_path / "given")), "float32", None, tmp_path / "models", head=False
+    )
     assert model.config.hidden_size == 32
 
 
 def test_a_folder_without_a_model_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "models" / "name").mkdir(parents=True)
     with pytest.raises(UserError, match=r"The language model name cannot be loaded from .*models/name") as caught:
-        load_language_model("name", None, "float32", None, tmp_path / "models")
+        load_language_model("name", None, "float32", None, tmp_path / "models", head=False)
     with pytest.raises(UserError, match=r"The language model name cannot be loaded from .*models/name"):
-        check_language_model("name", None, "float32", None, tmp_path / "models")
+        check_language_model("name", None, "float32", None, tmp_path / "models", head=False)
     assert "teacher.llm.path" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -92,7 +96,7 @@ def test_4_bits_without_what_they_need_are_refused_before_anything_is_read(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     for ask in (load_language_model, check_language_model):
         with pytest.raises(UserError, match=rf"quantization=nf4 needs .* there is {missing}: .*quantization=null"):
-            ask("name", None, "bfloat16", "nf4", tmp_path)
+            ask("name", None, "bfloat16", "nf4", tmp_path, head=False)
 
 
 def test_4_bits_are_asked_for_with_the_models_own_dtype_for_products(tmp_path, monkeypatch):
@@ -107,7 +111,7 @@ def test_4_bits_are_asked_for_with_the_models_own_dtype_for_products(tmp_path, m
 
     monkeypatch.setattr(AutoModel, "from_pretrained", from_pretrained)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda source: None)
-    load_language_model("name", None, "bfloat16", "nf4", tmp_path)
+    load_language_model("name", None, "bfloat16", "nf4", tmp_path, head=False)
     assert vars(asked["quantization_config"]) == {
         "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16,
         "bnb_4bit_use_double_quant": True,

@@ -33,6 +33,7 @@ def trained(folder: Path, model: ILoRAModel, epochs: int, resume_from: Path | No
         module,
         data_of(model),
         stage="teacher",
+        monitor="val/NDCG@10",
         made_from={},
         run_dir=folder,
         max_epochs=epochs,
