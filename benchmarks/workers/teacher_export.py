@@ -1,0 +1,82 @@
+"""One side of `export_speed`: ranks the same train examples with a teacher, again each time a line arrives.
+
+Settings: `overrides` of the shipped config, `users` (the first ones, all their train examples), `plain`: whether to go
+the plain way, float32, batches as they come, every prompt padded to the longest of the log.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.core.dataset import Dataset, Examples
+from src.core.precision import autocast, resolve_precision
+from src.core.seed import seed_everything
+from src.exp.stages import prepare
+from src.student.factory import create_student
+from src.teacher.factory import create_teacher
+from src.teacher.ilora_model import ILoRAModel, pool
+from src.teacher.interfaces import best_items
+from src.teacher.prompt import PADDING_ID
+
+from ..ours import run_of
+from ..timing import Line
+
+K, PLAIN_BATCH = 20, 32
+
+
+def plain(model: ILoRAModel, dataset: Dataset, examples: Examples, longest: int) -> None:
+    """The loop that one writes first."""
+    items = model.item_embeddings()
+    for rows in torch.arange(len(examples)).split(PLAIN_BATCH):
+        history = dataset.batch(examples.subset(rows), model.history_length).history
+        prompt = model.prompts.build(history)
+        token_ids = F.pad(prompt.token_ids, (0, longest - prompt.token_ids.shape[1]), value=PADDING_ID)
+        attended = token_ids != PADDING_ID
+        with model.binding.bind(model.gates(history)):
+            hidden = model.language_model(
+                inputs_embeds=model.embedded(token_ids, prompt.marked_items), attention_mask=attended.long()
+            ).last_hidden_state
+        best_items(model.scores_of(pool(hidden, attended, model.pooling), items), K, None)
+
+
+def in_batches(model: ILoRAModel, dataset: Dataset, examples: Examples) -> None:
+    """What an export does."""
+    for scored in model.scores_in_batches(dataset, examples):
+        best_items(scored.scores, K, None)
+
+
+def lengths_of(model: ILoRAModel, dataset: Dataset, examples: Examples) -> Tensor:
+    return model.prompts.lengths(dataset.batch(examples, model.user_encoder.history_length).history)
+
+
+@torch.inference_mode()
+def main() -> None:
+    line = Line()
+    run = run_of(line.settings["overrides"])
+    dataset, teacher = prepare(run), run.settings("teacher")
+    seed_everything(0)
+    student = create_student("sasrec", dataset.num_items, run.settings("student.model"))
+    places = run.path("prompts_dir"), run.path("language_models_dir")
+    model = create_teacher(teacher, dataset, student, run.cfg.dataset.prompt, *places).eval()
+    train = dataset.examples["train"]
+    examples = train.subset(train.user < line.settings["users"])
+    tokens = int(lengths_of(model, dataset, examples).sum())
+    longest = int(lengths_of(model, dataset, train.sample(20_000, torch.Generator().manual_seed(0))).max())
+    precision = "32-true" if line.settings["plain"] else resolve_precision("auto")
+
+    def measure() -> dict[str, float]:
+        start = time.perf_counter()
+        with autocast(precision, torch.device("cpu")):
+            if line.settings["plain"]:
+                plain(model, dataset, examples, longest)
+            else:
+                in_batches(model, dataset, examples)
+        return {"seconds": time.perf_counter() - start}
+
+    line.serve({"examples": len(examples), "prompt_tokens": tokens}, measure)
+
+
+if __name__ == "__main__":
+    main()
