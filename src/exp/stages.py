@@ -21,6 +21,7 @@ from ..distill.kd_losses import DROLoss, RankingDistillationLoss, preset_named
 from ..distill.selection_policy import create_selection_policy
 from ..distill.trainer_distill import DistilModule
 from ..student.datamodule import StudentDataModule
+from ..student.embedding import standardised
 from ..student.factory import create_student
 from ..student.losses import NextItemLoss, create_loss
 from ..student.store import load_student, save_student
@@ -245,7 +246,8 @@ def distil_module(run: Run, dataset: Dataset, outputs: TeacherOutputs) -> Distil
     student, distill = run.settings("student"), run.settings("distill")
     model = create_student(student["name"], dataset.num_items, student["model"])
     if distill["ed_weight"] > 0:
-        model.items.distil_from(outputs.item_embeddings, distill["ed_weight"])
+        raw = outputs.item_embeddings
+        model.items.distil_from(raw if distill["preset"] == "paper" else standardised(raw), distill["ed_weight"])
     preset = preset_named(distill["preset"])
     propensity = propensity_scores(dataset.train_item_counts()[1:], distill["ps_power"])
     gammas = (distill["gamma_position"], distill["gamma_confidence"], distill["gamma_consistency"])

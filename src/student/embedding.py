@@ -10,6 +10,9 @@ INITIAL_STD = 0.02  # small, so that what is learned soon outweighs the chance o
 class ItemEmbedding(nn.Module):
     """`table = ids + ed_weight * (V W^T + b)`, DLLM2Rec's embedding distillation at the input.
 
+    The projection begins so that what it adds is as small as the free vectors, whatever the scale of V: training
+    decides how much of the teacher an item takes.
+
     `ids [num_items + 1, D]` are free parameters, row 0 is padding and stays zero; `V [num_items, d_teacher]` are the
     teacher's item embeddings (frozen); `W, b` are learned. The map is linear, so `fold` adds it into `ids` once
     training is over and the model serves without any teacher vector.
@@ -33,11 +36,14 @@ class ItemEmbedding(nn.Module):
 
         Args:
             teacher_embeddings: `[num_items, d_teacher]` float, row j belongs to item j + 1.
-            ed_weight: Weight of the projected vectors, >= 0.
+            ed_weight: Weight of the projected vectors, above 0.
         """
         hidden_size = self.ids.embedding_dim
         self.register_buffer("teacher_embeddings", teacher_embeddings, persistent=False)
         self.projection = nn.Linear(teacher_embeddings.shape[1], hidden_size)
+        length = teacher_embeddings.float().norm(dim=1).square().mean().sqrt()
+        nn.init.normal_(self.projection.weight, std=INITIAL_STD / (ed_weight * float(length)))
+        nn.init.zeros_(self.projection.bias)
         self.ed_weight = ed_weight
 
     def table(self) -> Tensor:
@@ -66,3 +72,12 @@ class ItemEmbedding(nn.Module):
         self.ids.weight.copy_(self.table())
         self.projection, self.ed_weight = None, 0.0
         self.teacher_embeddings = None
+
+
+def standardised(embeddings: Tensor) -> Tensor:
+    """Returns embeddings `[n, d]` float with their common part taken out and a variance of one on average.
+
+    Encodings of texts share a large mean and are short; a linear map learns faster without either.
+    """
+    centred = embeddings - embeddings.mean(0)
+    return centred / centred.std()

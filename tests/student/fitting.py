@@ -25,6 +25,7 @@ def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, 
             dataset, L, module.model.causal, batch_positions=24, eval_batch_size=5, filter_seen=False, seed=seed
         ),
         stage="student",
+        monitor="val/NDCG@10",
         made_from={},
         run_dir=run_dir,
         max_epochs=3,

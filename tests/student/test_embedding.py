@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.student.embedding import ItemEmbedding
+from src.student.embedding import INITIAL_STD, ItemEmbedding, standardised
 from tests.student.students import NAMES, NUM_ITEMS, D, histories, student
 
 D_TEACHER = 5
@@ -98,3 +98,22 @@ def test_folding_without_a_teacher_changes_nothing():
     before = items.table().clone()
     items.fold()
     assert torch.equal(items.table(), before)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
+@pytest.mark.parametrize("ed_weight", [0.3, 2.0])
+def test_what_the_teacher_adds_begins_as_small_as_the_free_vectors(scale, ed_weight):
+    torch.manual_seed(0)
+    items = ItemEmbedding(500, 64)
+    items.distil_from(scale * torch.randn(500, 30), ed_weight)
+    added = items.table()[1:] - items.ids.weight[1:]
+    assert float(added.detach().std()) == pytest.approx(INITIAL_STD, rel=0.1)
+
+
+def test_standardised_embeddings_have_no_common_part_and_unit_variance():
+    torch.manual_seed(0)
+    raw = 0.05 * torch.randn(200, 8) + 3
+    ready = standardised(raw)
+    torch.testing.assert_close(ready.mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    assert float(ready.std()) == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(ready * (raw - raw.mean(0)).std(), raw - raw.mean(0), rtol=1e-4, atol=1e-5)
