@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..core.artefact import MANIFEST, fingerprint, sha256_of
+from ..core.artefact import MANIFEST, fingerprint, read_manifest, sha256_of
 from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..teacher.generation_prompt import read_templates
@@ -24,10 +24,24 @@ def baseline_folder(run: Run, dataset: Dataset) -> Path:
 
 
 def user_encoder_folder(run: Run, dataset: Dataset) -> Path:
-    """Folder of the frozen student that feeds the teacher's gate and markers."""
+    """Folder of the frozen student that feeds the teacher's gate and markers: the one that the config names, or this
+    config's own baseline, or else, told in the log, the newest baseline of the same architecture on the same dataset.
+    """
     given = run.cfg.teacher.rec_model_checkpoint_path
     folder = Path(given) if given else baseline_folder(run, dataset)
+    if not given and not folder.is_dir():
+        alike = [other for other in folder.parent.glob("baseline-*") if _is_alike(run, dataset, other)]
+        if alike:
+            newest = max(alike, key=lambda other: (other / MANIFEST).stat().st_mtime)
+            log.info("%s is not there: the newest baseline alike feeds the teacher, %s", folder.name, newest.name)
+            return newest
     return existing(folder, "trained student", "run_student_baseline", "teacher.rec_model_checkpoint_path")
+
+
+def _is_alike(run: Run, dataset: Dataset, folder: Path) -> bool:
+    manifest, student = read_manifest(folder), run.settings("student")
+    theirs = manifest.get("dataset_fingerprint"), manifest.get("name"), manifest.get("architecture")
+    return theirs == (dataset.fingerprint, student["name"], student["model"])
 
 
 def teacher_folder(run: Run, dataset: Dataset) -> Path:

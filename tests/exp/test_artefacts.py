@@ -1,4 +1,5 @@
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,29 @@ def test_a_given_student_feeds_the_teacher(tmp_path):
     given = made(tmp_path / "mine")
     run = run_in(tmp_path, f"teacher.rec_model_checkpoint_path={given}")
     assert user_encoder_folder(run, DATASET) == given
+
+
+def baseline_alike(tmp_path: Path, name: str, when: int, **changes: object) -> Path:
+    student = run_in(tmp_path).settings("student")
+    about = {"dataset_fingerprint": DATASET.fingerprint, "name": student["name"], "architecture": student["model"]}
+    folder = tmp_path / "models_dir" / "tiny" / f"baseline-sasrec-{name}"
+    with writing(folder, about | changes):
+        pass
+    os.utime(folder / "manifest.json", (when, when))
+    return folder
+
+
+def test_the_newest_baseline_alike_feeds_the_teacher_where_the_configs_own_is_missing(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    run = run_in(tmp_path)
+    baseline_alike(tmp_path, "older", 100)
+    newest = baseline_alike(tmp_path, "newest", 200)
+    baseline_alike(tmp_path, "other-data", 300, dataset_fingerprint="another")
+    baseline_alike(tmp_path, "wider", 300, architecture={"hidden_size": 512})
+    assert user_encoder_folder(run, DATASET) == newest
+    assert "the newest baseline alike feeds the teacher, baseline-sasrec-newest" in caplog.text
+    own = made(baseline_folder(run, DATASET))
+    assert user_encoder_folder(run, DATASET) == own
 
 
 def test_what_is_missing_is_named_with_the_command_and_the_key(tmp_path):
