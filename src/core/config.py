@@ -113,6 +113,7 @@ CHECKS: dict[str, Check] = {
     "teacher.generation.seed": SEED,
     "teacher.student_weights": WEIGHTS,
     "teacher.gate_input": GATE_INPUT,
+    "teacher.gate_per_layer": YES_NO,
     "teacher.prompt.items": POSITIVE_INTEGER,
     "teacher.prompt.title_tokens": POSITIVE_INTEGER,
     "teacher.prompt.text_tokens": POSITIVE_INTEGER,

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ..core.errors import UserError
 from ..distill.kd_losses import preset_named
 from ..distill.selection_policy import create_selection_policy
 from ..student.factory import student_named
 from ..student.losses import check_loss
-from ..teacher.gating import router_named
+from ..teacher.gating import create_router
 from ..teacher.prompt import read_template
 
 
@@ -17,11 +17,12 @@ def check_choices(cfg: DictConfig) -> None:
     """Looks up what the config names.
 
     Raises:
-        UserError: Something has no such name, or the rank of the adapters cannot be shared among the experts.
+        UserError: Something has no such name, or not the settings that go with it, or the rank of the adapters cannot
+            be shared among the experts.
     """
     student_named(cfg.student.name)
     check_loss(cfg.student.loss.name)
-    router_named(cfg.teacher.router.name)
+    create_router(OmegaConf.to_container(cfg.teacher.router), 1, cfg.teacher.lora.num_experts)
     read_template(Path(cfg.paths.prompts_dir), cfg.dataset.prompt)
     create_selection_policy(cfg.active.policy, cfg.active.share)
     preset_named(cfg.distill.preset)

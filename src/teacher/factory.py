@@ -14,7 +14,7 @@ from ..core.dataset import Dataset
 from ..core.errors import UserError
 from ..student.models import SequentialRecommender
 from .gated_model import GatedLanguageModel
-from .gating import OneExpert, router_named
+from .gating import OneExpert, PerLayerRouter, create_router
 from .generation_model import GenerationTeacher
 from .generation_prompt import ChoicePromptBuilder, read_templates
 from .ilora_model import ILoRAModel, encode_texts
@@ -24,6 +24,7 @@ from .language_model import (
     load_language_model,
     resolve_pooling,
 )
+from .moe_lora_model import target_layers
 from .prompt import PromptBuilder, read_template
 from .titles import TITLE_FORMS
 from .user_pass import UserPassModel
@@ -64,14 +65,17 @@ def create_teacher(
     pooling = resolve_pooling(llm["pooling"], language_model)
     titles = [TITLE_FORMS[prompt["title_form"]](title) for title in dataset.catalogue.titles]
     d_user = user_encoder.output_layer()[0].shape[1]  # wider than item vectors in some students
-    router = _router(settings, language_model.config.hidden_size if settings["gate_input"] == "h_seq" else d_user)
+    d_gate = language_model.config.hidden_size if settings["gate_input"] == "h_seq" else d_user
+    target_modules = [] if settings["mode"] == "freeze" else llm["target_modules"]
+    router = _router(settings, d_gate, len(target_layers(language_model, target_modules)))
     texts = titles if generates else dataset.catalogue.texts
     text_ids = tokenizer(texts, truncation=True, max_length=prompt["text_tokens"]).input_ids
     encodings = encode_texts(language_model.base_model, text_ids, pooling, settings["eval_tokens"])
     adapters = {
         **lora,
         "num_experts": 1 if settings["mode"] == "lora" else lora["num_experts"],
-        "target_modules": [] if settings["mode"] == "freeze" else llm["target_modules"],
+        "target_modules": target_modules,
+        "gate_per_layer": settings["mode"] == "ilora" and settings["gate_per_layer"],
         "max_tokens": settings["eval_tokens"],
     }
     positions = language_model.config.max_position_embeddings
@@ -139,11 +143,14 @@ def create_prompts(
     )
 
 
-def _router(settings: dict[str, Any], d_user: int) -> nn.Module:
+def _router(settings: dict[str, Any], d_user: int, layers: int) -> nn.Module:
     if settings["mode"] != "ilora":
         return OneExpert()
-    own = {key: value for key, value in settings["router"].items() if key != "name"}
-    return router_named(settings["router"]["name"])(d_user, settings["lora"]["num_experts"], **own)
+    routers = [
+        create_router(settings["router"], d_user, settings["lora"]["num_experts"])
+        for _ in range(layers if settings["gate_per_layer"] else 1)
+    ]
+    return PerLayerRouter(routers) if settings["gate_per_layer"] else routers[0]
 
 
 def save_trained(folder: Path, model: GatedLanguageModel, manifest: dict[str, Any]) -> None:

@@ -3,6 +3,10 @@
 Every router takes `[..., d_user]` and returns `[..., E]`, rows that are not negative and sum to one.
 """
 
+from collections.abc import Iterable
+from inspect import signature
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -133,6 +137,38 @@ def router_named(name: str) -> type[nn.Module]:
     if name not in ROUTERS:
         raise UserError(f"teacher.router.name={name} is not known: use one of {', '.join(ROUTERS)}.")
     return ROUTERS[name]
+
+
+def create_router(settings: dict[str, Any], d_user: int, num_experts: int) -> nn.Module:
+    """Returns the router that `settings`, the keys of `conf/teacher/router/*.yaml`, describe.
+
+    Raises:
+        UserError: There is no router of that name, or the settings are not its own.
+    """
+    router = router_named(settings["name"])
+    own = {key: value for key, value in settings.items() if key != "name"}
+    known = signature(router).parameters.keys() - {"d_user", "num_experts"}
+    if own.keys() != known:
+        raise UserError(
+            f"teacher.router.name={settings['name']} takes {', '.join(sorted(known)) or 'no settings'}, not "
+            f"{', '.join(sorted(own)) or 'none'}: choose it whole, teacher/router={settings['name']}."
+        )
+    return router(d_user, num_experts, **own)
+
+
+class PerLayerRouter(nn.Module):
+    """A router for every adapted layer: `[..., d_user]` to `[..., layers * E]`, the gates of each layer side by side.
+
+    Args:
+        routers: One per layer, in the order of `adapters_of`.
+    """
+
+    def __init__(self, routers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.routers = nn.ModuleList(routers)
+
+    def forward(self, user: Tensor) -> Tensor:
+        return torch.cat([router(user) for router in self.routers], dim=-1)
 
 
 class OneExpert(nn.Module):

@@ -16,9 +16,14 @@ class GateBinding:
 
     Gates exist inside `with binding.bind(gates):` and nowhere else; an adapter that runs outside raises. For generation
     bind outside `generate`, each row as often as it has beams: `gates.repeat_interleave(num_beams, 0)`.
+
+    Args:
+        mixtures: 1 if all adapters share the gates. Or the number of adapters, if each has its own: then the gates of
+            all stand side by side in the order of `adapters_of`, `[B, adapters * E]` instead of `[B, E]`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mixtures: int = 1) -> None:
+        self.mixtures = mixtures
         self._open: list[Tensor | None] = []  # the scopes we are in, innermost last
 
     def bind(self, gates: Tensor) -> "Scope":
@@ -42,6 +47,10 @@ class GateBinding:
         if not self._open:
             raise RuntimeError("an iLoRA adapter ran outside `with binding.bind(gates):`")
         return self._open[-1]
+
+    def mixture(self, gates: Tensor, place: int) -> Tensor:
+        """Returns one adapter's part of `gates [..., E]`; all of them where one mixture is shared."""
+        return gates if self.mixtures == 1 else gates.unflatten(-1, (self.mixtures, -1))[..., place, :]
 
 
 class Scope:
@@ -76,10 +85,18 @@ class MoELoRALinear(nn.Module):
         alpha: Numerator of the scaling; the rank of ONE expert divides it, as in the reference.
         dropout: Share of the adapter's inputs dropped in training.
         binding: Where the gates of the forward pass come from.
+        place: Which of the binding's mixtures is this layer's, if it does not share the only one.
     """
 
     def __init__(
-        self, base_layer: nn.Linear, r: int, num_experts: int, alpha: float, dropout: float, binding: GateBinding
+        self,
+        base_layer: nn.Linear,
+        r: int,
+        num_experts: int,
+        alpha: float,
+        dropout: float,
+        binding: GateBinding,
+        place: int = 0,
     ) -> None:
         super().__init__()
         self.base_layer = base_layer.requires_grad_(False)
@@ -91,6 +108,7 @@ class MoELoRALinear(nn.Module):
         self.scaling = alpha / self.rank_per_expert
         self.dropout = nn.Dropout(dropout)
         self.binding = binding
+        self.place = place
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, in]` to `[B, T, out]`. Over a bf16 base the update is computed in the adapter's own dtype, then cast;
@@ -109,27 +127,34 @@ class MoELoRALinear(nn.Module):
         """Returns the base layer, its own weights changed to `W + scaling * B diag(repeat(g, r / E)) A`.
 
         Args:
-            gates: `[E]`, the same for whatever the layer will read.
+            gates: `[E]`, the same for whatever the layer will read; see `GateBinding` for a mixture per layer.
         """
         update = (self.lora_B * self._rank_gates(gates)) @ self.lora_A
         self.base_layer.weight += update  # over a bf16 base the sum is rounded once
         return self.base_layer
 
     def _rank_gates(self, gates: Tensor) -> Tensor:
-        """Returns `[..., r]`, what multiplies each of the r components, for gates `[..., E]`."""
-        return self.scaling * gates.repeat_interleave(self.rank_per_expert, dim=-1)
+        """Returns `[..., r]`, what multiplies each of the r components, for gates `[..., E]` of the binding."""
+        own = self.binding.mixture(gates, self.place)
+        return self.scaling * own.repeat_interleave(self.rank_per_expert, dim=-1)
 
 
 def inject_adapters(
-    model: nn.Module, target_modules: str | Sequence[str], r: int, num_experts: int, alpha: float, dropout: float
+    model: nn.Module,
+    target_modules: str | Sequence[str],
+    r: int,
+    num_experts: int,
+    alpha: float,
+    dropout: float,
+    gate_per_layer: bool = False,
 ) -> GateBinding:
     """Freezes `model` and puts a `MoELoRALinear` around its linear layers.
 
     Args:
         model: A language model.
-        target_modules: Last names of the layers to adapt ("q_proj"), or "all-linear": all but the output head, as in
-            PEFT.
+        target_modules: See `target_layers`.
         r, num_experts, alpha, dropout: See `MoELoRALinear`.
+        gate_per_layer: Whether every adapter takes a mixture of its own.
 
     Returns:
         The binding that all adapters of `model` share.
@@ -143,7 +168,24 @@ def inject_adapters(
             "every expert needs the same rank."
         )
     model.requires_grad_(False)
-    binding = GateBinding()
+    layers = target_layers(model, target_modules)
+    binding = GateBinding(len(layers) if gate_per_layer else 1)
+    for place, (name, layer) in enumerate(layers.items()):
+        _replace(model, name, MoELoRALinear(layer, r, num_experts, alpha, dropout, binding, place))
+    return binding
+
+
+def target_layers(model: nn.Module, target_modules: str | Sequence[str]) -> dict[str, nn.Linear]:
+    """Returns the linear layers that are to get adapters, by name.
+
+    Args:
+        model: A language model without adapters.
+        target_modules: Last names of the layers to adapt ("q_proj"), or "all-linear": all but the output head, as in
+            PEFT.
+
+    Raises:
+        UserError: No layer has one of the names.
+    """
     linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     if target_modules == "all-linear":
         head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
@@ -156,9 +198,7 @@ def inject_adapters(
             f"The language model has no linear layer named {', '.join(missing)} (teacher.llm.target_modules); "
             f"it has: {there}."
         )
-    for name, layer in chosen.items():
-        _replace(model, name, MoELoRALinear(layer, r, num_experts, alpha, dropout, binding))
-    return binding
+    return chosen
 
 
 def adapters_of(model: nn.Module) -> dict[str, MoELoRALinear]:

@@ -17,6 +17,7 @@ from ..core.seed import generator
 from ..student.datamodule import WindowBatch
 from .ilora_model import ILoRAModel
 from .memory_saving import LossInParts
+from .moe_lora_model import adapters_of
 
 DEAD = 0.1  # an expert that gets less than this share of an equal share is called dead
 
@@ -54,7 +55,7 @@ class ILoRAModule(L.LightningModule):
         self.loss = LossInParts(model.training_loss)
         self.val_ranks: list[Tensor] = []
         self.val_gates: list[Tensor] = []
-        self.known_dead: set[int] = set()
+        self.known_dead: set[tuple[int, int]] = set()  # layer (0 if all share their gates) and expert
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
 
     def training_step(self, batch: ExampleBatch | WindowBatch, batch_idx: int) -> Tensor:
@@ -73,7 +74,8 @@ class ILoRAModule(L.LightningModule):
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
         self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target, batch.seen))
-        self.val_gates.append(self.model.gates(batch.history))
+        parts = token_batches(self.model.prompt_lengths(batch.history), self.model.max_tokens)
+        self.val_gates += [self.model.gates(batch.history[rows]) for rows in parts]
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
@@ -82,19 +84,31 @@ class ILoRAModule(L.LightningModule):
         self.val_gates.clear()
 
     def _tell_about_gates(self, gates: Tensor) -> None:
-        """Logs how gates `[n, E]` spread over the experts, in one example (entropy) and over all (use)."""
-        self.log("gate/entropy", -(gates * gates.clamp_min(1e-12).log()).sum(1).mean())
-        use = gates.mean(0).tolist()
-        for expert, share in enumerate(use):
+        """Logs how gates `[n, layers * E]` spread over the experts, in one example (entropy) and over all (use).
+
+        Layers with gates of their own are averaged, but for the smallest use and the dead experts, told once each.
+        """
+        gates = gates.unflatten(1, (self.model.binding.mixtures, -1))
+        use = gates.mean(0)
+        self.log("gate/entropy", -(gates * gates.clamp_min(1e-12).log()).sum(2).mean())
+        self.log("gate/smallest_use", use.min())
+        for expert, share in enumerate(use.mean(0)):
             self.log(f"gate/use_of_expert_{expert}", share)
-            if share < DEAD / len(use) and expert not in self.known_dead:
-                self.known_dead.add(expert)
-                log.warning(
-                    "Expert %d is dead: its mean gate over the validation examples is %.2g (an equal share: %.2g).",
-                    expert,
-                    share,
-                    1 / len(use),
-                )
+        equal_share = 1 / use.shape[1]
+        dead = {(layer, expert) for layer, expert in (use < DEAD * equal_share).nonzero().tolist()} - self.known_dead
+        if dead:
+            self.known_dead |= dead
+            log.warning(
+                "Dead experts, with a mean gate below %.2g over the validation examples (an equal share: %.2g): %s",
+                DEAD * equal_share,
+                equal_share,
+                ", ".join(f"{self._expert_named(*which)} ({use[which]:.2g})" for which in sorted(dead)),
+            )
+
+    def _expert_named(self, layer: int, expert: int) -> str:
+        if self.model.binding.mixtures == 1:
+            return f"expert {expert}"
+        return f"expert {expert} of {list(adapters_of(self.model.language_model))[layer]}"
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keeps what training changed and leaves the frozen language model out."""

@@ -20,6 +20,11 @@ def test_the_shipped_config_names_what_exists():
     [
         ("student.name=bert4rec", "student.name=bert4rec is not known"),
         ("teacher.router.name=tree", "teacher.router.name=tree is not known"),
+        ("teacher.router.name=top_k", "teacher.router.name=top_k takes top_k, not none"),
+        (
+            "teacher/router=top_k teacher.router.top_k=5",
+            "teacher.router.top_k=5 is more than teacher.lora.num_experts=4",
+        ),
         ("dataset.prompt=books", "dataset.prompt=books has no template"),
         ("active.policy=oracle", "active.policy=oracle"),
         ("distill.preset=modern", "distill.preset=modern is not known"),
@@ -28,4 +33,4 @@ def test_the_shipped_config_names_what_exists():
 )
 def test_a_wrong_name_is_told_before_anything_runs(override, told):
     with pytest.raises(UserError, match=told):
-        check_choices(composed(override))
+        check_choices(composed(*override.split()))

@@ -6,9 +6,10 @@ from transformers import PreTrainedModel
 
 from src.core.dataset import Dataset, ExampleBatch
 from src.student.models import SASRec
-from src.teacher.gating import router_named
+from src.teacher.gating import PerLayerRouter, router_named
 from src.teacher.ilora_model import ILoRAModel, encode_texts
 from src.teacher.language_model import tiny_random
+from src.teacher.moe_lora_model import target_layers
 from src.teacher.prompt import PromptBuilder
 
 TEMPLATE = "Seen: [HistoryHere]. Next is"
@@ -34,17 +35,20 @@ def tiny_teacher(
     history_length: int = HISTORY_LENGTH,
     language_model: PreTrainedModel | None = None,
     gate_input: str = "student",
+    gate_per_layer: bool = False,
 ) -> ILoRAModel:
     """A fresh teacher in evaluation mode; `adapters_at_work` fills lora_B, which starts at zero, at random."""
     torch.manual_seed(seed)
     bidirectional, tokenizer = tiny_random()
     language_model = language_model or bidirectional
     texts = tokenizer(dataset.catalogue.texts).input_ids
+    mixtures = len(target_layers(language_model, "all-linear")) if gate_per_layer else 1
+    routers = [router_named(router)(32 if gate_input == "h_seq" else 16, 4) for _ in range(mixtures)]
     teacher = kind(
         language_model,
         prompt_builder(dataset.catalogue.titles, prompt_items, prompt_tokens),
         SASRec(dataset.num_items, 16, history_length, num_blocks=1, num_heads=2, dropout=0.5),
-        router_named(router)(32 if gate_input == "h_seq" else 16, 4),
+        PerLayerRouter(routers) if gate_per_layer else routers[0],
         encode_texts(language_model, texts, pooling, max_tokens),
         dataset.train_item_counts(),
         target_modules="all-linear",
@@ -55,6 +59,7 @@ def tiny_teacher(
         pooling=pooling,
         max_tokens=max_tokens,
         gate_input=gate_input,
+        gate_per_layer=gate_per_layer,
     )
     if adapters_at_work:
         for name, parameter in teacher.named_parameters():

@@ -86,6 +86,16 @@ def test_the_router_may_read_what_the_language_model_made_of_the_prompt():
     assert teacher.gates(BATCH.history).shape == (4, 4)
 
 
+@pytest.mark.parametrize("reading", ["example", "user"])
+@pytest.mark.parametrize("gate_input", ["student", "h_seq"])
+def test_every_adapted_layer_may_have_a_router_of_its_own(reading, gate_input):
+    teacher = teacher_of(settings_of(gate_per_layer=True, reading=reading, gate_input=gate_input))
+    adapters = [module for module in teacher.modules() if isinstance(module, MoELoRALinear)]
+    assert len(teacher.router.routers) == len(adapters) > 1
+    assert teacher.gates(BATCH.history).shape == (4, 4 * len(adapters))
+    assert teacher.score(BATCH).shape == (4, DATASET.num_items)
+
+
 def test_gradient_checkpointing_changes_no_gradient():
     gradients = []
     for recompute in (False, True):

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.teacher.gating import ROUTERS, OneExpert, TopKRouter, router_named
+from src.teacher.gating import ROUTERS, OneExpert, PerLayerRouter, TopKRouter, create_router, router_named
 from tests.golden import load_golden
 
 SETTINGS = {
@@ -156,6 +156,15 @@ def test_a_single_chosen_expert_teaches_the_router_nothing(name, learns):
     assert bool(router.linear.weight.grad.abs().max() > 1e-6) is learns
 
 
+def test_layers_with_routers_of_their_own_have_their_gates_side_by_side():
+    torch.manual_seed(0)
+    routers, users = [router_named("mlp")(8, 4) for _ in range(3)], torch.randn(6, 2, 8)
+    gates = PerLayerRouter(routers)(users)
+    assert gates.shape == (6, 2, 12)
+    for layer, router in enumerate(routers):
+        assert torch.equal(gates[..., 4 * layer : 4 * layer + 4], router(users))
+
+
 def test_one_expert_is_the_same_for_everyone():
     assert torch.equal(OneExpert()(torch.randn(2, 3, 8)), torch.ones(2, 3, 1))
 
@@ -163,6 +172,21 @@ def test_one_expert_is_the_same_for_everyone():
 def test_an_unknown_router_is_refused_with_those_there():
     with pytest.raises(UserError, match=r"teacher.router.name=tree is not known: use one of linear, mlp"):
         router_named("tree")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"name": "top_k"}, "top_k takes top_k, not none: choose it whole, teacher/router=top_k"),
+        (
+            {"name": "mlp", "noise_std": 0.1},
+            "mlp takes no settings, not noise_std: choose it whole, teacher/router=mlp",
+        ),
+    ],
+)
+def test_settings_of_another_router_are_refused(settings, sentence):
+    with pytest.raises(UserError, match=f"teacher.router.name={sentence}"):
+        create_router(settings, 8, 4)
 
 
 def test_more_experts_in_use_than_there_are_is_refused():

@@ -8,7 +8,7 @@ from src.core.dataset import ExampleBatch
 from src.teacher.gated_model import Projector
 from src.teacher.ilora_model import ILoRAModel, encode_texts, pool
 from src.teacher.language_model import tiny_random
-from src.teacher.moe_lora_model import MoELoRALinear
+from src.teacher.moe_lora_model import MoELoRALinear, adapters_of, merge_adapters
 from src.teacher.prompt import MARKER_ID
 from tests.teacher.teachers import first_batch, prompt_builder, tiny_teacher
 from tests.worlds import tiny_dataset
@@ -110,6 +110,31 @@ def test_the_gate_changes_scores_once_adapters_have_learned():
     before = teacher.score(BATCH)
     teacher.router = UniformRouter()
     assert far_apart(teacher.score(BATCH), before)
+
+
+def test_layers_with_gates_of_their_own_are_mixed_as_if_the_weights_were_merged():
+    teacher = tiny_teacher(DATASET, gate_per_layer=True)
+    history = BATCH.history[3:4]
+    gates = teacher.gates(history)
+    model, _ = tiny_random()
+    layers = dict(model.named_modules())
+    for place, (name, adapter) in enumerate(adapters_of(teacher.language_model).items()):
+        own = teacher.router.routers[place](teacher.user_states(history))[0]
+        assert torch.equal(own, gates[0, 4 * place : 4 * place + 4])
+        layers[name].weight.data += 16 * (adapter.lora_B * own.repeat_interleave(2)) @ adapter.lora_A
+    h_seq = teacher.sequence_representation(history, gates)
+    with pytest.raises(RuntimeError, match="unflatten"):
+        teacher.sequence_representation(history, gates[:, 1:])
+    merge_adapters(teacher.language_model, gates[0])
+    torch.testing.assert_close(teacher.sequence_representation(history, gates), h_seq, rtol=1e-4, atol=1e-5)
+    teacher.language_model = model
+    torch.testing.assert_close(teacher.sequence_representation(history, gates), h_seq, rtol=1e-4, atol=1e-5)
+
+
+def test_each_layers_router_learns_from_its_own_layer():
+    teacher = tiny_teacher(DATASET, gate_per_layer=True).train()
+    teacher.training_loss(BATCH).backward()
+    assert all(router.linear.weight.grad.abs().max() > 1e-8 for router in teacher.router.routers)
 
 
 def test_h_seq_gates_are_those_of_the_language_model_without_adapters():

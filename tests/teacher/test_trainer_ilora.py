@@ -9,6 +9,7 @@ from src.core.batches import token_batches
 from src.core.seed import generator
 from src.core.training import fit
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.moe_lora_model import adapters_of
 from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule
 from tests.teacher.teachers import first_batch, tiny_teacher
 from tests.worlds import tiny_dataset
@@ -178,5 +179,30 @@ def test_an_expert_that_nobody_is_sent_to_is_told_once(caplog):
     module._tell_about_gates(gates)
     module._tell_about_gates(gates)
     assert [record.getMessage() for record in caplog.records] == [
-        "Expert 3 is dead: its mean gate over the validation examples is 0.02 (an equal share: 0.25)."
+        "Dead experts, with a mean gate below 0.025 over the validation examples (an equal share: 0.25): "
+        "expert 3 (0.02)"
     ]
+
+
+def test_dead_experts_of_layers_with_gates_of_their_own_are_told_with_their_layer(caplog):
+    model = tiny_teacher(DATASET, gate_per_layer=True)
+    layers = list(adapters_of(model.language_model))
+    module, logged = module_of(model), {}
+    module.log = lambda name, value: logged.update({name: float(value)})
+    gates = torch.full((2, len(layers), 4), 0.25)
+    gates[:, 1], gates[:, 4] = torch.tensor([0.01, 0.49, 0.25, 0.25]), torch.tensor([0.0, 0.0, 0.5, 0.5])
+    module._tell_about_gates(gates.flatten(1))
+    (record,) = caplog.records
+    told = f"expert 0 of {layers[1]} (0.01), expert 0 of {layers[4]} (0), expert 1 of {layers[4]} (0)"
+    assert record.getMessage().endswith(f": {told}")
+    assert logged["gate/smallest_use"] == 0
+    assert logged["gate/use_of_expert_1"] == pytest.approx((0.25 * (len(layers) - 2) + 0.49) / len(layers))
+
+
+def test_gates_are_looked_at_within_the_token_budget():
+    model = tiny_teacher(DATASET, gate_input="h_seq", max_tokens=200)
+    module, read, asked = module_of(model), model._read, []
+    model._read = lambda history: asked.append(history) or read(history)
+    module.validation_step(BATCH, 0)
+    assert torch.cat(module.val_gates).shape == (8, 4)
+    assert all(len(history) * int(model.prompt_lengths(history).max()) <= 200 for history in asked)
