@@ -16,6 +16,7 @@ class TitleTrie:
     depth: `[nodes]` int64, how many tokens come before the last one.
     end: `[titles]` int64, the node that is the whole title; titles of the same tokens share one.
     inner: `[nodes]` bool, whether some title goes on behind the node.
+    branch: `[nodes]` int64, the node of the first token of the beginning.
     """
 
     token: Tensor
@@ -23,12 +24,13 @@ class TitleTrie:
     depth: Tensor
     end: Tensor
     inner: Tensor
+    branch: Tensor
 
     @classmethod
     def of(cls, titles: Sequence[Sequence[int]]) -> "TitleTrie":
         """Builds the tree of titles, each a sequence of at least one token id."""
         node_of: dict[tuple[int, int], int] = {}  # (parent, token) to node
-        token, parent, depth, end = [], [], [], []
+        token, parent, depth, end, branch = [], [], [], [], []
         for title in titles:
             node = -1
             for place, each in enumerate(title):
@@ -37,11 +39,13 @@ class TitleTrie:
                     token.append(each)
                     parent.append(node)
                     depth.append(place)
+                    branch.append(branch[node] if node >= 0 else child)
                 node = child
             end.append(node)
         inner = torch.zeros(len(token), dtype=torch.bool)
         inner[[node for node in parent if node >= 0]] = True
-        return cls(*(torch.tensor(values, dtype=torch.long) for values in (token, parent, depth, end)), inner)
+        numbers = (torch.tensor(values, dtype=torch.long) for values in (token, parent, depth, end))
+        return cls(*numbers, inner, torch.tensor(branch, dtype=torch.long))
 
     def __len__(self) -> int:
         return len(self.token)
@@ -51,11 +55,9 @@ class TitleTrie:
 
         A branch is what begins with the same token; every node is in exactly one part.
         """
-        branch = torch.arange(len(self))
-        for node, parent in enumerate(self.parent.tolist()):  # parents come first, so theirs is known
-            branch[node] = branch[parent] if parent >= 0 else node
         part: list[Tensor] = []
-        for nodes in branch.argsort(stable=True).split(branch.unique(return_counts=True)[1].tolist()):
+        sizes = self.branch.unique(return_counts=True)[1].tolist()
+        for nodes in self.branch.argsort(stable=True).split(sizes):
             if part and sum(map(len, part)) + len(nodes) > max_nodes:
                 yield torch.cat(part)
                 part = []
@@ -68,7 +70,7 @@ class TitleTrie:
         place = torch.full((len(self),), -1)
         place[nodes] = torch.arange(len(nodes))
         sees = torch.eye(len(nodes), dtype=torch.bool)
-        for row, parent in enumerate(self.parent[nodes].tolist()):
-            if parent >= 0:
-                sees[row] |= sees[place[parent]]
+        for depth in range(1, int(self.depth[nodes].max()) + 1):
+            rows = (self.depth[nodes] == depth).nonzero().squeeze(1)
+            sees[rows] |= sees[place[self.parent[nodes[rows]]]]
         return sees
