@@ -13,6 +13,7 @@ REQUIREMENTS = {
     "rectools": ["rectools[torch]==0.19.0"],
     "replay": ["replay-rec[torch]==0.22.0"],
     "dllm2rec": ["numpy", "pandas"],
+    "peft": ["peft==0.21.2"],
 }
 
 log = logging.getLogger(__name__)
