@@ -13,6 +13,8 @@ matrix, 0-based: column j is item j + 1.
 import torch
 from torch import Tensor
 
+TILE_ROWS = 8  # rows worked on at once: of 20,000 items in float64 they stay in a core's cache
+
 
 def propensity_scores(counts: Tensor, power: float) -> Tensor:
     """`p_j = ((count_j + 1) / Σ_i (count_i + 1)) ** power`.
@@ -133,10 +135,14 @@ class _EnergySum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, scores: Tensor, propensity: Tensor, beta: float) -> Tensor:
-        exp = (scores * scores).to(propensity.dtype).mul_(propensity).div_(beta).exp_()
-        total = exp.sum(1, keepdim=True)
         factor = (2 * propensity / beta).to(scores.dtype)
-        ctx.save_for_backward(exp.div_(total).to(scores.dtype).mul_(scores).mul_(factor), total)
+        slope, totals = torch.empty_like(scores), []
+        for rows, out in zip(scores.split(TILE_ROWS), slope.split(TILE_ROWS), strict=True):
+            exp = (rows * rows).to(propensity.dtype).mul_(propensity).div_(beta).exp_()
+            totals.append(exp.sum(1, keepdim=True))
+            torch.mul(exp.div_(totals[-1]).to(scores.dtype).mul_(rows), factor, out=out)
+        total = torch.cat(totals)
+        ctx.save_for_backward(slope, total)
         return total
 
     @staticmethod
@@ -148,15 +154,21 @@ class _EnergySum(torch.autograd.Function):
 class _LogEnergySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scores: Tensor, factor: Tensor, without: Tensor | None) -> Tensor:
-        energy = (scores * scores) * factor
-        if without is not None:
-            energy.scatter_(1, without, -torch.inf)
-        largest = energy.amax(1, keepdim=True).clamp(min=torch.finfo(energy.dtype).min)  # finite where nothing is left
-        exp = energy.sub_(largest).exp_()
-        total = exp.sum(1, keepdim=True, dtype=torch.float64)
-        ctx.save_for_backward(exp.mul_(scores).mul_(2 * factor), total)
+        wide = torch.promote_types(scores.dtype, factor.dtype)
+        slope, totals, logs = torch.empty_like(scores, dtype=wide), [], []
+        for start in range(0, len(scores), TILE_ROWS):
+            rows = scores[start : start + TILE_ROWS]
+            energy = (rows * rows) * factor
+            if without is not None:
+                energy.scatter_(1, without[start : start + TILE_ROWS], -torch.inf)
+            largest = energy.amax(1, keepdim=True).clamp(min=torch.finfo(wide).min)  # finite where nothing is left
+            exp = energy.sub_(largest).exp_()
+            totals.append(exp.sum(1, keepdim=True, dtype=torch.float64))
+            logs.append(totals[-1].log() + largest)
+            torch.mul(exp.mul_(rows), 2 * factor, out=slope[start : start + TILE_ROWS])
+        ctx.save_for_backward(slope, torch.cat(totals))
         ctx.dtype = scores.dtype
-        return (total.log() + largest).to(energy.dtype)
+        return torch.cat(logs).to(wide)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:

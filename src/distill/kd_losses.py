@@ -172,7 +172,23 @@ class DROLoss(nn.Module):
         """
         if self.alpha == 0:
             return {}
-        return {"dros": self.alpha * self.preset.dros(scores, target, self.propensity, self.beta).mean()}
+        return {"dros": self.alpha * self.robust(scores, target).mean()}
+
+    def robust(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Returns DROS of each target, `[B]`; arguments as `forward`."""
+        return self.preset.dros(scores, target, self.propensity, self.beta)
+
+    def robust_with_candidates(self, scores: Tensor, target: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns DROS of each target, `[B]`, and of each candidate as the target, `[B, K]`: the items are summed once.
+
+        Args:
+            scores: `[B, N]` float, B >= 1.
+            target: `[B]` int64 columns.
+            candidates: `[B, K]` int64 columns.
+        """
+        columns = torch.cat([target.unsqueeze(1), candidates], dim=1)
+        both = self.preset.dros_candidates(scores, columns, self.propensity, self.beta)
+        return both[:, 0], both[:, 1:]
 
 
 class WeightedBCELoss(nn.Module):
@@ -188,7 +204,14 @@ class WeightedBCELoss(nn.Module):
         self.alpha = alpha
         self.beta = beta
 
-    def forward(self, scores: Tensor, candidates: Tensor, negatives: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self,
+        scores: Tensor,
+        candidates: Tensor,
+        negatives: Tensor,
+        weights: Tensor,
+        robust: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with alpha applied; their sum is the loss.
 
         Args:
@@ -196,11 +219,14 @@ class WeightedBCELoss(nn.Module):
             candidates: `[B, K]` int64 columns, the teacher's best first.
             negatives: `[B]` int64 columns, one item per example that is neither target nor seen.
             weights: `[B, K]`.
+            robust: `[B, K]`, DROS of each candidate, where it is there already (`DROLoss.robust_with_candidates`).
         """
-        bce = self.preset.ranking_bce(scores.gather(1, candidates), scores.gather(1, negatives.unsqueeze(1)))
+        chosen = scores.gather(1, torch.cat([candidates, negatives.unsqueeze(1)], dim=1))  # one gradient, not two
+        bce = self.preset.ranking_bce(chosen[:, :-1], chosen[:, -1:])
         terms = {"ranking_bce": weighted_total(weights, bce)}
         if self.alpha != 0:
-            robust = self.preset.dros_candidates(scores, candidates, self.propensity, self.beta)
+            if robust is None:
+                robust = self.preset.dros_candidates(scores, candidates, self.propensity, self.beta)
             terms["ranking_dros"] = self.alpha * self.preset.dros_total(weights, robust)
         return terms
 
@@ -231,7 +257,14 @@ class RankingDistillationLoss(nn.Module):
         self.lam = lam
         self.gammas = gammas
 
-    def forward(self, scores: Tensor, candidates: Tensor, distance: Tensor, negatives: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self,
+        scores: Tensor,
+        candidates: Tensor,
+        distance: Tensor,
+        negatives: Tensor,
+        robust: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with lam and alpha applied; their sum is the loss. `{}` for lam = 0.
 
         Args:
@@ -239,10 +272,12 @@ class RankingDistillationLoss(nn.Module):
             candidates: `[B, K]` int64 columns, the teacher's best first.
             distance: `[B, K]` float, larger = the teacher is less sure (-log-probability, or a distance).
             negatives: `[B]` int64 columns, one item per example that is neither target nor seen.
+            robust: See `WeightedBCELoss`.
         """
         if self.lam == 0:
             return {}
-        terms = self.weighted_bce(scores, candidates, negatives, self.weights(scores, candidates, distance))
+        weights = self.weights(scores, candidates, distance)
+        terms = self.weighted_bce(scores, candidates, negatives, weights, robust)
         return {name: self.lam * term for name, term in terms.items()}
 
     @torch.no_grad()

@@ -58,15 +58,23 @@ class DistilModule(NextItemModule):
         """See `NextItemModule.loss_terms`; the ranking terms are means over the positions that the teacher ranked."""
         hidden, target, example_id = self.states_with_targets(batch)
         terms = {"next_item": self.loss(self.model, hidden, target)}
-        if self.dros.alpha > 0:
-            terms |= self.dros(self.model.score(hidden), target - 1)
         row = self.row_of_example[example_id]
         asked = (row >= 0).nonzero().squeeze(1)
-        if len(asked):
-            candidates, distance = self.candidates[row[asked]], self.distance[row[asked]]
-            negatives = self._negatives(batch, asked, candidates)
-            terms |= self.ranking(self.model.score(hidden[asked]), candidates - 1, distance, negatives)
-        return terms
+        if len(asked) == 0 or self.ranking.lam == 0:
+            return terms | (self.dros(self.model.score(hidden), target - 1) if self.dros.alpha > 0 else {})
+        candidates, distance = self.candidates[row[asked]], self.distance[row[asked]]
+        negatives = self._negatives(batch, asked, candidates)
+        scores, robust = self.model.score(hidden[asked]), None
+        if self.dros.alpha > 0:
+            own, robust = self.dros.robust_with_candidates(scores, target[asked] - 1, candidates - 1)
+            terms["dros"] = self.dros.alpha * self._with_the_others(own, hidden, target, row < 0).mean()
+        return terms | self.ranking(scores, candidates - 1, distance, negatives, robust)
+
+    def _with_the_others(self, robust: Tensor, hidden: Tensor, target: Tensor, others: Tensor) -> Tensor:
+        """Returns DROS `[M]` of all positions, given that of those that the teacher ranked; `others [M]` bool."""
+        if not others.any():
+            return robust
+        return torch.cat([robust, self.dros.robust(self.model.score(hidden[others]), target[others] - 1)])
 
     def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:
         """Draws for each asked position one column that is neither its history, its target nor a candidate, `[m]`."""

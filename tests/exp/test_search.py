@@ -50,7 +50,8 @@ def values(study: optuna.Study) -> list[float | None]:
 
 def test_the_first_trial_is_the_config_as_given_and_the_budget_is_kept(tmp_path, scripted):
     trained = scripted(0.1, 0.3, 0.2)
-    study = search(started(tmp_path, "search.trials=3", "student.train.lr=0.004"), DATASET)
+    given = ("student.model.dropout=0.5", "student.train.lr=0.004")
+    study = search(started(tmp_path, "search.trials=3", *given), DATASET)
     assert trained[0] == (0.5, 0.004)
     assert values(study) == [0.1, 0.3, 0.2]
     assert len(set(trained)) == 3
