@@ -140,6 +140,7 @@ CHECKS: dict[str, Check] = {
     "teacher.eval_tokens": POSITIVE_INTEGER,
     "teacher.export.k": POSITIVE_INTEGER,
     "teacher.export.exclude_seen": YES_NO,
+    "teacher.export.user_states": YES_NO,
     "distill.candidate_topk": POSITIVE_INTEGER,
     "distill.lam": NOT_NEGATIVE,
     "distill.alpha": NOT_NEGATIVE,
@@ -149,6 +150,14 @@ CHECKS: dict[str, Check] = {
     "distill.gamma_consistency": NOT_NEGATIVE,
     "distill.ed_weight": NOT_NEGATIVE,
     "distill.ps_power": NOT_NEGATIVE,
+    "distill.kl.weight": NOT_NEGATIVE,
+    "distill.kl.temperature": POSITIVE,
+    "distill.rd.weight": NOT_NEGATIVE,
+    "distill.rd.temperature": POSITIVE,
+    "distill.soft_targets.weight": NOT_NEGATIVE,
+    "distill.soft_targets.temperature": POSITIVE,
+    "distill.hint": NOT_NEGATIVE,
+    "distill.text_init": NOT_NEGATIVE,
     "distill.score_direction": DIRECTION,
     "active.share": SHARE,
 }
@@ -203,9 +212,13 @@ def _disagreements(cfg: DictConfig, wrong: Set[str]) -> list[str]:
     if not wrong & {"student.model.hidden_size", "student.model.num_heads"} and width % heads:
         faults.append(f"student.model.num_heads={heads} must divide student.model.hidden_size={width}")
     if cfg.teacher.objective == "generation":
-        only_ranking = {"teacher.reading": "example", "teacher.gate_input": "student"}
+        only_ranking = {
+            "teacher.reading": "example",
+            "teacher.gate_input": "student",
+            "teacher.export.user_states": False,
+        }
         faults += [
-            f"{key} must be {value} where teacher.objective=generation"
+            f"{key} must be {str(value).lower()} where teacher.objective=generation"
             for key, value in only_ranking.items()
             if OmegaConf.select(cfg, key) != value
         ]

@@ -14,6 +14,7 @@ from ..core.dataset import Dataset
 from ..core.errors import UserError
 
 DIRECTIONS = ("higher", "lower")
+USER_STATES = "user_states.safetensors"
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class TeacherOutputs:
         was not asked; its last entry is -1 too, so that the id -1 ("no example") finds no row.
     candidates: `[n, K]` int64 item numbers 1..num_items, best first.
     distance: `[n, K]` float32, DLLM2Rec's confidence: smaller is surer. For log-probabilities it is their negative.
+    user_states: `[n, d]` float16, the teacher's representation of each history, or None where it was not exported.
     """
 
     item_embeddings: Tensor
     row_of_example: Tensor
     candidates: Tensor
     distance: Tensor
+    user_states: Tensor | None = None
 
 
 def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | None) -> TeacherOutputs:
@@ -64,7 +67,32 @@ def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | 
     _check_rankings(folder, dataset, example_id, items, scores)
     row_of_example = torch.full((int(dataset.examples["train"].example_id.max()) + 2,), -1)
     row_of_example[example_id] = torch.arange(len(example_id))
-    return TeacherOutputs(embeddings, row_of_example, items + 1, -scores if direction == "higher" else scores)
+    distance = -scores if direction == "higher" else scores
+    _check_direction(folder, direction, distance)
+    return TeacherOutputs(embeddings, row_of_example, items + 1, distance, _read_user_states(folder, len(example_id)))
+
+
+def _check_direction(folder: Path, direction: str, distance: Tensor) -> None:
+    """Raises UserError where the teacher would be surer of its last items than of its first."""
+    backwards = (distance[:, 0] > distance[:, -1]).float().mean()
+    if backwards > 0.5:
+        other = DIRECTIONS[1 - DIRECTIONS.index(direction)]
+        raise UserError(
+            f"The rankings in {folder} put the best item first, but on {backwards:.0%} of the lines its score is worse "
+            f"than the last if {direction} is better: set distill.score_direction={other}, or turn the lines round."
+        )
+
+
+def _read_user_states(folder: Path, rows: int) -> Tensor | None:
+    path = folder / USER_STATES
+    if not path.is_file():
+        return None
+    states = load_file(path)["user_states"]
+    if states.dim() != 2 or len(states) != rows:
+        raise UserError(f"{path} must hold one row for each of the {rows} rankings beside it: export it again.")
+    if not states.isfinite().all():
+        raise UserError(f"{path} holds numbers that are not finite: export the teacher outputs again.")
+    return states
 
 
 def _read_rankings(folder: Path, dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:

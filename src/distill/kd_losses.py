@@ -264,6 +264,7 @@ class RankingDistillationLoss(nn.Module):
         distance: Tensor,
         negatives: Tensor,
         robust: Tensor | None = None,
+        importance: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with lam and alpha applied; their sum is the loss. `{}` for lam = 0.
 
@@ -273,10 +274,13 @@ class RankingDistillationLoss(nn.Module):
             distance: `[B, K]` float, larger = the teacher is less sure (-log-probability, or a distance).
             negatives: `[B]` int64 columns, one item per example that is neither target nor seen.
             robust: See `WeightedBCELoss`.
+            importance: `[B]`, how much each example counts, 1 on average; None: all alike.
         """
         if self.lam == 0:
             return {}
         weights = self.weights(scores, candidates, distance)
+        if importance is not None:
+            weights = weights * importance.unsqueeze(1)
         terms = self.weighted_bce(scores, candidates, negatives, weights, robust)
         return {name: self.lam * term for name, term in terms.items()}
 

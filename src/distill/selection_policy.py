@@ -1,73 +1,199 @@
 """Which train examples the teacher is asked about: an LLM costs seconds per example, so asking is a choice."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ..core.batches import token_batches
+from ..core.dataset import Dataset
 from ..core.errors import UserError
+from ..student.datamodule import TrainingExamples, TrainingWindows
+from ..student.models import SequentialRecommender
+from .informativeness import committee_divergence, ground_truth_error, look_ahead, output_gradient
+
+POSITIONS = 512  # positions whose scores of the whole catalogue are held at once
+COMMITTEE = 4  # members, readings of one student under different dropout
+VALIDATION_EXAMPLES = 4096  # the most behind the gradient of the validation loss
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The train examples to choose from, and the student that has learned from them without a teacher.
+
+    dataset: A prepared dataset.
+    student: Trained on it, in evaluation mode.
+    together: `[n]` int64, examples of one number are read by the teacher at once (`TeacherModel.read_together`): they
+        are asked about together, or not at all.
+    seed: Of the committee's dropout.
+    """
+
+    dataset: Dataset
+    student: SequentialRecommender
+    together: Tensor
+    seed: int
+
+    @property
+    def example_id(self) -> Tensor:
+        return self.dataset.examples["train"].example_id
+
+    @torch.no_grad()
+    def states(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yields rows `[m]`, the student's states `[m, D]` and target columns `[m]` until every example was there."""
+        device = self.student.item_table().device
+        rows = TrainingWindows if self.student.causal else TrainingExamples
+        training = rows(self.dataset, self.student.history_length)
+        for chosen in token_batches(training.num_positions, POSITIONS):
+            batch = training[chosen].to(device)
+            real = batch.target > 0
+            yield (
+                (batch.example_id[real] - self.example_id[0]).cpu(),
+                self.student.encode(batch.history)[real],
+                batch.target[real] - 1,
+            )
+
+    @torch.no_grad()
+    def validation_gradient(self) -> Tensor:
+        """Returns the gradient of the validation loss at the student's output layer, `[N, D]`."""
+        examples = self.dataset.examples["val"].sample(VALIDATION_EXAMPLES, torch.Generator().manual_seed(self.seed))
+        total = torch.zeros_like(self.student.output_layer()[0])
+        for part in torch.arange(len(examples)).split(POSITIONS):
+            batch = self.dataset.batch(examples.subset(part), self.student.history_length).to(total.device)
+            hidden = self.student.user_representation(batch.history)
+            total += len(part) * output_gradient(hidden, self.student.score(hidden), batch.target - 1)
+        return total / len(examples)
 
 
 class SelectionPolicy(ABC):
-    """Chooses train examples, and says how much each counts in distillation."""
-
-    @abstractmethod
-    def select(self, example_ids: Tensor, budget: int, generator: torch.Generator) -> Tensor:
-        """Returns the examples the teacher is asked about.
-
-        Args:
-            example_ids: `[n]` int64, all train examples, each once.
-            budget: The most examples the caller wants to pay for.
-            generator: Source of chance, on the CPU; the same seed gives the same choice.
-
-        Returns:
-            `[m]` int64, ascending, each once.
-        """
-
-    def weights(self, example_ids: Tensor) -> Tensor:
-        """Returns `[m]` float32, how much each of the selected `example_ids [m]` counts: 1 unless a policy says so."""
-        return torch.ones(len(example_ids))
-
-
-class SelectionPolicyAll(SelectionPolicy):
-    """Every train example. The budget is ignored: all means all."""
-
-    def select(self, example_ids: Tensor, budget: int, generator: torch.Generator) -> Tensor:
-        return example_ids.sort().values
-
-
-class SelectionPolicyRandom(SelectionPolicy):
-    """A random share, drawn without replacement: `max(1, round(share · n))` examples, never above the budget.
+    """Draws a share of the examples without replacement, each with a probability that grows with its value.
 
     Args:
-        share: In (0, 1].
+        share: Of the train examples, in (0, 1]; at least one is asked about.
     """
+
+    name: ClassVar[str]
 
     def __init__(self, share: float) -> None:
         self.share = share
 
-    def select(self, example_ids: Tensor, budget: int, generator: torch.Generator) -> Tensor:
-        size = min(budget, max(1, round(self.share * len(example_ids))))
-        drawn = torch.randperm(len(example_ids), generator=generator)[:size]
-        return example_ids[drawn].sort().values
+    @abstractmethod
+    def values(self, pool: Pool) -> Tensor:
+        """Returns what asking about each example promises, `[n]` float, 0 or above."""
+
+    def select(self, pool: Pool, generator: torch.Generator) -> Tensor:
+        """Returns the ids of the examples to ask about, `[m]` int64, ascending, each once.
+
+        Examples that are read together count with the mean of their values. They are drawn one after the other, in
+        proportion to the values that are left (Efraimidis & Spirakis 2006), until the share is reached; the last ones
+        drawn may exceed it.
+        """
+        _, group, size = pool.together.unique(return_inverse=True, return_counts=True)
+        value = torch.zeros(len(size), dtype=torch.float64).index_add_(0, group, self.values(pool).double()) / size
+        luck = torch.rand(len(size), generator=generator, dtype=torch.float64).log()
+        order = (luck / value).nan_to_num(-torch.inf, neginf=-torch.inf).argsort(descending=True, stable=True)
+        wanted = max(1, round(self.share * len(group)))
+        before = size[order].cumsum(0) - size[order]
+        chosen = torch.zeros(len(size), dtype=torch.bool).index_fill_(0, order[before < wanted], True)
+        return pool.example_id[chosen[group]].sort().values
+
+
+class SelectionPolicyRandom(SelectionPolicy):
+    """A random share."""
+
+    name = "random"
+
+    def values(self, pool: Pool) -> Tensor:
+        return torch.ones(len(pool.example_id))
+
+
+class SelectionPolicyAll(SelectionPolicyRandom):
+    """Every train example.
+
+    Raises:
+        UserError: The share is not 1.
+    """
+
+    name = "all"
+
+    def __init__(self, share: float) -> None:
+        if share != 1:
+            raise UserError(f"active.share={share} does not suit active.policy=all: use 1.0, or active.policy=random.")
+        super().__init__(share)
+
+
+class SelectionPolicyGroundTruthError(SelectionPolicy):
+    """Rather what the student gets wrong: value is its loss on the example."""
+
+    name = "ground_truth_error"
+
+    def values(self, pool: Pool) -> Tensor:
+        found = torch.empty(len(pool.example_id))
+        for rows, hidden, target in pool.states():
+            found[rows] = ground_truth_error(pool.student.score(hidden), target).cpu()
+        return found
+
+
+class SelectionPolicyKLDivergence(SelectionPolicy):
+    """Rather what the student is unsure of: value is the divergence of a committee, one student read under several
+    dropout masks, from its consensus. (The teacher's own distribution is what is to be paid for.)
+    """
+
+    name = "kl_divergence"
+
+    def values(self, pool: Pool) -> Tensor:
+        found = torch.empty(len(pool.example_id))
+        with torch.random.fork_rng():
+            torch.manual_seed(pool.seed)
+            pool.student.train()
+            members = [pool.states() for _ in range(COMMITTEE)]
+            for readings in zip(*members, strict=True):
+                scores = [pool.student.score(hidden) for _, hidden, _ in readings]
+                found[readings[0][0]] = committee_divergence(scores).cpu()
+            pool.student.eval()
+        return found
+
+
+class SelectionPolicyMeta(SelectionPolicy):
+    """Rather what lowers the validation loss: value is the gain of one small step on the example (`look_ahead`)."""
+
+    name = "meta"
+
+    def values(self, pool: Pool) -> Tensor:
+        found, gradient = torch.empty(len(pool.example_id)), pool.validation_gradient()
+        for rows, hidden, target in pool.states():
+            loss = torch.nn.CrossEntropyLoss(reduction="none")
+            scores = pool.student.score(hidden)
+            found[rows] = look_ahead(hidden, scores, gradient, lambda s, t=target, loss=loss: loss(s, t)).cpu()
+        return found
+
+
+POLICIES: dict[str, type[SelectionPolicy]] = {
+    policy.name: policy
+    for policy in (
+        SelectionPolicyAll,
+        SelectionPolicyRandom,
+        SelectionPolicyKLDivergence,
+        SelectionPolicyGroundTruthError,
+        SelectionPolicyMeta,
+    )
+}
 
 
 def create_selection_policy(name: str, share: float) -> SelectionPolicy:
     """Returns a policy by its name.
 
     Args:
-        name: "all" or "random" (config key `active.policy`).
-        share: Share of the train examples (config key `active.share`), in (0, 1]; 1 for "all".
+        name: Key `active.policy`.
+        share: Share of the train examples (key `active.share`), in (0, 1]; 1 for "all".
 
     Raises:
-        UserError: This version has no policy of that name, or the share does not suit it.
+        UserError: There is no policy of that name, or the share does not suit it.
     """
-    if name not in ("all", "random"):
-        raise UserError(f"active.policy={name} is not part of this version: use one of all, random.")
+    if name not in POLICIES:
+        raise UserError(f"active.policy={name} is not known: use one of {', '.join(POLICIES)}.")
     if not 0 < share <= 1:
         raise UserError(f"active.share={share} is no share: give a number above 0 and at most 1.")
-    if name == "random":
-        return SelectionPolicyRandom(share)
-    if share != 1:
-        raise UserError(f"active.share={share} does not suit active.policy=all: use 1.0, or active.policy=random.")
-    return SelectionPolicyAll()
+    return POLICIES[name](share)

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..core.errors import UserError
 from ..distill.kd_losses import preset_named
 from ..distill.selection_policy import create_selection_policy
+from ..distill.weighting import check_weighting
 from ..student.factory import student_named
 from ..student.losses import check_loss
 from ..teacher.gating import create_router
@@ -26,6 +27,7 @@ def check_choices(cfg: DictConfig) -> None:
     read_template(Path(cfg.paths.prompts_dir), cfg.dataset.prompt)
     create_selection_policy(cfg.active.policy, cfg.active.share)
     preset_named(cfg.distill.preset)
+    check_weighting(cfg.distill.weighting)
     if cfg.teacher.lora.r % cfg.teacher.lora.num_experts:
         raise UserError(
             f"teacher.lora.r={cfg.teacher.lora.r} is not divisible by teacher.lora.num_experts="

@@ -17,10 +17,12 @@ from ..core.seed import generator, seed_everything
 from ..core.training import fit
 from ..distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from ..distill.dros import propensity_scores
+from ..distill.hint import Hint
 from ..distill.kd_losses import DROLoss, RankingDistillationLoss, preset_named
-from ..distill.selection_policy import create_selection_policy
+from ..distill.listwise_losses import create_list_losses
+from ..distill.selection_policy import Pool, create_selection_policy
 from ..distill.trainer_distill import DistilModule
-from ..student.datamodule import StudentDataModule
+from ..student.datamodule import ExampleRows, StudentDataModule
 from ..student.embedding import standardised
 from ..student.factory import create_student
 from ..student.losses import NextItemLoss, create_loss
@@ -192,17 +194,18 @@ def export(run: Run, dataset: Dataset) -> Path:
     if is_made(run, folder):
         return folder
     train = dataset.examples["train"]
-    policy = create_selection_policy(run.cfg.active.policy, run.cfg.active.share)
-    asked = policy.select(train.example_id, len(train), generator(run.cfg.seed))
-    log.info(
-        "The teacher is asked about %s of %s train examples (active.policy=%s, active.share=%s).",
-        f"{len(asked):,}",
-        f"{len(train):,}",
-        run.cfg.active.policy,
-        run.cfg.active.share,
-    )
     with run.stopwatch.stage("teacher: export"):
         model = load_teacher(run, dataset).to(best_device())
+        policy = create_selection_policy(run.cfg.active.policy, run.cfg.active.share)
+        pool = Pool(dataset, model.user_encoder, model.read_together(dataset), run.cfg.seed)
+        asked = policy.select(pool, generator(run.cfg.seed))
+        log.info(
+            "The teacher is asked about %s of %s train examples (active.policy=%s, active.share=%s).",
+            f"{len(asked):,}",
+            f"{len(train):,}",
+            run.cfg.active.policy,
+            run.cfg.active.share,
+        )
         settings = run.settings("teacher.export")
         with autocast(resolve_precision(run.cfg.teacher.train.precision), best_device()):
             export_teacher_outputs(
@@ -212,6 +215,7 @@ def export(run: Run, dataset: Dataset) -> Path:
                 folder,
                 k=settings["k"],
                 exclude_seen=settings["exclude_seen"],
+                user_states=settings["user_states"],
                 batch_examples=eval_rows(run, dataset, settings["exclude_seen"]),
                 manifest=_manifest(run, dataset, {"teacher": teacher_folder(run, dataset).name})
                 | {"teacher_settings": run.settings("teacher"), "active": run.settings("active")},
@@ -245,6 +249,8 @@ def distil_module(run: Run, dataset: Dataset, outputs: TeacherOutputs) -> Distil
     """Returns an untrained student with everything that it learns from."""
     student, distill = run.settings("student"), run.settings("distill")
     model = create_student(student["name"], dataset.num_items, student["model"])
+    if distill["text_init"] > 0:
+        model.items.start_from(outputs.item_embeddings, distill["text_init"])
     if distill["ed_weight"] > 0:
         raw = outputs.item_embeddings
         model.items.distil_from(raw if distill["preset"] == "paper" else standardised(raw), distill["ed_weight"])
@@ -257,10 +263,26 @@ def distil_module(run: Run, dataset: Dataset, outputs: TeacherOutputs) -> Distil
         outputs,
         RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
         DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
+        create_list_losses(distill),
+        _hint(run, outputs),
+        distill["weighting"],
+        ExampleRows(dataset, dataset.examples["val"], student["model"]["history_length"], with_seen=False),
         distill["candidate_topk"],
         optimisation(run),
         run.cfg.seed,
     )
+
+
+def _hint(run: Run, outputs: TeacherOutputs) -> Hint | None:
+    weight = run.cfg.distill.hint
+    if weight == 0:
+        return None
+    if outputs.user_states is None:
+        raise UserError(
+            f"distill.hint={weight} needs the teacher's representations of the users, and these outputs have none: "
+            "export them with teacher.export.user_states=true."
+        )
+    return Hint(outputs.user_states, run.cfg.student.model.hidden_size, weight)
 
 
 def eval_rows(run: Run, dataset: Dataset, with_seen: bool) -> int:

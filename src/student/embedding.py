@@ -46,6 +46,18 @@ class ItemEmbedding(nn.Module):
         nn.init.zeros_(self.projection.bias)
         self.ed_weight = ed_weight
 
+    @torch.no_grad()
+    def start_from(self, embeddings: Tensor, std: float) -> None:
+        """Puts `embeddings [num_items, d]` in the place of the random start, reduced to D principal components.
+
+        The components keep their proportions and are scaled to `std` on average; where `d < D` the columns that are
+        left stay random.
+        """
+        keep = min(embeddings.shape[1], self.ids.embedding_dim)
+        centred = (embeddings - embeddings.mean(0)).double()
+        reduced = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -keep:].flip(1)
+        self.ids.weight[1:, :keep] = (reduced * (std / reduced.std())).float()
+
     def table(self) -> Tensor:
         """Returns `[num_items + 1, D]`; row 0 is zero."""
         if self.projection is None:

@@ -25,6 +25,7 @@ def export_teacher_outputs(
     *,
     k: int,
     exclude_seen: bool,
+    user_states: bool,
     batch_examples: int,
     manifest: dict[str, Any],
 ) -> None:
@@ -37,6 +38,7 @@ def export_teacher_outputs(
         folder: Becomes the artefact.
         k: Items kept per example.
         exclude_seen: Leave the items of the example's history out of its ranking.
+        user_states: Write the representation of every history, too (for hints), 2 bytes a number.
         batch_examples: Examples whose ranking is sorted out at once.
         manifest: What the outputs were made from; tokens, seconds and counts are added.
 
@@ -48,16 +50,24 @@ def export_teacher_outputs(
         start = time.perf_counter()
         items = torch.empty(len(examples), k, dtype=torch.long)
         scores, tokens_read = torch.empty(len(examples), k), 0
+        order: list[Tensor] = []
+        states: list[Tensor] = []
         with progress("teacher: ranking training examples", len(examples)) as advance:
-            for asked, catalogue_scores, tokens in model.scores_in_batches(dataset, examples):
+            for asked, catalogue_scores, tokens, h_seq in model.scores_in_batches(dataset, examples):
                 for part in torch.arange(len(asked)).split(batch_examples):
                     rows = asked[part]
                     seen = dataset.batch(examples.subset(rows), 1, with_seen=exclude_seen).seen
                     seen = None if seen is None else seen.to(catalogue_scores.device)
                     items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], k, seen))
+                if user_states:
+                    order.append(asked)
+                    states.append(h_seq.half().cpu())
                 tokens_read += tokens
                 advance(len(asked))
         write_rankings(temporary, examples.example_id, items - 1, scores)
+        if user_states:
+            rows = torch.cat(states)[torch.cat(order).argsort()]
+            save_file({"user_states": rows}, temporary / "user_states.safetensors")
         torch.save(model.item_embeddings().float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
             "kind": "teacher outputs",

@@ -141,8 +141,9 @@ class ILoRAModel(GatedLanguageModel):
         lengths = self.prompt_lengths(rows[torch.arange(len(rows))].history)
         for chosen in token_batches(lengths, self.max_tokens):
             history = rows[chosen].history.to(items.device)
-            scores = self.joined(self.catalogue_scores(history, items), self.user_states(history))
-            yield Scored(chosen, scores, int(lengths[chosen].sum()))
+            h_seq = self.sequence_representation(history, self.gates(history))
+            scores = self.joined(self.scores_of(h_seq, items), self.user_states(history))
+            yield Scored(chosen, scores, int(lengths[chosen].sum()), h_seq)
 
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..core.dataset import Dataset, ExampleBatch, Examples
@@ -16,11 +17,13 @@ class Scored(NamedTuple):
     rows: `[m]` int64.
     scores: `[m, num_items]` float32.
     tokens_read: Tokens that the language model read for them, padding left out.
+    user_states: `[m, d]`, the teacher's representation of their histories, where it has one.
     """
 
     rows: Tensor
     scores: Tensor
     tokens_read: int
+    user_states: Tensor | None = None
 
 
 class TeacherModel(nn.Module, ABC):
@@ -52,6 +55,10 @@ class TeacherModel(nn.Module, ABC):
     @abstractmethod
     def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
         """Scores train examples in whatever order and batches suit the model; every example comes once."""
+
+    def read_together(self, dataset: Dataset) -> Tensor:
+        """Returns a number for each train example, `[n]` int64: those of one number are read at once, at one price."""
+        return torch.arange(len(dataset.examples["train"]))
 
 
 def best_items(scores: Tensor, k: int, excluded: Tensor | None) -> tuple[Tensor, Tensor]:

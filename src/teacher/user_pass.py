@@ -114,9 +114,20 @@ class UserPassModel(ILoRAModel):
             if asked.any():
                 row, history = row[asked], batch.history[asked].to(items.device)
                 at = (row >= 0).to(items.device)
-                scores = self.scores_of(self.prefix_representations(history)[at], items)
-                user = prefix_states(self.user_encoder, history)[at]
-                yield Scored(row[row >= 0], self.joined(scores, user), int(lengths[chosen[asked]].sum()))
+                h_seq, user = self.prefix_representations(history)[at], prefix_states(self.user_encoder, history)[at]
+                scores = self.joined(self.scores_of(h_seq, items), user)
+                yield Scored(row[row >= 0], scores, int(lengths[chosen[asked]].sum()), h_seq)
+
+    def read_together(self, dataset: Dataset) -> Tensor:
+        """See `TeacherModel.read_together`: a window's examples."""
+        windows = TrainingWindows(dataset, self.history_length)
+        window = torch.empty(len(dataset.examples["train"]), dtype=torch.long)
+        first = dataset.examples["train"].example_id[0]
+        place = torch.repeat_interleave(torch.arange(len(windows)), windows.num_positions)
+        starts = windows.num_positions.cumsum(0) - windows.num_positions
+        log_index = windows.first_target[place] + torch.arange(len(place)) - starts[place]
+        window[dataset.example_of_interaction()[log_index] - first] = place
+        return window
 
     def _window_lengths(self, dataset: Dataset, windows: TrainingWindows) -> Tensor:
         """Returns the tokens of each window's prompt, `[windows]` int64."""

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from src.core.errors import UserError
-from src.distill.data_bridge import load_teacher_outputs
+from src.distill.data_bridge import USER_STATES, load_teacher_outputs
 from tests.distill.outputs import K, embeddings_of, make_bare, ranking_of, write_outputs
 from tests.worlds import tiny_dataset
 
@@ -51,9 +52,10 @@ def test_rows_are_joined_by_example_id(folder):
 
 def test_three_bare_files_with_a_direction_are_enough(bare):
     items, scores = ranking_of(len(TRAIN), 15)
+    (bare / "confidence_train.txt").write_text((bare / "confidence_train.txt").read_text().replace("-", ""))
     outputs = load_teacher_outputs(bare, DATASET, "lower")
     assert torch.equal(outputs.candidates[outputs.row_of_example[TRAIN]], items + 1)
-    assert torch.allclose(outputs.distance, scores, rtol=1e-6)
+    assert torch.allclose(outputs.distance, -scores, rtol=1e-6)
     assert torch.equal(outputs.item_embeddings, embeddings_of(15))
 
 
@@ -68,10 +70,26 @@ def test_bare_files_need_a_line_per_train_example(bare):
     assert f"has {len(TRAIN) - 1} lines for {len(TRAIN)} train examples of tiny" in said
 
 
-@pytest.mark.parametrize(("direction", "sign"), [("higher", -1), ("lower", 1), (None, -1)])
+@pytest.mark.parametrize(("direction", "sign"), [("higher", -1), (None, -1)])
 def test_the_direction_says_what_is_sure(folder, direction, sign):
     _, scores = ranking_of(4, 15)
     assert torch.equal(load_teacher_outputs(folder, DATASET, direction).distance, sign * scores)
+
+
+def test_scores_that_rise_where_the_teacher_is_less_sure_are_refused(folder):
+    said = refused(folder, "lower")
+    assert "on 100% of the lines its score is worse" in said and "distill.score_direction=higher" in said
+
+
+def test_representations_of_users_come_row_by_row_and_must_fit(folder):
+    assert load_teacher_outputs(folder, DATASET, None).user_states is None
+    states = torch.randn(len(ASKED), 2).half()
+    save_file({"user_states": states}, folder / USER_STATES)
+    assert torch.equal(load_teacher_outputs(folder, DATASET, None).user_states, states)
+    save_file({"user_states": states[:-1].contiguous()}, folder / USER_STATES)
+    assert "must hold one row for each of the 4 rankings" in refused(folder)
+    save_file({"user_states": states / 0}, folder / USER_STATES)
+    assert "not finite" in refused(folder)
 
 
 def test_the_manifest_says_the_direction_where_the_config_does_not(tmp_path):

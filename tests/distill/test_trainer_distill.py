@@ -5,11 +5,15 @@ from torch import Tensor, nn
 from src.core.dataset import Dataset
 from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from src.distill.dros import propensity_scores
+from src.distill.hint import Hint
 from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
+from src.distill.listwise_losses import ListLoss, listwise_kl
 from src.distill.trainer_distill import DistilModule
-from src.student.datamodule import TrainingExamples, TrainingWindows, WindowBatch
+from src.distill.weighting import WEIGHTINGS
+from src.student.datamodule import ExampleRows, TrainingExamples, TrainingWindows, WindowBatch
 from src.student.factory import create_student
 from src.student.losses import CrossEntropy
+from src.student.models import SequentialRecommender
 from src.student.store import load_student, save_student
 from src.student.trainer_baseline import NextItemModule
 from tests.distill.outputs import K, ranking_of, write_outputs
@@ -54,8 +58,33 @@ def losses(dataset: Dataset, lam: float = 0.8, alpha: float = 1.0) -> tuple[Rank
     return RankingDistillationLoss(preset, propensity, lam, alpha, 1.0, GAMMAS), DROLoss(preset, propensity, alpha, 1.0)
 
 
-def module_of(outputs: TeacherOutputs, ranking: nn.Module, dros: nn.Module, k: int = K, seed: int = 0) -> DistilModule:
-    return DistilModule(student("gru4rec"), LOSS, outputs, ranking, dros, k, OPTIMISATION, seed=seed)
+def module_of(
+    outputs: TeacherOutputs,
+    ranking: nn.Module,
+    dros: nn.Module,
+    k: int = K,
+    seed: int = 0,
+    hint: Hint | None = None,
+    weighting: str = "uniform",
+    model: SequentialRecommender | None = None,
+    **list_losses: ListLoss,
+) -> DistilModule:
+    data = tiny_dataset()
+    validation = ExampleRows(data, data.examples["val"], L, with_seen=False)
+    return DistilModule(
+        model or student("gru4rec"),
+        LOSS,
+        outputs,
+        ranking,
+        dros,
+        list_losses,
+        hint,
+        weighting,
+        validation,
+        k,
+        OPTIMISATION,
+        seed=seed,
+    )
 
 
 def whole_batch(dataset: Dataset) -> WindowBatch:
@@ -77,7 +106,7 @@ def test_only_asked_positions_reach_the_ranking_loss(dataset, outputs):
     recorder, batch = Recorder(), whole_batch(dataset)
     module = module_of(outputs, recorder, losses(dataset, alpha=0)[1])
     module.loss_terms(batch)
-    ((scores, candidates, distance, negatives, _),) = recorder.calls
+    ((scores, candidates, distance, negatives, _, _),) = recorder.calls
     places = asked_positions(batch)
     assert len(places) == len(outputs.candidates) < (batch.target > 0).sum()
     everything = module.model.score(module.model.encode(batch.history))
@@ -144,10 +173,70 @@ def test_the_next_item_loss_is_the_baseline_s_and_terms_are_the_losses_of_what_t
         assert torch.allclose(terms[name], expected[name]), name
 
 
+def test_other_losses_are_means_over_the_asked_positions_of_what_they_give(dataset, outputs):
+    batch, calls = whole_batch(dataset), []
+
+    def loss(scores, candidates, distance):
+        calls.append((scores, candidates, distance))
+        return listwise_kl(scores, candidates, distance, 2.0)
+
+    terms = module_of(outputs, *losses(dataset, lam=0, alpha=0), kl=loss).loss_terms(batch)
+    assert list(terms) == ["next_item", "kl"]
+    recorder = Recorder()
+    module_of(outputs, recorder, losses(dataset, alpha=0)[1]).loss_terms(batch)
+    for own, other in zip(calls[0], recorder.calls[0], strict=False):
+        assert torch.equal(own, other)
+    assert torch.allclose(terms["kl"], listwise_kl(*calls[0], 2.0).mean())
+
+
+def test_a_hint_finds_the_teacher_s_row_of_every_example(dataset, outputs):
+    batch, states = whole_batch(dataset), torch.arange(len(outputs.candidates)).float().unsqueeze(1)
+    hint = Hint(states, D, 0.5)
+    torch.nn.init.zeros_(hint.projection.weight), torch.nn.init.zeros_(hint.projection.bias)
+    rows = []
+    hint.register_forward_hook(lambda _, arguments, __: rows.append(arguments[1]))
+    terms = module_of(outputs, *losses(dataset, lam=0, alpha=0), hint=hint).loss_terms(batch)
+    assert terms["hint"].item() == pytest.approx(0.5)  # standardised: the mean square is one
+    asked = [batch.example_id[place].item() for place in asked_positions(batch)]
+    assert rows[0].tolist() == [len(states) - 1 - example_id // 3 for example_id in asked]  # answered in reverse
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_weights_of_examples_reach_every_term_of_the_teacher_and_no_other(dataset, outputs, weighting):
+    batch, seen = whole_batch(dataset), []
+
+    def loss(scores, candidates, distance):
+        seen.append(listwise_kl(scores, candidates, distance, 1.0))
+        return seen[-1]
+
+    recorder = Recorder()
+    torch.manual_seed(0)
+    module = module_of(outputs, recorder, losses(dataset, alpha=0)[1], weighting=weighting, kl=loss)
+    terms = module.loss_terms(batch)
+    weights = recorder.calls[0][5]
+    assert weights.shape == seen[0].shape and not weights.requires_grad
+    assert weights.mean().item() == pytest.approx(1) and (weights >= 0).all() and weights.std() > 0
+    assert torch.allclose(terms["kl"], (weights * seen[0]).mean())
+    plain = module_of(outputs, *losses(dataset, lam=0, alpha=0)).loss_terms(batch)
+    assert torch.allclose(terms["next_item"], plain["next_item"])
+    assert not module.model.training  # as it was
+
+
+def test_the_importance_of_an_example_multiplies_its_weights(dataset, outputs):
+    recorder = Recorder()
+    module_of(outputs, recorder, losses(dataset, alpha=0)[1]).loss_terms(whole_batch(dataset))
+    scores, candidates, distance, negatives, *_ = recorder.calls[0]
+    ranking, importance = losses(dataset)[0], torch.zeros(len(scores))
+    importance[2] = len(scores)
+    one = ranking(scores[2:3], candidates[2:3], distance[2:3], negatives[2:3])
+    weighted = ranking(scores, candidates, distance, negatives, None, importance)
+    assert all(torch.allclose(one[name], weighted[name]) for name in one)
+
+
 def test_fewer_candidates_are_the_teacher_s_first(dataset, outputs):
     recorder, batch = Recorder(), whole_batch(dataset)
     module_of(outputs, recorder, losses(dataset, alpha=0)[1], k=2).loss_terms(batch)
-    _, candidates, distance, _, _ = recorder.calls[0]
+    _, candidates, distance, *_ = recorder.calls[0]
     row = outputs.row_of_example[batch.example_id[batch.target > 0]]
     row = row[row >= 0]
     assert torch.equal(candidates, outputs.candidates[row, :2] - 1)
@@ -202,7 +291,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(dataset, outputs, tmp_p
         model = create_student(name, NUM_ITEMS, architecture(name, dropout=0.3))
         model.items.distil_from(outputs.item_embeddings, 0.3)
         made.append(model)
-        return DistilModule(model, LOSS, outputs, *losses(dataset), K, OPTIMISATION, seed=0)
+        return module_of(outputs, *losses(dataset), model=model)
 
     first, again = (fitted(make, dataset, tmp_path / run) for run in ("first", "again"))
     other = fitted(make, dataset, tmp_path / "other", seed=1)

@@ -117,3 +117,20 @@ def test_standardised_embeddings_have_no_common_part_and_unit_variance():
     torch.testing.assert_close(ready.mean(0), torch.zeros(8), atol=1e-5, rtol=0)
     assert float(ready.std()) == pytest.approx(1, abs=1e-5)
     torch.testing.assert_close(ready * (raw - raw.mean(0)).std(), raw - raw.mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("d", [3, D, 12])
+def test_a_start_is_the_teacher_s_principal_components(d):
+    torch.manual_seed(0)
+    items, teacher = ItemEmbedding(NUM_ITEMS, D), torch.randn(NUM_ITEMS, d) * torch.arange(1, d + 1) + 2
+    chance, keep = items.ids.weight[:, d:].clone(), min(d, D)
+    items.start_from(teacher, 0.05)
+    table = items.table()[1:].detach().double()
+    assert float(table[:, :keep].std()) == pytest.approx(0.05, rel=1e-4) and not items.table()[0].any()
+    assert torch.equal(items.table()[:, d:], chance)
+    centred = (teacher - teacher.mean(0)).double()
+    share = torch.linalg.svdvals(centred)[:keep]
+    assert torch.allclose(table[:, :keep].norm(dim=0) / table[:, :keep].norm(), share / share.norm(), atol=1e-5)
+    if d <= D:  # nothing is lost: distances keep their proportions
+        ratio = torch.pdist(table[:, :keep]) / torch.pdist(centred)
+        assert torch.allclose(ratio, ratio[0].expand_as(ratio), rtol=1e-4)

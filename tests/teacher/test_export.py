@@ -10,6 +10,8 @@ from src.core.artefact import read_manifest
 from src.core.errors import UserError
 from src.distill.data_bridge import load_teacher_outputs
 from src.teacher.export import export_teacher_outputs, write_rankings
+from src.teacher.ilora_model import ILoRAModel
+from src.teacher.user_pass import UserPassModel
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
 from tests.worlds import tiny_dataset
 
@@ -18,7 +20,9 @@ ASKED = DATASET.examples["train"].subset(torch.tensor([1, 4, 5, 10, 11, 20, 21])
 K = 4
 
 
-def export(folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, k=K):
+def export(
+    folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, k: int = K, user_states: bool = False
+):
     export_teacher_outputs(
         teacher,
         DATASET,
@@ -26,6 +30,7 @@ def export(folder: Path, teacher, exclude_seen: bool = True, batch_examples: int
         folder,
         k=k,
         exclude_seen=exclude_seen,
+        user_states=user_states,
         batch_examples=batch_examples,
         manifest={"dataset_fingerprint": DATASET.fingerprint},
     )
@@ -107,7 +112,7 @@ def test_the_student_side_reads_what_was_written(tmp_path):
         load_teacher_outputs(tmp_path / "outputs", replace(DATASET, fingerprint="another"), None)
 
 
-@pytest.mark.parametrize("when", ["catalogue_scores", "item_embeddings"])  # before the first row, and after the last
+@pytest.mark.parametrize("when", ["scores_of", "item_embeddings"])  # before the first row, and after the last
 def test_a_model_that_fails_leaves_nothing_half_written(tmp_path, when, monkeypatch):
     teacher = tiny_teacher(DATASET)
 
@@ -118,6 +123,16 @@ def test_a_model_that_fails_leaves_nothing_half_written(tmp_path, when, monkeypa
     with pytest.raises(RuntimeError, match="out of memory"):
         export(tmp_path / "outputs", teacher)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
+def test_representations_of_histories_are_written_where_asked_for(tmp_path, kind):
+    teacher = tiny_teacher(DATASET, kind=kind, prompt_items=HISTORY_LENGTH)
+    export(tmp_path / "outputs", teacher, user_states=True)
+    outputs = load_teacher_outputs(tmp_path / "outputs", DATASET, None)
+    assert outputs.user_states.dtype == torch.float16
+    scores = teacher.scores_of(outputs.user_states.float(), teacher.item_embeddings())
+    assert (scores - teacher.own_scores(DATASET.batch(ASKED, HISTORY_LENGTH))).abs().max() < 0.02
 
 
 def test_lines_have_no_padding_and_one_space_between_numbers(tmp_path):

@@ -1,0 +1,109 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from src.distill.listwise_losses import (
+    LIST_LOSSES,
+    create_list_losses,
+    listwise_kl,
+    probability_weights,
+    rank_weights,
+    ranking_distillation,
+    soft_targets,
+    softmax_ranking,
+)
+
+B, N, K = 4, 9, 3
+
+
+def example(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    candidates = torch.rand(B, N, generator=draw).argsort(1)[:, :K]
+    scores = 3 * torch.randn(B, N, generator=draw, dtype=torch.float64)
+    return scores, candidates, torch.rand(B, K, generator=draw, dtype=torch.float64).cumsum(1)
+
+
+def softmax(values: list[float]) -> list[float]:
+    total = sum(math.exp(value) for value in values)
+    return [math.exp(value) / total for value in values]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_kl_is_the_sum_over_the_teacher_s_list(temperature):
+    scores, candidates, distance = example()
+    found = listwise_kl(scores, candidates, distance, temperature)
+    for b in range(B):
+        p = softmax([-d / temperature for d in distance[b].tolist()])
+        q = softmax([scores[b, c].item() / temperature for c in candidates[b].tolist()])
+        expected = temperature**2 * sum(x * math.log(x / y) for x, y in zip(p, q, strict=True))
+        assert found[b].item() == pytest.approx(expected)
+
+
+def test_kl_is_zero_where_the_student_says_the_same_and_takes_no_notice_of_other_items():
+    scores, candidates, distance = example()
+    agreeing = scores.scatter(1, candidates, -distance + 7)
+    assert torch.allclose(listwise_kl(agreeing, candidates, distance, 2.0), torch.zeros(B, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_softmax_rankings_are_literal_sums(temperature):
+    scores, candidates, distance = example()
+    by_rank = ranking_distillation(scores, candidates, distance, temperature)
+    by_probability = soft_targets(scores, candidates, distance, temperature)
+    for b in range(B):
+        log_q = [math.log(value) for value in softmax(scores[b].tolist())]
+        ranks = softmax([-k / temperature for k in range(1, K + 1)])
+        teacher = softmax([-d / temperature for d in distance[b].tolist()])
+        for found, weights in ((by_rank, ranks), (by_probability, teacher)):
+            expected = -sum(w * log_q[c] for w, c in zip(weights, candidates[b].tolist(), strict=True))
+            assert found[b].item() == pytest.approx(expected)
+
+
+def test_one_sure_candidate_is_cross_entropy():
+    scores, candidates, _ = example()
+    sure = torch.tensor([1.0, 0.0, 0.0])
+    expected = torch.nn.functional.cross_entropy(scores, candidates[:, 0], reduction="none")
+    assert torch.allclose(softmax_ranking(scores, candidates, sure), expected)
+
+
+@given(st.integers(1, 30), st.floats(0.1, 100))
+@settings(deadline=None)
+def test_weights_sum_to_one_and_fall(K, temperature):
+    distance = torch.rand(2, K, generator=torch.Generator().manual_seed(K)).sort(1).values
+    for weights in (rank_weights(K, temperature).unsqueeze(0), probability_weights(distance, temperature)):
+        assert torch.allclose(weights.sum(1), torch.ones(len(weights)), atol=1e-5)
+        assert (weights >= 0).all() and (weights.diff(dim=1) <= 1e-6).all()
+
+
+@given(st.permutations(range(K)))
+@settings(deadline=None)
+def test_only_the_rank_weights_look_at_the_order_of_the_list(order):
+    scores, candidates, distance = example()
+    for name, loss in LIST_LOSSES.items():
+        same = torch.allclose(
+            loss(scores, candidates[:, order], distance[:, order], 2.0), loss(scores, candidates, distance, 2.0)
+        )
+        assert same == (name != "rd" or list(order) == sorted(order))
+
+
+def test_only_what_has_a_weight_is_made_and_the_weight_is_applied():
+    settings_ = {name: {"weight": 0.0, "temperature": 2.0} for name in LIST_LOSSES} | {
+        "soft_targets": {"weight": 0.25, "temperature": 2.0}
+    }
+    losses = create_list_losses(settings_)
+    assert list(losses) == ["soft_targets"]
+    assert torch.allclose(losses["soft_targets"](*example()), 0.25 * soft_targets(*example(), 2.0))
+
+
+@pytest.mark.parametrize("name", ["kl", "rd", "soft_targets", "hint", "text_init", "embedding"])
+def test_each_method_has_a_file_that_turns_dllm2rec_off(name):
+    config = OmegaConf.load(f"conf/distill/{name}.yaml")
+    assert list(config.defaults) == ["dllm2rec", "_self_"] and config.lam == 0
+    if name in LIST_LOSSES:
+        assert list(create_list_losses({other: {"weight": 0} for other in LIST_LOSSES} | {name: config[name]})) == [
+            name
+        ]
