@@ -61,6 +61,14 @@ NAMES: Check = (
     lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(isinstance(name, str) for name in v),
     "a list of names",
 )
+SHARES: Check = (
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(BETWEEN[0](share) for share in v),
+    "a list of numbers above 0 and below 1",
+)
+SEEDS: Check = (
+    lambda v: isinstance(v, ListConfig) and len(v) > 0 and all(SEED[0](seed) for seed in v),
+    "a list of whole numbers from 0 to 4294967295",
+)
 RUNS: Check = (
     lambda v: isinstance(v, ListConfig) and all(isinstance(run, str) or NAMES[0](run) for run in v),
     "a list of files, or of lists of files",
@@ -84,6 +92,9 @@ CHECKS: dict[str, Check] = {
     "compare.resamples": RESAMPLES,
     "compare.seed": SEED,
     "inspect.examples": POSITIVE_INTEGER,
+    "curve.shares": SHARES,
+    "curve.policies": NAMES,
+    "curve.seeds": SEEDS,
     "search.trials": POSITIVE_INTEGER,
     "search.minutes": POSITIVE,
     "search.pruning_warmup": NATURAL,

@@ -1,6 +1,6 @@
 """The border between teacher files and student tensors: checks once, converts numbers once, joins by example id."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -34,6 +34,12 @@ class TeacherOutputs:
     candidates: Tensor
     distance: Tensor
     user_states: Tensor | None = None
+
+    def only(self, example_id: Tensor) -> "TeacherOutputs":
+        """Returns outputs as if the teacher had been asked about the examples `[m]` int64 alone."""
+        row_of_example = torch.full_like(self.row_of_example, -1)
+        row_of_example[example_id] = self.row_of_example[example_id]
+        return replace(self, row_of_example=row_of_example)
 
 
 def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | None) -> TeacherOutputs:

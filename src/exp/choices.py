@@ -26,6 +26,8 @@ def check_choices(cfg: DictConfig) -> None:
     create_router(OmegaConf.to_container(cfg.teacher.router), 1, cfg.teacher.lora.num_experts)
     read_template(Path(cfg.paths.prompts_dir), cfg.dataset.prompt)
     create_selection_policy(cfg.active.policy, cfg.active.share)
+    for policy in cfg.curve.policies:
+        create_selection_policy(policy, cfg.curve.shares[0])
     preset_named(cfg.distill.preset)
     check_weighting(cfg.distill.weighting)
     if cfg.teacher.lora.r % cfg.teacher.lora.num_experts:

@@ -195,6 +195,12 @@ class GenerationTeacher(GatedLanguageModel):
             nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
             yield Scored(rows, self._scores(history), tokens + len(rows) * nodes)
 
+    def tokens_by_example(self, dataset: Dataset) -> Tensor:
+        """See `TeacherModel.tokens_by_example`; an upper bound, the same for all."""
+        nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
+        tokens = float(self.prompts.longest(self.num_candidates) + nodes)
+        return torch.full((len(dataset.examples["train"]),), tokens, dtype=torch.float64)
+
     def gates(self, history: Tensor) -> Tensor:
         """Returns the experts' weights for histories `[B, L]`, `[B, E]`."""
         return self.router(self.user_states(history))

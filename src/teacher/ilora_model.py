@@ -145,6 +145,11 @@ class ILoRAModel(GatedLanguageModel):
             scores = self.joined(self.scores_of(h_seq, items), self.user_states(history))
             yield Scored(chosen, scores, int(lengths[chosen].sum()), h_seq)
 
+    def tokens_by_example(self, dataset: Dataset) -> Tensor:
+        """See `TeacherModel.tokens_by_example`."""
+        rows = ExampleRows(dataset, dataset.examples["train"], self.history_length, with_seen=False)
+        return self.prompt_lengths(rows[torch.arange(len(rows))].history).double()
+
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""

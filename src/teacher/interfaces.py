@@ -60,6 +60,10 @@ class TeacherModel(nn.Module, ABC):
         """Returns a number for each train example, `[n]` int64: those of one number are read at once, at one price."""
         return torch.arange(len(dataset.examples["train"]))
 
+    @abstractmethod
+    def tokens_by_example(self, dataset: Dataset) -> Tensor:
+        """Returns the tokens read to score each train example, `[n]` float64; examples read together share theirs."""
+
 
 def best_items(scores: Tensor, k: int, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
     """Returns what `TeacherModel.rank` does, from scores `[B, num_items]`."""

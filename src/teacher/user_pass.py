@@ -129,6 +129,12 @@ class UserPassModel(ILoRAModel):
         window[dataset.example_of_interaction()[log_index] - first] = place
         return window
 
+    def tokens_by_example(self, dataset: Dataset) -> Tensor:
+        """See `TeacherModel.tokens_by_example`."""
+        windows = TrainingWindows(dataset, self.history_length)
+        share = self._window_lengths(dataset, windows).double() / windows.num_positions
+        return share[self.read_together(dataset)]
+
     def _window_lengths(self, dataset: Dataset, windows: TrainingWindows) -> Tensor:
         """Returns the tokens of each window's prompt, `[windows]` int64."""
         until = F.pad(self.user_prompts.piece_lengths[dataset.item_log].cumsum(0), (1, 0))

@@ -76,6 +76,16 @@ def test_the_direction_says_what_is_sure(folder, direction, sign):
     assert torch.equal(load_teacher_outputs(folder, DATASET, direction).distance, sign * scores)
 
 
+def test_a_part_of_the_outputs_is_as_if_no_more_had_been_asked(folder):
+    outputs = load_teacher_outputs(folder, DATASET, None)
+    part = outputs.only(ASKED[[0, 2]])
+    for example_id in TRAIN.tolist():
+        kept = example_id in ASKED[[0, 2]].tolist()
+        assert part.row_of_example[example_id] == (outputs.row_of_example[example_id] if kept else -1)
+    assert (outputs.only(ASKED[:0]).row_of_example == -1).all()
+    assert (outputs.row_of_example >= 0).sum() == len(ASKED)
+
+
 def test_scores_that_rise_where_the_teacher_is_less_sure_are_refused(folder):
     said = refused(folder, "lower")
     assert "on 100% of the lines its score is worse" in said and "distill.score_direction=higher" in said

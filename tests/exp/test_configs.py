@@ -27,6 +27,7 @@ def test_every_group_has_options():
     assert {group for group, _ in OPTIONS} == {
         "active",
         "compare",
+        "curve",
         "dataset",
         "distill",
         "experiment",

@@ -130,6 +130,18 @@ def test_tokens_read_are_those_of_the_windows_that_were_asked_for():
     assert scored.tokens_read == int((teacher.user_prompts.build(window.history).token_ids != PADDING_ID).sum())
 
 
+def test_examples_of_a_window_are_read_together_and_share_its_tokens():
+    teacher = teacher_of()
+    together, tokens = teacher.read_together(DATASET), teacher.tokens_by_example(DATASET)
+    windows = TrainingWindows(DATASET, teacher.history_length)
+    first = int(TRAIN.example_id[0])
+    for number in range(len(windows)):
+        batch = windows[torch.tensor([number])]
+        ids = batch.example_id[batch.example_id >= 0]
+        assert (together == together[ids[0] - first]).nonzero().flatten().tolist() == (ids - first).tolist()
+        assert float(tokens[ids - first].sum()) == pytest.approx(float(teacher.prompt_lengths(batch.history)))
+
+
 def test_lengths_of_windows_are_those_of_their_prompts():
     teacher = teacher_of(prompt_items=4)
     rows, lengths = teacher.training_rows(DATASET, -1, generator(0))
