@@ -299,7 +299,7 @@ def load_teacher(run: Run, dataset: Dataset) -> GatedLanguageModel:
         UserError: It has not been trained; names the command.
     """
     folder = existing(teacher_folder(run, dataset), "trained teacher", "run_teacher", "the teacher's settings back")
-    return load_trained(_new_teacher(run, dataset), folder, dataset)
+    return load_trained(_new_teacher(run, dataset), folder, dataset, run.settings("teacher"))
 
 
 def _new_teacher(run: Run, dataset: Dataset) -> GatedLanguageModel:

@@ -159,23 +159,39 @@ def save_trained(folder: Path, model: GatedLanguageModel, manifest: dict[str, An
         save_file({name: value.contiguous() for name, value in model.trained_state().items()}, temporary / WEIGHTS)
 
 
-def load_trained(model: GatedLanguageModel, folder: Path, dataset: Dataset) -> GatedLanguageModel:
+def load_trained(
+    model: GatedLanguageModel, folder: Path, dataset: Dataset, settings: dict[str, Any]
+) -> GatedLanguageModel:
     """Puts the trained part of an artefact into a freshly created teacher and returns it in evaluation mode.
 
+    Args:
+        model: From `create_teacher` with the same `settings`, `cfg.teacher` as plain values.
+        folder: The artefact.
+        dataset: The one that the teacher ranks.
+
     Raises:
-        UserError: `folder` holds no teacher, one trained on another dataset, or one of another shape.
+        UserError: `folder` holds no teacher, or one of another dataset, language model or architecture; names both.
     """
     manifest = read_manifest(folder)
-    if manifest.get("kind") != "teacher" or manifest["dataset_fingerprint"] != dataset.fingerprint:
-        raise UserError(
-            f"{folder} holds no teacher of dataset {dataset.name} {dataset.fingerprint}: train one with "
-            f"`poetry run python -m src.exp.run_teacher dataset={dataset.name}`."
-        )
+    train = f"train one with `poetry run python -m src.exp.run_teacher dataset={dataset.name}` and the same overrides"
+    if manifest.get("kind") != "teacher":
+        raise UserError(f"{folder} holds no teacher but a {manifest.get('kind')}: {train}.")
+    wanted = {"dataset_fingerprint": dataset.fingerprint, **_architecture(settings)}
+    theirs = {"dataset_fingerprint": manifest["dataset_fingerprint"], **_architecture(manifest["settings"])}
+    differ = [f"{key} {theirs[key]} instead of {value}" for key, value in wanted.items() if theirs[key] != value]
     trained = load_file(folder / WEIGHTS)
-    if _shapes(trained) != _shapes(model.trained_state()):
-        raise UserError(f"The teacher in {folder} was trained on another language model or with another adapter.")
+    if not differ and _shapes(trained) != _shapes(model.trained_state()):
+        differ = ["a student of another size"]
+    if differ:
+        raise UserError(f"The teacher in {folder} was made for {', '.join(differ)}: {train}.")
     model.load_state_dict(trained, strict=False)  # the frozen weights are there already
     return model.eval()
+
+
+def _architecture(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the trained part of a teacher fits: a language model and what was built around it."""
+    names = ("objective", "reading", "mode", "router", "gate_input", "gate_per_layer", "lora")
+    return {"language model": settings["llm"]["path"] or settings["llm"]["name"]} | {n: settings[n] for n in names}
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -30,6 +30,7 @@ class LossInParts:
     def __init__(self, loss: Callable[[Batch], Tensor]) -> None:
         self.loss = loss
         self.parts = 1
+        self.last: tuple[Any, dict[str, Any]] | None = None
 
     def __call__(self, batch: Batch, **how: Any) -> Tensor:
         """Returns the mean loss of `batch`; `how` is handed on to the loss.
@@ -37,20 +38,36 @@ class LossInParts:
         Raises:
             torch.OutOfMemoryError: A single row does not fit.
         """
+        self.last = batch, how
         while True:
             try:
                 return self._in_parts(batch, how)
             except torch.OutOfMemoryError:
                 if self.parts >= len(batch.target):
                     raise
-            self.parts *= 2
-            torch.cuda.empty_cache()
-            log.warning(
-                "A batch of %d rows did not fit into memory: from now on batches are computed in %d parts, which is "
-                "slower; a smaller teacher.train.max_tokens avoids it.",
-                len(batch.target),
-                self.parts,
-            )
+            self._split(len(batch.target))
+
+    def again(self) -> Tensor | None:
+        """Returns the last batch's loss in more parts, for when its backward pass ran out of memory.
+
+        Returns:
+            The mean loss, or None where a single row does not fit.
+        """
+        batch, how = self.last
+        if self.parts >= len(batch.target):
+            return None
+        self._split(len(batch.target))
+        return self(batch, **how)
+
+    def _split(self, rows: int) -> None:
+        self.parts *= 2
+        torch.cuda.empty_cache()
+        log.warning(
+            "A batch of %d rows did not fit into memory: from now on batches are computed in %d parts, which is "
+            "slower; a smaller teacher.train.max_tokens avoids it.",
+            rows,
+            self.parts,
+        )
 
     def _in_parts(self, batch: Batch, how: dict[str, Any]) -> Tensor:
         if self.parts == 1:

@@ -3,6 +3,7 @@
 import logging
 import math
 from functools import partial
+from typing import Any
 
 import lightning as L
 import torch
@@ -62,6 +63,28 @@ class ILoRAModule(L.LightningModule):
         loss = self.loss(batch)
         self.log("train/loss", loss, batch_size=len(batch.target))
         return loss
+
+    def backward(self, loss: Tensor, *args: Any, **settings: Any) -> None:
+        """Lightning's, but a batch that runs out of memory here is computed again in more parts.
+
+        Raises:
+            torch.OutOfMemoryError: A single row does not fit.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        before = [None if each.grad is None else each.grad.clone() for each in trained]  # of batches before, if any
+        while True:
+            try:
+                return super().backward(loss, *args, **settings)
+            except torch.OutOfMemoryError as error:
+                out_of_memory = error.with_traceback(None)  # which would hold on to what is in the way
+            for parameter, gradient in zip(trained, before, strict=True):
+                parameter.grad = None if gradient is None else gradient.clone()
+            del loss
+            with self.trainer.precision_plugin.train_step_context():
+                loss = self.loss.again()
+            if loss is None:
+                raise out_of_memory
+            loss = loss / self.trainer.accumulate_grad_batches
 
     def on_after_backward(self) -> None:
         """Logs gradient and weight norms by group: a group whose gradient is zero, or whose weights stay as they are,

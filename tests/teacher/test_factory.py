@@ -159,10 +159,11 @@ def moved(teacher):
 
 def test_a_saved_teacher_scores_the_same_when_loaded(tmp_path):
     saved = moved(teacher_of(settings_of()))
-    save_trained(tmp_path / "teacher", saved, {"dataset_fingerprint": DATASET.fingerprint})
+    about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings_of()}
+    save_trained(tmp_path / "teacher", saved, about)
     fresh = teacher_of(settings_of())
     assert not torch.allclose(fresh.eval().score(BATCH), saved.score(BATCH))
-    loaded = load_trained(fresh.train(), tmp_path / "teacher", DATASET)
+    loaded = load_trained(fresh.train(), tmp_path / "teacher", DATASET, settings_of())
     assert not loaded.training
     assert torch.equal(loaded.score(BATCH), saved.score(BATCH))
 
@@ -176,14 +177,20 @@ def test_the_artefact_leaves_the_language_model_out(tmp_path):
     assert size < 4 * kept + 10_000 < 4 * (kept + frozen)
 
 
-def test_a_teacher_of_another_dataset_is_refused_with_the_command(tmp_path):
-    save_trained(tmp_path / "teacher", teacher_of(settings_of()), {"dataset_fingerprint": "another"})
-    with pytest.raises(UserError, match=r"holds no teacher of dataset tiny .*run_teacher"):
-        load_trained(teacher_of(settings_of()), tmp_path / "teacher", DATASET)
+def test_a_teacher_of_something_else_is_refused_with_both_sides_and_the_command(tmp_path):
+    teacher, ours = teacher_of(settings_of()), settings_of()
+    for theirs, said in (
+        ({"dataset_fingerprint": "another", "settings": ours}, f"another instead of {DATASET.fingerprint}"),
+        ({"settings": ours | {"mode": "lora"}}, "mode lora instead of ilora"),
+        ({"settings": ours | {"llm": {**ours["llm"], "path": "a/place"}}}, "language model a/place instead of tiny"),
+    ):
+        save_trained(tmp_path / "teacher", teacher, {"dataset_fingerprint": DATASET.fingerprint, **theirs})
+        with pytest.raises(UserError, match=rf"was made for .*{said}.*src\.exp\.run_teacher dataset=tiny"):
+            load_trained(teacher, tmp_path / "teacher", DATASET, ours)
 
 
 def test_an_artefact_of_another_kind_is_refused(tmp_path):
     with writing(tmp_path / "student", {"kind": "student", "dataset_fingerprint": DATASET.fingerprint}):
         pass
-    with pytest.raises(UserError, match="holds no teacher"):
-        load_trained(teacher_of(settings_of()), tmp_path / "student", DATASET)
+    with pytest.raises(UserError, match="holds no teacher but a student"):
+        load_trained(teacher_of(settings_of()), tmp_path / "student", DATASET, settings_of())
