@@ -241,8 +241,7 @@ def test_a_backward_pass_that_runs_out_of_memory_is_repeated_in_parts(tmp_path, 
     trained(tmp_path / "narrow", narrow, 1, accumulate=accumulate)
     assert sizes[0] > 4 and max(sizes[-4:]) <= 4
     for (name, one), other in zip(free.trained_state().items(), narrow.trained_state().values(), strict=True):
-        print(name, (one - other).abs().max(), (one - other).abs().mean(), one.abs().mean())
-    assert 0
+        assert (one - other).abs().mean() < 1e-5, name  # Adam makes much of a single gradient near zero
 
 
 def test_a_backward_pass_without_room_for_one_row_is_out_of_memory(tmp_path, monkeypatch):
