@@ -80,6 +80,7 @@ def fit(
             best,
             EarlyStopping(monitor, mode="max", patience=patience),
             MadeFrom(made_from),
+            RandomState(data),
             StageProgress(stage, monitor),
             StopAtNaN(best),
             *callbacks,
@@ -126,6 +127,42 @@ class MadeFrom(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return self.made_from
+
+
+class RandomState(L.Callback):
+    """Writes into every checkpoint where the random draws stand: PyTorch's own, and all generators that are attributes
+    of the training module and of its data. What is resumed after an epoch then goes on as if it had never stopped.
+    """
+
+    def __init__(self, data: L.LightningDataModule) -> None:
+        self.data = data
+        self.restored: dict[str, Any] | None = None
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        self.module = module
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "torch": torch.get_rng_state(),
+            "data": {name: each.get_state() for name, each in _generators(self.data).items()},
+            "module": {name: each.get_state() for name, each in _generators(self.module).items()},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.restored = state_dict
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self.restored is None:
+            return
+        torch.set_rng_state(self.restored["torch"])
+        torch.empty((), dtype=torch.int64).random_()  # a loader's draw per epoch, made too early for the first one here
+        for owner, states in ((self.data, self.restored["data"]), (module, self.restored["module"])):
+            for name, each in _generators(owner).items():
+                each.set_state(states[name])
+
+
+def _generators(owner: object) -> dict[str, torch.Generator]:
+    return {name: value for name, value in vars(owner).items() if isinstance(value, torch.Generator)}
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -300,6 +302,22 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(dataset, outputs, tmp_p
     assert not any(torch.equal(first[key], other[key]) for key in first if "norm" not in key)
     assert not first["items.ids.weight"][0].any()
     _folds_into_a_student_of_its_own(made[0].eval(), name, dataset, tmp_path / "student")
+
+
+def test_what_is_resumed_after_an_epoch_ends_as_if_it_had_never_stopped(dataset, outputs, tmp_path):
+    def make() -> DistilModule:
+        model = create_student("sasrec", NUM_ITEMS, architecture("sasrec", dropout=0.3))
+        return module_of(outputs, *losses(dataset), model=model, weighting="meta")
+
+    def last(folder: Path) -> dict[str, Tensor]:
+        return torch.load(folder / "checkpoints" / "student" / "last.ckpt", weights_only=True)["state_dict"]
+
+    fitted(make, dataset, tmp_path / "whole", epochs=4)
+    fitted(make, dataset, tmp_path / "first", epochs=2)
+    fitted(make, dataset, tmp_path / "second", seed=1, epochs=4, resume_from=tmp_path / "first")
+    whole, resumed = last(tmp_path / "whole"), last(tmp_path / "second")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not all(torch.equal(whole[name], value) for name, value in last(tmp_path / "first").items())
 
 
 def _folds_into_a_student_of_its_own(model, name, dataset, folder) -> None:

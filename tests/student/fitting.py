@@ -15,8 +15,15 @@ from tests.student.students import L
 OPTIMISATION = Optimisation(lr=0.01, weight_decay=0.01, schedule="constant", warmup_share=0.0, sparse_items=False)
 
 
-def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, seed: int = 0) -> dict[str, Tensor]:
-    """Seeds, makes the module, trains it for three epochs; returns the student's weights."""
+def fitted(
+    make: Callable[[], NextItemModule],
+    dataset: Dataset,
+    run_dir: Path,
+    seed: int = 0,
+    epochs: int = 3,
+    resume_from: Path | None = None,
+) -> dict[str, Tensor]:
+    """Seeds, makes the module, trains it for a few epochs; returns the student's best weights."""
     seed_everything(seed)
     module = make()
     fit(
@@ -28,9 +35,9 @@ def fitted(make: Callable[[], NextItemModule], dataset: Dataset, run_dir: Path, 
         monitor="val/NDCG@10",
         made_from={},
         run_dir=run_dir,
-        max_epochs=3,
-        patience=3,
+        max_epochs=epochs,
+        patience=epochs,
         precision="32-true",
-        resume_from=None,
+        resume_from=None if resume_from is None else str(resume_from / "checkpoints" / "student" / "last.ckpt"),
     )
     return module.model.state_dict()
