@@ -1,19 +1,27 @@
 """Writes what the teacher knows: its rankings of training examples and its item embeddings, in DLLM2Rec's layout."""
 
+import hashlib
+import logging
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..core.artefact import writing
+from ..core.artefact import fingerprint, writing
 from ..core.dataset import Dataset, Examples
 from ..core.errors import UserError
 from ..core.progress import progress
 from .ilora_model import ILoRAModel
 from .interfaces import best_items
+
+PART = 4096  # examples after whose ranking what was found is on disk
+
+log = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -31,6 +39,8 @@ def export_teacher_outputs(
 ) -> None:
     """Asks the teacher about `examples` and writes the teacher outputs (DESIGN §5), whole or not at all.
 
+    What was asked is kept beside `folder` part by part until all is there: an interrupted export goes on.
+
     Args:
         model: A trained teacher in evaluation mode.
         dataset: The dataset it was trained on.
@@ -46,28 +56,25 @@ def export_teacher_outputs(
         UserError: `k` is more than there are items to rank for some example.
     """
     _check_k(dataset, examples, k, exclude_seen)
+    parts = folder.with_name(f".{folder.name}.parts")
+    key = _key(model, examples, k, exclude_seen, user_states)
+    found = []
+    with progress("teacher: ranking training examples", len(examples)) as advance:
+        for number, rows in enumerate(torch.arange(len(examples)).split(PART)):
+            part = _kept(parts / f"{key}-{number}.safetensors")
+            if part is None:
+                part = _ask(
+                    model, dataset, examples.subset(rows), k, exclude_seen, user_states, batch_examples, advance
+                )
+                _keep(parts / f"{key}-{number}.safetensors", part)
+            else:
+                advance(len(rows), "already there")
+            found.append(part)
+    whole = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     with writing(folder, manifest) as temporary:
-        start = time.perf_counter()
-        items = torch.empty(len(examples), k, dtype=torch.long)
-        scores, tokens_read = torch.empty(len(examples), k), 0
-        order: list[Tensor] = []
-        states: list[Tensor] = []
-        with progress("teacher: ranking training examples", len(examples)) as advance:
-            for asked, catalogue_scores, tokens, h_seq in model.scores_in_batches(dataset, examples):
-                for part in torch.arange(len(asked)).split(batch_examples):
-                    rows = asked[part]
-                    seen = dataset.batch(examples.subset(rows), 1, with_seen=exclude_seen).seen
-                    seen = None if seen is None else seen.to(catalogue_scores.device)
-                    items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], k, seen))
-                if user_states:
-                    order.append(asked)
-                    states.append(h_seq.half().cpu())
-                tokens_read += tokens
-                advance(len(asked))
-        write_rankings(temporary, examples.example_id, items - 1, scores)
+        write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
         if user_states:
-            rows = torch.cat(states)[torch.cat(order).argsort()]
-            save_file({"user_states": rows}, temporary / "user_states.safetensors")
+            save_file({"user_states": whole["user_states"]}, temporary / "user_states.safetensors")
         torch.save(model.item_embeddings().float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
             "kind": "teacher outputs",
@@ -76,9 +83,65 @@ def export_teacher_outputs(
             "score_direction": "higher",
             "num_items": dataset.num_items,
             "num_examples": len(examples),
-            "tokens_read": tokens_read,
-            "seconds": round(time.perf_counter() - start, 3),
+            "tokens_read": int(whole["tokens_read"].sum()),
+            "seconds": round(float(whole["seconds"].sum()), 3),
         }
+    shutil.rmtree(parts, ignore_errors=True)
+
+
+def _ask(
+    model: ILoRAModel,
+    dataset: Dataset,
+    examples: Examples,
+    k: int,
+    exclude_seen: bool,
+    user_states: bool,
+    batch_examples: int,
+    advance: Callable[[int], None],
+) -> dict[str, Tensor]:
+    """Returns `items [n, k]` int64, `scores [n, k]`, perhaps `user_states [n, d]` float16, and what they cost."""
+    start, tokens_read = time.perf_counter(), 0
+    items, scores = torch.empty(len(examples), k, dtype=torch.long), torch.empty(len(examples), k)
+    order: list[Tensor] = []
+    states: list[Tensor] = []
+    for asked, catalogue_scores, tokens, h_seq in model.scores_in_batches(dataset, examples):
+        for part in torch.arange(len(asked)).split(batch_examples):
+            rows = asked[part]
+            seen = dataset.batch(examples.subset(rows), 1, with_seen=exclude_seen).seen
+            seen = None if seen is None else seen.to(catalogue_scores.device)
+            items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], k, seen))
+        if user_states:
+            order.append(asked)
+            states.append(h_seq.half().cpu())
+        tokens_read += tokens
+        advance(len(asked))
+    cost = {
+        "tokens_read": torch.tensor([tokens_read]),
+        "seconds": torch.tensor([time.perf_counter() - start], dtype=torch.float64),
+    }
+    more = {"user_states": torch.cat(states)[torch.cat(order).argsort()]} if user_states else {}
+    return {"items": items, "scores": scores, **more, **cost}
+
+
+def _key(model: ILoRAModel, examples: Examples, k: int, exclude_seen: bool, user_states: bool) -> str:
+    """Returns what parts of the same export have in common: the teacher's trained weights, and what it is asked."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.trained_state().items()):
+        digest.update(name.encode())
+        digest.update(value.float().cpu().contiguous().numpy().tobytes())
+    digest.update(examples.example_id.numpy().tobytes())
+    return fingerprint(digest.hexdigest(), k, exclude_seen, user_states)
+
+
+def _kept(path: Path) -> dict[str, Tensor] | None:
+    return load_file(path) if path.is_file() else None
+
+
+def _keep(path: Path, part: dict[str, Tensor]) -> None:
+    """Writes a part, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(part, path.with_suffix(".half"))
+    path.with_suffix(".half").replace(path)
 
 
 def _check_k(dataset: Dataset, examples: Examples, k: int, exclude_seen: bool) -> None:

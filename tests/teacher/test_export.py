@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from src.core.artefact import read_manifest
 from src.core.errors import UserError
 from src.distill.data_bridge import load_teacher_outputs
+from src.teacher import export as export_module
 from src.teacher.export import export_teacher_outputs, write_rankings
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.user_pass import UserPassModel
@@ -133,6 +134,47 @@ def test_representations_of_histories_are_written_where_asked_for(tmp_path, kind
     assert outputs.user_states.dtype == torch.float16
     scores = teacher.scores_of(outputs.user_states.float(), teacher.item_embeddings())
     assert (scores - teacher.own_scores(DATASET.batch(ASKED, HISTORY_LENGTH))).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
+def test_an_export_that_was_interrupted_goes_on(tmp_path, monkeypatch, kind):
+    whole, about = export(tmp_path / "whole", tiny_teacher(DATASET, kind=kind))
+    monkeypatch.setattr(export_module, "PART", 2)
+    teacher, asked = tiny_teacher(DATASET, kind=kind), []
+    scores_in_batches = teacher.scores_in_batches
+
+    def interrupted(dataset, examples):
+        asked.append(examples.example_id.tolist())
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return scores_in_batches(dataset, examples)
+
+    monkeypatch.setattr(teacher, "scores_in_batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(tmp_path / "outputs", teacher)
+    assert not (tmp_path / "outputs").exists()
+    again, about_again = export(tmp_path / "outputs", teacher)
+    assert asked == [ids.tolist() for ids in ASKED.example_id.split(2)[:3]] + [
+        ids.tolist() for ids in ASKED.example_id.split(2)[2:]
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs", "whole"]
+    assert all(torch.equal(whole[name], again[name]) for name in ("example_ids", "items"))
+    torch.testing.assert_close(whole["scores"], again["scores"], rtol=1e-4, atol=1e-4)
+    if kind is ILoRAModel:
+        assert about["tokens_read"] == about_again["tokens_read"]
+
+
+def test_parts_of_another_teacher_are_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "PART", 4)
+    first, other = tiny_teacher(DATASET), tiny_teacher(DATASET, seed=1)
+    expected, _ = export(tmp_path / "expected", other)
+    monkeypatch.setattr(export_module, "writing", None)  # the parts are there, the whole fails
+    with pytest.raises(TypeError):
+        export(tmp_path / "outputs", first)
+    monkeypatch.undo()
+    assert (tmp_path / ".outputs.parts").is_dir()
+    found, _ = export(tmp_path / "outputs", other)
+    assert torch.equal(found["items"], expected["items"])
 
 
 def test_lines_have_no_padding_and_one_space_between_numbers(tmp_path):
