@@ -237,6 +237,7 @@ def train_distilled(run: Run, dataset: Dataset) -> Path:
                 f"The teacher outputs hold {outputs.candidates.shape[1]} items per example, fewer than "
                 f"distill.candidate_topk={distill['candidate_topk']}: lower it, or export more (teacher.export.k)."
             )
+        check_negatives(run, dataset)
         module = distil_module(run, dataset, outputs)
         result = fit_student(run, dataset, module, "distilled")
         module.model.items.fold()
@@ -271,6 +272,22 @@ def distil_module(run: Run, dataset: Dataset, outputs: TeacherOutputs) -> Distil
         optimisation(run),
         run.cfg.seed,
     )
+
+
+def check_negatives(run: Run, dataset: Dataset) -> None:
+    """Makes sure that every example leaves an item that is neither seen, nor target, nor one of the teacher's.
+
+    Raises:
+        UserError: Some may leave none.
+    """
+    k = run.cfg.distill.candidate_topk
+    history = min(run.cfg.student.model.history_length, int(dataset.num_train.max()) - 1)
+    if run.cfg.distill.lam > 0 and history + 1 + k >= dataset.num_items:
+        raise UserError(
+            f"The catalogue of {dataset.name} has {dataset.num_items} items, of which a history ({history}), its "
+            f"target and the teacher's items ({k}) may leave none to be a negative: lower distill.candidate_topk or "
+            "student.model.history_length, or set distill.lam=0."
+        )
 
 
 def _hint(run: Run, outputs: TeacherOutputs) -> Hint | None:
