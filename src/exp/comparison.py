@@ -54,6 +54,25 @@ def evaluate_baseline(run: Run, dataset: Dataset) -> None:
     log.info("Written to %s", run.dir)
 
 
+def evaluate_teacher(run: Run, dataset: Dataset) -> None:
+    """Evaluates popularity and teacher on the test examples; writes and prints as `compare_all`, without tests."""
+    _report(run, dataset, _popularity, _teacher)
+    log.info("Written to %s", run.dir)
+
+
+def evaluate_distilled(run: Run, dataset: Dataset) -> None:
+    """Evaluates popularity, the baseline where it was trained, and the distilled student on the test examples.
+
+    Writes and prints as `compare_all`; with a baseline the tests, too.
+    """
+    if baseline_folder(run, dataset).is_dir():
+        rows = _report(run, dataset, _popularity, _baseline, _distilled)
+        compare(run, [Model(row.name, [row.evaluation.rank]) for row in rows[1:]], 0, run.dir / "metrics")
+    else:
+        _report(run, dataset, _popularity, _distilled)
+    log.info("Written to %s", run.dir)
+
+
 def _report(run: Run, dataset: Dataset, *models: Callable[[Run, Dataset], Row]) -> list[Row]:
     check_metrics(run, dataset)
     with run.stopwatch.stage("evaluation"):

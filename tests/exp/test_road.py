@@ -137,6 +137,10 @@ def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, tmp_p
     assert table_of(tmp_path / "run_eval_all") == table_of(road / "run")
     first, second = metrics_of(road / "run"), metrics_of(tmp_path / "run_eval_all")
     assert all(first[name]["rank"] == second[name]["rank"] for name in MODELS)
+    for command, name in (("run_teacher", "teacher"), ("run_distill", "distilled")):
+        alone = json.loads((tmp_path / command / "metrics" / f"{name}.json").read_text())
+        assert alone["rank"] == first[name]["rank"]
+    assert "Distilled (sasrec)" in (tmp_path / "run_distill" / "metrics" / "comparison.md").read_text()
     outputs = [next((place / "teacher_outputs_dir").rglob("rankings.safetensors")) for place in (road, tmp_path)]
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
@@ -217,7 +221,7 @@ def test_wrong_values_are_all_told_at_once(refused, tmp_path):
         ("run_all", "teacher.lora.r=10", "teacher.lora.r=10 is not divisible"),
         ("run_all", "teacher.router.name=tree", "teacher.router.name=tree is not known"),
         ("run_all", "dataset.prompt=books", "dataset.prompt=books has no template"),
-        ("run_all", "active=meta", "active.policy=meta is not part of this version"),
+        ("run_all", "active.policy=mta", "active.policy=mta is not known"),
         ("run_all", "teacher.export.k=15", "teacher.export.k=15 asks for more items"),
         ("run_all", "metrics.ks=[99]", "metrics.ks=[99] asks for more items"),
         ("run_all", "metrics.memory_mb=0.001", "metrics.memory_mb=0.001 is too little"),
