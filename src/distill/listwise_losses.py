@@ -4,13 +4,15 @@ The teacher names K candidates per example, best first, each with a distance (-l
 less sure). Items are COLUMNS of the score matrix `[B, N]`, 0-based. Every function returns one loss per example, `[B]`.
 """
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..student.losses import catalogue_cross_entropy
+from ..student.models import SequentialRecommender
 
 
 def listwise_kl(scores: Tensor, candidates: Tensor, distance: Tensor, temperature: float) -> Tensor:
@@ -54,40 +56,61 @@ def probability_weights(distance: Tensor, temperature: float) -> Tensor:
     return (-distance / temperature).softmax(1)
 
 
-def ranking_distillation(scores: Tensor, candidates: Tensor, distance: Tensor, temperature: float) -> Tensor:
-    """`softmax_ranking` weighted by rank alone (`rank_weights`), `[B]`; the teacher's `distance` is not looked at."""
-    return softmax_ranking(scores, candidates, rank_weights(candidates.shape[1], temperature, scores.device))
+@dataclass(frozen=True)
+class ListLoss:
+    """A way to learn the teacher's list, with its settings.
 
-
-def soft_targets(scores: Tensor, candidates: Tensor, distance: Tensor, temperature: float) -> Tensor:
-    """`softmax_ranking` weighted by the teacher's probabilities (`probability_weights`), `[B]`: Hinton et al. 2015 with
-    the teacher's distribution cut at K.
+    name: A key of `conf/distill/*.yaml`: "kl" (`listwise_kl`), "rd" (Ranking Distillation: `softmax_ranking` with
+        `rank_weights`) or "soft_targets" (Hinton et al. 2015, the distribution cut at K: with `probability_weights`).
+    weight: Above 0.
+    temperature: T, above 0.
+    dtype: Of the softmax's matrix products (`full_softmax_loss`).
     """
-    return softmax_ranking(scores, candidates, probability_weights(distance, temperature))
+
+    name: str
+    weight: float
+    temperature: float
+    dtype: torch.dtype
+
+    def __call__(
+        self,
+        model: SequentialRecommender,
+        hidden: Tensor,
+        candidates: Tensor,
+        distance: Tensor,
+        importance: Tensor | None,
+    ) -> Tensor:
+        """Returns the mean over examples, a scalar with the weight applied.
+
+        Args:
+            model: Scores items from states.
+            hidden: `[m, D]`, the student's states.
+            candidates: `[m, K]` int64 columns.
+            distance: `[m, K]`.
+            importance: `[m]`, how much each example counts, one on average; None: all alike.
+        """
+        if self.name == "kl":
+            scores = model.score(hidden, candidates + 1)  # no others have a part
+            places = torch.arange(candidates.shape[1], device=scores.device).expand_as(candidates)
+            losses = listwise_kl(scores, places, distance, self.temperature)
+            return self.weight * (losses if importance is None else importance * losses).mean()
+        if self.name == "rd":
+            weights = rank_weights(candidates.shape[1], self.temperature, hidden.device).expand_as(distance)
+        else:
+            weights = probability_weights(distance, self.temperature)
+        if importance is not None:
+            weights = weights * importance.unsqueeze(1)
+        return self.weight * catalogue_cross_entropy(model, hidden, candidates, self.dtype, weights)
 
 
-ListLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-LIST_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
-    "kl": listwise_kl,
-    "rd": ranking_distillation,
-    "soft_targets": soft_targets,
-}
+LIST_LOSSES = ("kl", "rd", "soft_targets")
 
 
-def create_list_losses(settings: dict[str, Any]) -> dict[str, ListLoss]:
-    """Returns the losses that are switched on, by name: `(scores, candidates, distance) -> [B]`, weight applied.
+def create_list_losses(settings: dict[str, Any], dtype: torch.dtype) -> list[ListLoss]:
+    """Returns the losses that are switched on.
 
     Args:
-        settings: `{weight, temperature}` of each of `LIST_LOSSES`, the keys of the same name in `conf/distill/*.yaml`.
+        settings: `{weight, temperature}` of each of `LIST_LOSSES`, as in `conf/distill/*.yaml`.
+        dtype: See `ListLoss`.
     """
-    return {
-        name: partial(_weighted, loss, **settings[name])
-        for name, loss in LIST_LOSSES.items()
-        if settings[name]["weight"] > 0
-    }
-
-
-def _weighted(
-    loss: Callable, scores: Tensor, candidates: Tensor, distance: Tensor, *, weight: float, temperature: float
-) -> Tensor:
-    return weight * loss(scores, candidates, distance, temperature)
+    return [ListLoss(name, **settings[name], dtype=dtype) for name in LIST_LOSSES if settings[name]["weight"] > 0]

@@ -1,6 +1,6 @@
 """Trains a student with a teacher: the next-item loss L at every position, the teacher's ranking where it was asked."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .informativeness import output_gradient
 from .kd_losses import DROLoss, RankingDistillationLoss
 from .listwise_losses import ListLoss
 from .negatives import sample_negatives
-from .weighting import Lesson, importance
+from .weighting import UNIFORM, Lesson, importance
 
 VALIDATION_ROWS = 256  # validation examples behind each estimate of that loss's gradient
 
@@ -34,7 +34,7 @@ class DistilModule(NextItemModule):
         outputs: What the teacher knows.
         ranking: λ Σ_k w_k (BCE_k + α DROS_k), see `kd_losses`.
         dros: α DROS of the true target.
-        list_losses: Other losses on the teacher's list (`listwise_losses`), by name.
+        list_losses: Other losses on the teacher's list.
         hint: Of the teacher's representation of the user, or None.
         weighting: How much each example counts in ranking, list losses and hint (`weighting`).
         validation: Examples whose loss guides the weighting "meta".
@@ -50,7 +50,7 @@ class DistilModule(NextItemModule):
         outputs: TeacherOutputs,
         ranking: RankingDistillationLoss,
         dros: DROLoss,
-        list_losses: Mapping[str, ListLoss],
+        list_losses: Sequence[ListLoss],
         hint: Hint | None,
         weighting: str,
         validation: ExampleRows,
@@ -83,21 +83,55 @@ class DistilModule(NextItemModule):
         row = self.row_of_example[example_id]
         asked = (row >= 0).nonzero().squeeze(1)
         if len(asked) == 0 or not (self.ranking.lam > 0 or self.list_losses or self.hint):
-            return terms | (self.dros(self.model.score(hidden), target - 1) if self.dros.alpha > 0 else {})
-        candidates, distance = self.candidates[row[asked]], self.distance[row[asked]]
-        scores, robust = self.model.score(hidden[asked]), None
-        if self.dros.alpha > 0:
-            own, robust = self.dros.robust_with_candidates(scores, target[asked] - 1, candidates - 1)
-            terms["dros"] = self.dros.alpha * self._with_the_others(own, hidden, target, row < 0).mean()
-        lesson = Lesson(hidden[asked], scores, target[asked] - 1, candidates - 1, distance, self._validation_gradient)
+            return terms | self._dros(hidden, target)
+        lesson = self._lesson(hidden[asked], target[asked], row[asked])
         weights = importance(self.weighting, lesson)
         if self.ranking.lam > 0:
-            negatives = self._negatives(batch, asked, candidates)
-            terms |= self.ranking(scores, candidates - 1, distance, negatives, robust, weights)
-        by_example = {name: loss(scores, candidates - 1, distance) for name, loss in self.list_losses.items()}
+            terms |= self._ranking(batch, hidden, target, asked, lesson, weights)
+        else:
+            terms |= self._dros(hidden, target)
+        for loss in self.list_losses:
+            terms[loss.name] = loss(self.model, lesson.hidden, lesson.candidates, lesson.distance, weights)
         if self.hint:
-            by_example["hint"] = self.hint(lesson.hidden, row[asked])
-        return terms | {name: (loss if weights is None else weights * loss).mean() for name, loss in by_example.items()}
+            hint = self.hint(lesson.hidden, row[asked])
+            terms["hint"] = (hint if weights is None else weights * hint).mean()
+        return terms
+
+    def _lesson(self, hidden: Tensor, target: Tensor, row: Tensor) -> Lesson:
+        """Returns what is known of the positions that the teacher ranked; scores only where something asks for them."""
+        needs_scores = self.ranking.lam > 0 or self.weighting != UNIFORM
+        return Lesson(
+            hidden,
+            self.model.score(hidden) if needs_scores else None,
+            target - 1,
+            self.candidates[row] - 1,
+            self.distance[row],
+            self._validation_gradient,
+        )
+
+    def _ranking(
+        self,
+        batch: WindowBatch,
+        hidden: Tensor,
+        target: Tensor,
+        asked: Tensor,
+        lesson: Lesson,
+        weights: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Returns DLLM2Rec's terms; what DROS sums over the catalogue is made once for target and candidates."""
+        robust, terms = None, {}
+        if self.dros.alpha > 0:
+            own, robust = self.dros.robust_with_candidates(lesson.scores, lesson.target, lesson.candidates)
+            others = torch.ones_like(target, dtype=torch.bool).index_fill_(0, asked, False)
+            if others.any():
+                more = self.dros.robust(self.model.score(hidden[others]), target[others] - 1)
+                own = torch.cat([own, more])
+            terms["dros"] = self.dros.alpha * own.mean()
+        negatives = self._negatives(batch, asked, lesson.candidates + 1)
+        return terms | self.ranking(lesson.scores, lesson.candidates, lesson.distance, negatives, robust, weights)
+
+    def _dros(self, hidden: Tensor, target: Tensor) -> dict[str, Tensor]:
+        return self.dros(self.model.score(hidden), target - 1) if self.dros.alpha > 0 else {}
 
     @torch.no_grad()
     def _validation_gradient(self) -> Tensor:
@@ -108,12 +142,6 @@ class DistilModule(NextItemModule):
         hidden = self.model.eval().user_representation(batch.history)
         self.model.train(training)
         return output_gradient(hidden, self.model.score(hidden), batch.target - 1)
-
-    def _with_the_others(self, robust: Tensor, hidden: Tensor, target: Tensor, others: Tensor) -> Tensor:
-        """Returns DROS `[M]` of all positions, given that of those that the teacher ranked; `others [M]` bool."""
-        if not others.any():
-            return robust
-        return torch.cat([robust, self.dros.robust(self.model.score(hidden[others]), target[others] - 1)])
 
     def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:
         """Draws for each asked position one column that is neither its history, its target nor a candidate, `[m]`."""

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from .informativeness import ground_truth_error, look_ahead, mean_one
-from .listwise_losses import listwise_kl, soft_targets
+from .listwise_losses import listwise_kl, probability_weights, softmax_ranking
 
 
 class Lesson(NamedTuple):
     """What a training step knows of the m examples that the teacher ranked; columns are items, 0-based.
 
     hidden: `[m, D]`, the student's states.
-    scores: `[m, N]`.
+    scores: `[m, N]`, or None where nothing asks for them.
     target: `[m]` int64 columns.
     candidates: `[m, K]` int64 columns, the teacher's best first.
     distance: `[m, K]`, larger = the teacher is less sure.
@@ -23,7 +23,7 @@ class Lesson(NamedTuple):
     """
 
     hidden: Tensor
-    scores: Tensor
+    scores: Tensor | None
     target: Tensor
     candidates: Tensor
     distance: Tensor
@@ -41,7 +41,9 @@ def _ground_truth_error(lesson: Lesson) -> Tensor:
 
 def _meta(lesson: Lesson) -> Tensor:
     """What a step towards the teacher's list does to the validation loss."""
-    loss = partial(soft_targets, candidates=lesson.candidates, distance=lesson.distance, temperature=1.0)
+    loss = partial(
+        softmax_ranking, candidates=lesson.candidates, weights=probability_weights(lesson.distance, temperature=1.0)
+    )
     return look_ahead(lesson.hidden, lesson.scores, lesson.validation_gradient(), loss)
 
 

@@ -264,7 +264,7 @@ def distil_module(run: Run, dataset: Dataset, outputs: TeacherOutputs) -> Distil
         outputs,
         RankingDistillationLoss(preset, propensity, distill["lam"], distill["alpha"], distill["beta"], gammas),
         DROLoss(preset, propensity, distill["alpha"], distill["beta"]),
-        create_list_losses(distill),
+        create_list_losses(distill, logits_dtype(run.cfg.student.train.precision)),
         _hint(run, outputs),
         distill["weighting"],
         ExampleRows(dataset, dataset.examples["val"], student["model"]["history_length"], with_seen=False),

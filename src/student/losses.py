@@ -37,10 +37,21 @@ class CrossEntropy(NextItemLoss):
         self.dtype = dtype
 
     def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
-        weight, bias = model.output_layer()
-        if bias is not None:  # the bias is the weight of a feature that is always 1
-            hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, bias.unsqueeze(1)], dim=1)
-        return full_softmax_loss(hidden, weight, target - 1, self.dtype)
+        return catalogue_cross_entropy(model, hidden, target - 1, self.dtype)
+
+
+def catalogue_cross_entropy(
+    model: SequentialRecommender,
+    hidden: Tensor,
+    columns: Tensor,
+    dtype: torch.dtype,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Returns `full_softmax_loss` of the scores that `model` gives all items from states `hidden [M, D]`."""
+    weight, bias = model.output_layer()
+    if bias is not None:  # the bias is the weight of a feature that is always 1
+        hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, bias.unsqueeze(1)], dim=1)
+    return full_softmax_loss(hidden, weight, columns, dtype, weights)
 
 
 class SampledLoss(NextItemLoss):

@@ -8,8 +8,10 @@ from torch import Tensor
 TILE = 1 << 22
 
 
-def full_softmax_loss(hidden: Tensor, table: Tensor, column: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns the mean over positions of `-log softmax(hidden table^T)[column]`, a scalar float32.
+def full_softmax_loss(
+    hidden: Tensor, table: Tensor, columns: Tensor, dtype: torch.dtype, weights: Tensor | None = None
+) -> Tensor:
+    """Returns the mean over positions of `-Σ_c w_c log softmax(hidden table^T)[column c]`, a scalar float32.
 
     Forward and backward pass are one: tile by tile of positions the logits are made, used for the loss and for both
     gradients, and forgotten (the fused linear cross-entropy of Hsu et al. 2024, "Liger Kernel"). Only first derivatives
@@ -18,18 +20,24 @@ def full_softmax_loss(hidden: Tensor, table: Tensor, column: Tensor, dtype: torc
     Args:
         hidden: `[M, D]` float.
         table: `[N, D]` float.
-        column: `[M]` int64, the target's row of `table`.
+        columns: `[M, C]` int64, rows of `table` that are answers, or `[M]` where there is one with a weight of 1.
         dtype: Of the three matrix products and the tile, float32 or bfloat16; sums are float32 in either case.
+        weights: `[M, C]` float without gradient, of the answers.
     """
-    return _FullSoftmaxLoss.apply(hidden.float(), table.float(), column, dtype)
+    if columns.dim() == 1:
+        columns = columns.unsqueeze(1)
+    if weights is None:
+        weights = torch.ones_like(columns, dtype=torch.float32)
+    return _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), dtype)
 
 
 class _FullSoftmaxLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden: Tensor, table: Tensor, column: Tensor, dtype: torch.dtype) -> Tensor:
-        M, own_row = len(hidden), table[column]
-        loss = -(hidden * own_row).sum(dtype=torch.float64)
-        grad_hidden = -own_row / M
+    def forward(ctx, hidden: Tensor, table: Tensor, columns: Tensor, weights: Tensor, dtype: torch.dtype) -> Tensor:
+        M, mass = len(hidden), weights.sum(1, keepdim=True)
+        answer = (weights.unsqueeze(2) * table[columns]).sum(1)  # [M, D]
+        loss = -(hidden * answer).sum(dtype=torch.float64)
+        grad_hidden = -answer / M
         grad_table = torch.zeros_like(table)
         table_, log_sums = table.to(dtype), []
         step = max(1, TILE // len(table))
@@ -39,15 +47,17 @@ class _FullSoftmaxLoss(torch.autograd.Function):
             largest = tile.amax(1, keepdim=True)
             exp = tile.sub_(largest).exp_()
             total = exp.sum(1, keepdim=True, dtype=torch.float32)
-            log_sums.append((total.log() + largest).sum(dtype=torch.float64))
-            share = 1 / total  # softmax = exp * share: scaling D columns is cheaper than N
+            log_sums.append(((total.log() + largest) * mass[part]).sum(dtype=torch.float64))
+            share = mass[part] / total  # softmax = exp * share: scaling D columns is cheaper than N
             grad_hidden[part] += (exp @ table_) * (share / M)
             grad_table += exp.T @ (hidden[part] * share).to(dtype)
-        grad_table.div_(M).index_add_(0, column, hidden, alpha=-1 / M)
+        grad_table.div_(M)
+        for place in range(columns.shape[1]):  # one after the other: [M, C, D] would be large
+            grad_table.index_add_(0, columns[:, place], hidden * weights[:, place : place + 1], alpha=-1 / M)
         ctx.save_for_backward(grad_hidden, grad_table)
         return ((loss + torch.stack(log_sums).sum()) / M).float()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_table = ctx.saved_tensors
-        return grad * grad_hidden, grad * grad_table, None, None
+        return grad * grad_hidden, grad * grad_table, None, None, None

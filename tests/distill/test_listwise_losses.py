@@ -8,14 +8,15 @@ from omegaconf import OmegaConf
 
 from src.distill.listwise_losses import (
     LIST_LOSSES,
+    ListLoss,
     create_list_losses,
     listwise_kl,
     probability_weights,
     rank_weights,
-    ranking_distillation,
-    soft_targets,
     softmax_ranking,
 )
+from src.student.models import SequentialRecommender
+from tests.student.students import NUM_ITEMS, histories, student
 
 B, N, K = 4, 9, 3
 
@@ -52,8 +53,8 @@ def test_kl_is_zero_where_the_student_says_the_same_and_takes_no_notice_of_other
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_softmax_rankings_are_literal_sums(temperature):
     scores, candidates, distance = example()
-    by_rank = ranking_distillation(scores, candidates, distance, temperature)
-    by_probability = soft_targets(scores, candidates, distance, temperature)
+    by_rank = softmax_ranking(scores, candidates, rank_weights(K, temperature))
+    by_probability = softmax_ranking(scores, candidates, probability_weights(distance, temperature))
     for b in range(B):
         log_q = [math.log(value) for value in softmax(scores[b].tolist())]
         ranks = softmax([-k / temperature for k in range(1, K + 1)])
@@ -79,24 +80,53 @@ def test_weights_sum_to_one_and_fall(K, temperature):
         assert (weights >= 0).all() and (weights.diff(dim=1) <= 1e-6).all()
 
 
+def loss(name: str, weight: float = 1.0) -> ListLoss:
+    return ListLoss(name, weight, 2.0, torch.float32)
+
+
+def student_and_states() -> tuple[SequentialRecommender, torch.Tensor]:
+    model = student("gru4rec_paper")  # its output layer has a bias
+    with torch.no_grad():
+        return model, model.encode(histories())[:, 0]
+
+
+def taught() -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return torch.rand(4, NUM_ITEMS, generator=draw).argsort(1)[:, :K], torch.rand(4, K, generator=draw).cumsum(1)
+
+
+@pytest.mark.parametrize("importance", [None, torch.tensor([2.0, 0.0, 1.5, 0.5])])
+def test_losses_of_states_are_those_of_their_scores(importance):
+    (model, hidden), (candidates, distance) = student_and_states(), taught()
+    scores = model.score(hidden)
+    expected = {
+        "kl": listwise_kl(scores, candidates, distance, 2.0),
+        "rd": softmax_ranking(scores, candidates, rank_weights(K, 2.0)),
+        "soft_targets": softmax_ranking(scores, candidates, probability_weights(distance, 2.0)),
+    }
+    assert set(expected) == set(LIST_LOSSES)
+    for name, each in expected.items():
+        whole = each if importance is None else importance * each
+        found = loss(name, 0.3)(model, hidden, candidates, distance, importance)
+        assert torch.allclose(found, 0.3 * whole.mean(), atol=1e-6), name
+
+
 @given(st.permutations(range(K)))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=10)
 def test_only_the_rank_weights_look_at_the_order_of_the_list(order):
-    scores, candidates, distance = example()
-    for name, loss in LIST_LOSSES.items():
+    (model, hidden), (candidates, distance) = student_and_states(), taught()
+    for name in LIST_LOSSES:
         same = torch.allclose(
-            loss(scores, candidates[:, order], distance[:, order], 2.0), loss(scores, candidates, distance, 2.0)
+            loss(name)(model, hidden, candidates[:, order], distance[:, order], None),
+            loss(name)(model, hidden, candidates, distance, None),
         )
         assert same == (name != "rd" or list(order) == sorted(order))
 
 
-def test_only_what_has_a_weight_is_made_and_the_weight_is_applied():
-    settings_ = {name: {"weight": 0.0, "temperature": 2.0} for name in LIST_LOSSES} | {
-        "soft_targets": {"weight": 0.25, "temperature": 2.0}
-    }
-    losses = create_list_losses(settings_)
-    assert list(losses) == ["soft_targets"]
-    assert torch.allclose(losses["soft_targets"](*example()), 0.25 * soft_targets(*example(), 2.0))
+def test_only_what_has_a_weight_is_made():
+    off = {"weight": 0.0, "temperature": 1.0}
+    given_ = dict.fromkeys(LIST_LOSSES, off) | {"rd": {"weight": 0.25, "temperature": 2.0}}
+    assert create_list_losses(given_, torch.bfloat16) == [ListLoss("rd", 0.25, 2.0, torch.bfloat16)]
 
 
 @pytest.mark.parametrize("name", ["kl", "rd", "soft_targets", "hint", "text_init", "embedding"])
@@ -104,6 +134,4 @@ def test_each_method_has_a_file_that_turns_dllm2rec_off(name):
     config = OmegaConf.load(f"conf/distill/{name}.yaml")
     assert list(config.defaults) == ["dllm2rec", "_self_"] and config.lam == 0
     if name in LIST_LOSSES:
-        assert list(create_list_losses({other: {"weight": 0} for other in LIST_LOSSES} | {name: config[name]})) == [
-            name
-        ]
+        assert config[name].weight == 1

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from src.distill.dros import propensity_scores
 from src.distill.hint import Hint
 from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
-from src.distill.listwise_losses import ListLoss, listwise_kl
+from src.distill.listwise_losses import LIST_LOSSES, ListLoss, listwise_kl
 from src.distill.trainer_distill import DistilModule
 from src.distill.weighting import WEIGHTINGS
 from src.student.datamodule import ExampleRows, TrainingExamples, TrainingWindows, WindowBatch
@@ -69,7 +70,7 @@ def module_of(
     hint: Hint | None = None,
     weighting: str = "uniform",
     model: SequentialRecommender | None = None,
-    **list_losses: ListLoss,
+    list_losses: Sequence[ListLoss] = (),
 ) -> DistilModule:
     data = tiny_dataset()
     validation = ExampleRows(data, data.examples["val"], L, with_seen=False)
@@ -175,20 +176,17 @@ def test_the_next_item_loss_is_the_baseline_s_and_terms_are_the_losses_of_what_t
         assert torch.allclose(terms[name], expected[name]), name
 
 
-def test_other_losses_are_means_over_the_asked_positions_of_what_they_give(dataset, outputs):
-    batch, calls = whole_batch(dataset), []
-
-    def loss(scores, candidates, distance):
-        calls.append((scores, candidates, distance))
-        return listwise_kl(scores, candidates, distance, 2.0)
-
-    terms = module_of(outputs, *losses(dataset, lam=0, alpha=0), kl=loss).loss_terms(batch)
-    assert list(terms) == ["next_item", "kl"]
+@pytest.mark.parametrize("name", LIST_LOSSES)
+def test_other_losses_are_handed_what_the_teacher_says_of_the_asked_positions(dataset, outputs, name):
+    batch, loss = whole_batch(dataset), ListLoss(name, 0.7, 2.0, torch.float32)
+    module = module_of(outputs, *losses(dataset, lam=0, alpha=0), list_losses=[loss])
+    terms = module.loss_terms(batch)
+    assert list(terms) == ["next_item", name]
     recorder = Recorder()
     module_of(outputs, recorder, losses(dataset, alpha=0)[1]).loss_terms(batch)
-    for own, other in zip(calls[0], recorder.calls[0], strict=False):
-        assert torch.equal(own, other)
-    assert torch.allclose(terms["kl"], listwise_kl(*calls[0], 2.0).mean())
+    _, candidates, distance, *_ = recorder.calls[0]
+    hidden = torch.stack([module.model.encode(batch.history)[place] for place in asked_positions(batch)])
+    assert torch.allclose(terms[name], loss(module.model, hidden, candidates, distance, None), atol=1e-6)
 
 
 def test_a_hint_finds_the_teacher_s_row_of_every_example(dataset, outputs):
@@ -205,20 +203,14 @@ def test_a_hint_finds_the_teacher_s_row_of_every_example(dataset, outputs):
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_weights_of_examples_reach_every_term_of_the_teacher_and_no_other(dataset, outputs, weighting):
-    batch, seen = whole_batch(dataset), []
-
-    def loss(scores, candidates, distance):
-        seen.append(listwise_kl(scores, candidates, distance, 1.0))
-        return seen[-1]
-
-    recorder = Recorder()
-    torch.manual_seed(0)
-    module = module_of(outputs, recorder, losses(dataset, alpha=0)[1], weighting=weighting, kl=loss)
+    batch, recorder, kl = whole_batch(dataset), Recorder(), ListLoss("kl", 1.0, 1.0, torch.float32)
+    module = module_of(outputs, recorder, losses(dataset, alpha=0)[1], weighting=weighting, list_losses=[kl])
     terms = module.loss_terms(batch)
-    weights = recorder.calls[0][5]
-    assert weights.shape == seen[0].shape and not weights.requires_grad
+    scores, candidates, distance, _, _, weights = recorder.calls[0]
+    each = listwise_kl(scores, candidates, distance, 1.0)
+    assert weights.shape == each.shape and not weights.requires_grad
     assert weights.mean().item() == pytest.approx(1) and (weights >= 0).all() and weights.std() > 0
-    assert torch.allclose(terms["kl"], (weights * seen[0]).mean())
+    assert torch.allclose(terms["kl"], (weights * each).mean())
     plain = module_of(outputs, *losses(dataset, lam=0, alpha=0)).loss_terms(batch)
     assert torch.allclose(terms["next_item"], plain["next_item"])
     assert not module.model.training  # as it was

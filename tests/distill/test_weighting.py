@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from src.core.errors import UserError
-from src.distill.listwise_losses import listwise_kl, soft_targets
+from src.distill.listwise_losses import listwise_kl, probability_weights, softmax_ranking
 from src.distill.weighting import UNIFORM, Lesson, check_weighting, importance
 
 m, N, K, D = 6, 8, 3, 4
@@ -48,8 +48,9 @@ def test_divergence_and_error_are_those_of_the_student():
 def test_meta_follows_the_gradient_of_the_validation_loss():
     own, step = lesson(), 1e-3
     moved = own.scores.double() + step * (own.hidden @ own.validation_gradient().T).double()
-    candidates, distance = own.candidates, own.distance.double()
-    rise = soft_targets(moved, candidates, distance, 1.0) - soft_targets(own.scores.double(), candidates, distance, 1.0)
+    candidates, weights = own.candidates, probability_weights(own.distance.double(), 1.0)
+    before, after = (softmax_ranking(scores, candidates, weights) for scores in (own.scores.double(), moved))
+    rise = after - before
     expected = (rise / step).clamp(min=0).float()
     assert (expected == 0).any() and (expected > 0).any()
     assert torch.allclose(importance("meta", own), expected / expected.mean(), atol=2e-2)

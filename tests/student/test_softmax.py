@@ -27,6 +27,17 @@ def test_values_and_gradients_equal_pytorch_s_cross_entropy(monkeypatch, tile, s
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("tile", [31 * 5, 1 << 22])
+def test_several_weighted_answers_are_a_weighted_sum(monkeypatch, tile):
+    monkeypatch.setattr(softmax, "TILE", tile)
+    hidden, table, _ = case()
+    columns, weights = torch.randint(31, (23, 4)), torch.rand(23, 4)
+    found = loss_and_gradients(full_softmax_loss(hidden, table, columns, torch.float32, weights), hidden, table)
+    wanted = -(weights * (hidden @ table.T).log_softmax(1).gather(1, columns)).sum(1).mean()
+    for one, other in zip(found, loss_and_gradients(wanted, hidden, table), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_bf16_comes_near():
     hidden, table, column = case(M=500, N=700, D=64)
     table = (table / 8).detach().requires_grad_()
