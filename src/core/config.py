@@ -42,6 +42,7 @@ TITLE_FORM: Check = (lambda v: v in ("catalogue", "reference"), "catalogue or re
 OBJECTIVE: Check = (lambda v: v in ("ranking", "generation"), "ranking or generation")
 SEVERAL: Check = (lambda v: _integer(v) and v > 1, "a whole number above 1")
 RANK_BY: Check = (lambda v: v in ("likelihood", "distance"), "likelihood or distance")
+ITEM_EMBEDDINGS: Check = (lambda v: v in ("text", "ranking"), "text or ranking")
 MODE: Check = (lambda v: v in ("ilora", "lora", "freeze"), "ilora, lora or freeze")
 GATE_INPUT: Check = (lambda v: v in ("student", "h_seq"), "student or h_seq")
 POOLING: Check = (lambda v: v in ("mean", "last", "auto"), "mean, last or auto")
@@ -151,6 +152,7 @@ CHECKS: dict[str, Check] = {
     "teacher.eval_tokens": POSITIVE_INTEGER,
     "teacher.export.k": POSITIVE_INTEGER,
     "teacher.export.exclude_seen": YES_NO,
+    "teacher.export.item_embeddings": ITEM_EMBEDDINGS,
     "teacher.export.user_states": YES_NO,
     "distill.candidate_topk": POSITIVE_INTEGER,
     "distill.lam": NOT_NEGATIVE,

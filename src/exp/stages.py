@@ -215,6 +215,7 @@ def export(run: Run, dataset: Dataset) -> Path:
                 folder,
                 k=settings["k"],
                 exclude_seen=settings["exclude_seen"],
+                item_embeddings=settings["item_embeddings"],
                 user_states=settings["user_states"],
                 batch_examples=eval_rows(run, dataset, settings["exclude_seen"]),
                 manifest=_manifest(run, dataset, {"teacher": teacher_folder(run, dataset).name})

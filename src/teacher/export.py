@@ -33,6 +33,7 @@ def export_teacher_outputs(
     *,
     k: int,
     exclude_seen: bool,
+    item_embeddings: str,
     user_states: bool,
     batch_examples: int,
     manifest: dict[str, Any],
@@ -48,6 +49,8 @@ def export_teacher_outputs(
         folder: Becomes the artefact.
         k: Items kept per example.
         exclude_seen: Leave the items of the example's history out of its ranking.
+        item_embeddings: "text" for the frozen language model's encodings of the items, "ranking" for what the teacher
+            ranks by.
         user_states: Write the representation of every history, too (for hints), 2 bytes a number.
         batch_examples: Examples whose ranking is sorted out at once.
         manifest: What the outputs were made from; tokens, seconds and counts are added.
@@ -75,7 +78,8 @@ def export_teacher_outputs(
         write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
         if user_states:
             save_file({"user_states": whole["user_states"]}, temporary / "user_states.safetensors")
-        torch.save(model.item_embeddings().float().cpu().clone(), temporary / "all_embeddings.pt")
+        vectors = model.item_texts if item_embeddings == "text" else model.item_embeddings()
+        torch.save(vectors.float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
             "kind": "teacher outputs",
             "k": k,

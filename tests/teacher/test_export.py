@@ -22,7 +22,13 @@ K = 4
 
 
 def export(
-    folder: Path, teacher, exclude_seen: bool = True, batch_examples: int = 3, k: int = K, user_states: bool = False
+    folder: Path,
+    teacher,
+    exclude_seen: bool = True,
+    batch_examples: int = 3,
+    k: int = K,
+    user_states: bool = False,
+    item_embeddings: str = "ranking",
 ):
     export_teacher_outputs(
         teacher,
@@ -32,6 +38,7 @@ def export(
         k=k,
         exclude_seen=exclude_seen,
         user_states=user_states,
+        item_embeddings=item_embeddings,
         batch_examples=batch_examples,
         manifest={"dataset_fingerprint": DATASET.fingerprint},
     )
@@ -100,6 +107,13 @@ def test_the_folder_holds_dllm2recs_files_and_says_what_they_are(tmp_path):
         "num_items": DATASET.num_items,
         "num_examples": len(ASKED),
     }
+
+
+def test_item_embeddings_are_those_of_the_texts_where_asked_for(tmp_path):
+    teacher = tiny_teacher(DATASET)
+    export(tmp_path / "outputs", teacher, item_embeddings="text")
+    embeddings = torch.load(tmp_path / "outputs" / "all_embeddings.pt", weights_only=True)
+    assert torch.equal(embeddings, teacher.item_texts)
 
 
 def test_the_student_side_reads_what_was_written(tmp_path):
