@@ -39,25 +39,25 @@ class UserPassModel(ILoRAModel):
     def __init__(self, *args, **settings) -> None:
         super().__init__(*args, **settings)
         self.user_prompts = UserPrompts(self.prompts)
-        longest = self.user_prompts.longest(self.history_length)
+        longest = self.user_prompts.longest(self.window_length)
         if longest > self.prompts.max_tokens:
             raise UserError(
-                f"{self.history_length} titles read in one pass take up to {longest} tokens, but a prompt may have "
+                f"{self.window_length} titles read in one pass take up to {longest} tokens, but a prompt may have "
                 f"{self.prompts.max_tokens}: lower teacher.prompt.items or teacher.prompt.title_tokens."
             )
 
     @property
-    def history_length(self) -> int:
-        """The most items of a history that are looked at; the prompt shows them all."""
+    def window_length(self) -> int:
+        """The most items of a history that are read in one pass; the frozen student may look at more when it ranks."""
         return min(self.prompts.prompt_items, self.user_encoder.history_length)
 
     def prompt_lengths(self, history: Tensor) -> Tensor:
         """See `ILoRAModel.prompt_lengths`."""
-        return self.user_prompts.lengths(history)
+        return self.user_prompts.lengths(newest(history, self.window_length))
 
     def catalogue_scores(self, history: Tensor, items: Tensor) -> Tensor:
         """See `ILoRAModel.catalogue_scores`."""
-        history = history[:, : int((history > 0).sum(1).max())]
+        history = newest(history, self.window_length)
         rows, last = torch.arange(len(history), device=history.device), (history > 0).sum(1) - 1
         return self.scores_of(self.prefix_representations(history)[rows, last], items)
 
@@ -69,6 +69,7 @@ class UserPassModel(ILoRAModel):
 
     def gates(self, history: Tensor) -> Tensor:
         """See `ILoRAModel.gates`: those after the last item, which its own tokens are read with."""
+        history = newest(history, self.window_length)
         rows, last = torch.arange(len(history), device=history.device), (history > 0).sum(1) - 1
         return self.prefix_gates(history, self.user_prompts.build(history))[rows, last]
 
@@ -90,7 +91,7 @@ class UserPassModel(ILoRAModel):
 
     def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
         """See `ILoRAModel.training_rows`; rows are windows, drawn until they hold `most` examples."""
-        windows = TrainingWindows(dataset, self.history_length)
+        windows = TrainingWindows(dataset, self.window_length)
         lengths = self._window_lengths(dataset, windows)
         if most == -1:
             return windows, lengths
@@ -105,7 +106,7 @@ class UserPassModel(ILoRAModel):
         first = int(dataset.examples["train"].example_id[0])
         row_of_example = torch.full((len(dataset.examples["train"]) + 1,), -1)  # the last one: no example
         row_of_example[examples.example_id - first] = torch.arange(len(examples))
-        windows, items = TrainingWindows(dataset, self.history_length), self.item_embeddings()
+        windows, items = TrainingWindows(dataset, self.window_length), self.item_embeddings()
         lengths = self._window_lengths(dataset, windows)
         for chosen in token_batches(lengths, self.max_tokens):
             batch = windows[chosen]
@@ -114,13 +115,14 @@ class UserPassModel(ILoRAModel):
             if asked.any():
                 row, history = row[asked], batch.history[asked].to(items.device)
                 at = (row >= 0).to(items.device)
-                h_seq, user = self.prefix_representations(history)[at], prefix_states(self.user_encoder, history)[at]
-                scores = self.joined(self.scores_of(h_seq, items), user)
-                yield Scored(row[row >= 0], scores, int(lengths[chosen[asked]].sum()), h_seq)
+                rows, h_seq = row[row >= 0], self.prefix_representations(history)[at]
+                whole = dataset.batch(examples.subset(rows), self.history_length).history.to(items.device)
+                scores = self.joined(self.scores_of(h_seq, items), self.user_states(whole))
+                yield Scored(rows, scores, int(lengths[chosen[asked]].sum()), h_seq)
 
     def read_together(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.read_together`: a window's examples."""
-        windows = TrainingWindows(dataset, self.history_length)
+        windows = TrainingWindows(dataset, self.window_length)
         window = torch.empty(len(dataset.examples["train"]), dtype=torch.long)
         first = dataset.examples["train"].example_id[0]
         place = torch.repeat_interleave(torch.arange(len(windows)), windows.num_positions)
@@ -131,7 +133,7 @@ class UserPassModel(ILoRAModel):
 
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.tokens_by_example`."""
-        windows = TrainingWindows(dataset, self.history_length)
+        windows = TrainingWindows(dataset, self.window_length)
         share = self._window_lengths(dataset, windows).double() / windows.num_positions
         return share[self.read_together(dataset)]
 
@@ -153,6 +155,13 @@ class UserPassModel(ILoRAModel):
         if self.pooling == "last":
             return (prompt.token_ids != PADDING_ID).long()  # the model's own causal mask does the rest
         return block_causal_mask(prompt.place)
+
+
+def newest(history: Tensor, length: int) -> Tensor:
+    """Returns the newest `length` items of histories `[B, L]` int64, right-padded with 0 to the longest of them."""
+    real = (history > 0).sum(1, keepdim=True)
+    place = (real - length).clamp(min=0) + torch.arange(min(length, int(real.max())), device=history.device)
+    return history.gather(1, place.clamp(max=history.shape[1] - 1)).where(place < real, 0)
 
 
 def prefix_states(encoder: SequentialRecommender, history: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,9 @@ from src.core.errors import UserError
 from src.core.seed import generator
 from src.student.caser import Caser
 from src.student.datamodule import TrainingWindows
+from src.teacher.fusion import fused
 from src.teacher.prompt import MARKER_ID, PADDING_ID
-from src.teacher.user_pass import UserPassModel, prefix_states
+from src.teacher.user_pass import UserPassModel, newest, prefix_states
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
 from tests.worlds import LONGEST, tiny_dataset
 
@@ -133,7 +136,7 @@ def test_tokens_read_are_those_of_the_windows_that_were_asked_for():
 def test_examples_of_a_window_are_read_together_and_share_its_tokens():
     teacher = teacher_of()
     together, tokens = teacher.read_together(DATASET), teacher.tokens_by_example(DATASET)
-    windows = TrainingWindows(DATASET, teacher.history_length)
+    windows = TrainingWindows(DATASET, teacher.window_length)
     first = int(TRAIN.example_id[0])
     for number in range(len(windows)):
         batch = windows[torch.tensor([number])]
@@ -160,8 +163,32 @@ def test_windows_are_drawn_until_they_hold_as_many_examples_as_asked(most):
 
 
 def test_the_prompt_shows_no_more_than_the_student_reads():
-    assert teacher_of(prompt_items=3).history_length == 3
-    assert teacher_of(prompt_items=100).history_length == HISTORY_LENGTH
+    assert teacher_of(prompt_items=3).window_length == 3
+    assert teacher_of(prompt_items=100).window_length == HISTORY_LENGTH
+
+
+def test_the_newest_items_are_kept():
+    assert newest(HISTORY, 3).tolist() == [[4, 1, 5], [2, 9, 0]]
+    assert newest(HISTORY[1:], 4).tolist() == [[2, 9]]
+    assert newest(HISTORY, 9).tolist() == HISTORY.tolist()
+
+
+def test_the_student_ranks_by_the_whole_history_where_the_prompt_shows_a_part():
+    teacher = teacher_of(prompt_items=2)
+    teacher.student_weight.fill_(1.0)
+    batch = DATASET.batch(TRAIN, HISTORY_LENGTH)
+    student = teacher.user_encoder.predict(batch.history)
+    expected = fused(teacher.own_scores(batch), student, 1.0)
+    assert torch.allclose(teacher.score(batch), expected, atol=1e-4)
+    short = replace(batch, history=newest(batch.history, 2))
+    assert torch.allclose(teacher.own_scores(batch), teacher.own_scores(short), atol=1e-4)
+    assert not torch.allclose(teacher.score(batch), teacher.score(short), atol=1e-2)
+    exported = torch.empty_like(expected)
+    for rows, scores, *_ in teacher.scores_in_batches(DATASET, TRAIN):
+        exported[rows] = scores
+    alone = teacher_of(prompt_items=2)
+    for rows, scores, *_ in alone.scores_in_batches(DATASET, TRAIN):
+        assert torch.allclose(exported[rows], fused(scores, student[rows], 1.0), atol=1e-4)
 
 
 def test_a_student_that_reads_a_history_as_a_whole_is_asked_about_every_prefix():
