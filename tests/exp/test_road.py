@@ -275,7 +275,7 @@ def test_what_the_teacher_reads_can_be_looked_at_before_anything_is_trained(tmp_
 @pytest.mark.parametrize("rank_by", ["likelihood", "distance"])
 def test_a_teacher_that_writes_titles_goes_the_whole_road(tmp_path, rank_by):
     data, run_dir = raw_log(tmp_path / "raw"), tmp_path / "run"
-    overrides = ["teacher.objective=generation", "teacher/llm=tiny_random_causal", "teacher.generation.candidates=3"]
+    overrides = ["teacher=ilora_generation", "teacher/llm=tiny_random_causal", "teacher.generation.candidates=3"]
     overrides += [f"teacher.generation.rank_by={rank_by}", "teacher.prompt.title_tokens=6"]
     for command in ("run_student_baseline", "run_teacher", "run_distill", "run_eval_all"):
         ended = start_program(command, data, tmp_path / "made", run_dir, *overrides)
@@ -290,7 +290,9 @@ def test_a_teacher_that_writes_titles_goes_the_whole_road(tmp_path, rank_by):
 @pytest.mark.slow
 def test_a_model_that_cannot_write_is_refused_before_it_is_trained(tmp_path):
     data = raw_log(tmp_path / "raw")
-    ended = start_program("run_all", data, tmp_path / "made", tmp_path / "run", "teacher.objective=generation")
+    ended = start_program(
+        "run_all", data, tmp_path / "made", tmp_path / "run", "teacher=ilora_generation", "teacher/llm=tiny_random"
+    )
     assert ended.returncode == 2
     assert "does not write text" in ended.stderr
     assert "baseline: training" not in ended.stderr
