@@ -3,7 +3,7 @@
     python -m benchmarks.export_speed [--users 10]
 
 MovieLens-100K and all-MiniLM-L6-v2, the train examples of the first users, seen as an untrained teacher sees them (what
-the weights are changes no time). The plain loop computes in float32, 32 examples at a time in the log's order, every
+the weights are changes no time), ten items a prompt. The plain loop computes in float32, 32 examples at a time in the log's order, every
 prompt padded to the longest of the log. The others are what an export does: by default, and with one reading per user.
 """
 
@@ -14,16 +14,18 @@ from pathlib import Path
 from .side_by_side import Worker, in_turn, markdown, median_of, parser, report
 
 PLAIN = "plain loop, float32, padded to the longest"
+SAME_PROMPT = ["teacher.prompt.items=10", "teacher.prompt.title_tokens=24"]
+EXAMPLE = "teacher.reading=example"
 SIDES = {
-    PLAIN: (True, []),
-    "a prompt per example, by length": (False, []),
-    "the same, frozen weights in bf16": (False, ["teacher.llm.dtype=bfloat16"]),
+    PLAIN: (True, [EXAMPLE]),
+    "a prompt per example, by length": (False, [EXAMPLE]),
+    "the same, frozen weights in bf16": (False, [EXAMPLE, "teacher.llm.dtype=bfloat16"]),
     "one pass per user, frozen weights in bf16": (False, ["teacher.llm.dtype=bfloat16", "teacher.reading=user"]),
 }
 
 
 def main(arguments: argparse.Namespace) -> None:
-    users, common = arguments.users, ["dataset=ml_100k"]
+    users, common = arguments.users, ["dataset=ml_100k", *SAME_PROMPT]
     if arguments.quick:
         users, arguments.repeats, common = 2, 1, [*common, "teacher/llm=tiny_random", "teacher.prompt.title_tokens=8"]
     with tempfile.TemporaryDirectory() as name:
