@@ -4,8 +4,8 @@
 
 MovieLens-100K and all-MiniLM-L6-v2, the train examples of the first users, seen as an untrained teacher sees them (what
 the weights are changes no time), ten items a prompt. The plain loop computes in float32, 32 examples at a time in the
-log's order, every prompt padded to the longest of the log. The others are what an export does: with a prompt per example,
-and with one reading per user.
+log's order, every prompt padded to the longest of the log. The others are what an export does: a prompt per example
+or one reading per user.
 """
 
 import argparse
