@@ -130,6 +130,19 @@ def test_bce_by_hand():
     assert ranking_bce(ratio, ratio).item() == pytest.approx(-math.log(3 / 4) - math.log(1 / 4))
 
 
+@given(st.permutations(range(5)), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_confidence_and_consistency_go_with_their_candidates_and_position_stays(order, seed):
+    batch = example(K=5, seed=seed)
+    candidates, distance = batch["candidates"], batch["distance"]
+    student_top = batch["scores"].topk(5, dim=1).indices
+    torch.testing.assert_close(confidence_weights(distance[:, order]), confidence_weights(distance)[:, order])
+    moved = consistency_weights(candidates[:, order], student_top)
+    assert torch.equal(moved, consistency_weights(candidates, student_top)[:, order])
+    assert torch.equal(moved, consistency_weights(candidates[:, order], student_top.flip(1)))
+    assert (position_weights(5).diff() < 0).all()
+
+
 @given(st.lists(st.floats(-30, 30), min_size=1, max_size=5), st.floats(-30, 30))
 @settings(deadline=None)
 def test_the_two_bce_differ_by_a_shift_of_the_negative(positives, negative):
