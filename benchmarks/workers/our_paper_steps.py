@@ -18,6 +18,7 @@ from ..timing import Line, StepClock
 
 SAME_SETTING = [
     "student=sasrec_paper",
+    "distill=dllm2rec",
     "distill.preset=paper",
     "distill.candidate_topk=10",
     "distill.alpha=0.5",

@@ -129,7 +129,7 @@ def test_only_what_has_a_weight_is_made():
     assert create_list_losses(given_, torch.bfloat16) == [ListLoss("rd", 0.25, 2.0, torch.bfloat16)]
 
 
-@pytest.mark.parametrize("name", ["kl", "rd", "soft_targets", "hint", "text_init", "embedding"])
+@pytest.mark.parametrize("name", ["combined", "kl", "rd", "soft_targets", "hint", "text_init", "embedding"])
 def test_each_method_has_a_file_that_turns_dllm2rec_off(name):
     config = OmegaConf.load(f"conf/distill/{name}.yaml")
     assert list(config.defaults) == ["dllm2rec", "_self_"] and config.lam == 0

@@ -9,7 +9,12 @@ from tests.exp.roads import run_in
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
-CURVE = ["curve.shares=[0.25,0.5]", "curve.policies=[random,meta]", "student.train.max_epochs=1"]
+CURVE = [
+    "teacher.reading=example",
+    "curve.shares=[0.25,0.5]",
+    "curve.policies=[random,meta]",
+    "student.train.max_epochs=1",
+]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def test_a_memory_that_holds_no_user_is_refused(tmp_path):
 @pytest.mark.parametrize("overrides", ["distill.lam=0", "distill.candidate_topk=5", "student.model.history_length=3"])
 def test_a_catalogue_without_room_for_negatives_is_refused_before_training(tmp_path, overrides):
     dataset = tiny_dataset()  # 15 items; the longest training history has 8
-    wide = ["student.model.history_length=8", "distill.candidate_topk=6", "teacher.export.k=6"]
+    wide = ["distill=dllm2rec", "student.model.history_length=8", "distill.candidate_topk=6", "teacher.export.k=6"]
     with pytest.raises(UserError, match=r"has 15 items, of which a history \(8\), its target and .* items \(6\)"):
         check_negatives(run_in(tmp_path, *wide), dataset)
     check_negatives(run_in(tmp_path, *wide, overrides), dataset)
