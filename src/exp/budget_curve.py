@@ -159,14 +159,17 @@ def _mean(points: list[Point], policy: str, share: float | None) -> tuple[float,
 
 
 def _table(points: list[Point]) -> TextTable:
-    """Returns a line for each policy and share, means over seeds; the gain is against the student without a teacher."""
+    """Returns a line for each policy and share, means over seeds.
+
+    The gain, where there is one, is that of all examples over the student without a teacher.
+    """
     without = _mean(points, NONE, None)[0]
     whole = [point for point in points if point.policy == ALL]
     most = _mean(points, ALL, 1.0)[0] - without if whole else None
     rows = []
     for policy, share in dict.fromkeys((point.policy, point.share) for point in points):
         mean, these = _mean(points, policy, share)
-        kept = f"{(mean - without) / most:.0%}" if most and share is not None else ""
+        kept = f"{(mean - without) / most:.0%}" if most and most > 0 and share is not None else ""
         name = {(NONE, None): "no teacher", (NONE, 0.0): "its item embeddings alone"}.get((policy, share), policy)
         rows.append([
             name, "" if not share else f"{share:.0%}", f"{statistics.fmean(point.tokens for point in these):,.0f}",
