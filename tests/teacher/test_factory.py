@@ -10,6 +10,7 @@ from src.core.artefact import writing
 from src.core.catalogue import Catalogue
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
+from src.student.datamodule import TrainingWindows
 from src.student.factory import create_student
 from src.student.models import SASRec
 from src.teacher.factory import create_teacher, load_trained, save_trained
@@ -21,6 +22,7 @@ from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
 BATCH = first_batch(DATASET, 4)
+WINDOWS = TrainingWindows(DATASET, 8)[torch.arange(4)]
 
 
 def settings_of(**changes: object) -> dict:
@@ -66,7 +68,7 @@ def test_plain_lora_has_one_expert_of_the_whole_rank_and_nothing_to_route():
 
 
 def test_freeze_reads_with_the_language_model_as_it_is():
-    teacher = teacher_of(settings_of(mode="freeze"))
+    teacher = teacher_of(settings_of(mode="freeze", reading="example"))
     assert not [module for module in teacher.modules() if isinstance(module, MoELoRALinear)]
     learned = {name.split(".")[0] for name, p in teacher.named_parameters() if p.requires_grad}
     assert learned == {"projector", "query", "item_from_text", "item_from_id", "item_bias"}
@@ -96,12 +98,13 @@ def test_every_adapted_layer_may_have_a_router_of_its_own(reading, gate_input):
     assert teacher.score(BATCH).shape == (4, DATASET.num_items)
 
 
-def test_gradient_checkpointing_changes_no_gradient():
+@pytest.mark.parametrize(("reading", "batch"), [("example", BATCH), ("user", WINDOWS)])
+def test_gradient_checkpointing_changes_no_gradient(reading, batch):
     gradients = []
     for recompute in (False, True):
-        teacher = teacher_of(settings_of(llm__gradient_checkpointing=recompute)).train()
+        teacher = teacher_of(settings_of(llm__gradient_checkpointing=recompute, reading=reading)).train()
         assert any(getattr(m, "gradient_checkpointing", False) for m in teacher.language_model.modules()) == recompute
-        teacher.training_loss(BATCH).backward()
+        teacher.training_loss(batch).backward()
         gradients.append({name: p.grad for name, p in teacher.named_parameters() if p.grad is not None})
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-7)
 
