@@ -94,13 +94,21 @@ class ListLoss:
             places = torch.arange(candidates.shape[1], device=scores.device).expand_as(candidates)
             losses = listwise_kl(scores, places, distance, self.temperature)
             return self.weight * (losses if importance is None else importance * losses).mean()
+        weights = self.answer_weights(distance, importance)
+        return catalogue_cross_entropy(model, hidden, candidates, self.dtype, weights)
+
+    @property
+    def over_catalogue(self) -> bool:
+        """Whether it is a softmax over the whole catalogue, with the candidates as answers."""
+        return self.name != "kl"
+
+    def answer_weights(self, distance: Tensor, importance: Tensor | None) -> Tensor:
+        """Returns the weights of the candidates as answers, the loss's own among them, `[m, K]`."""
         if self.name == "rd":
-            weights = rank_weights(candidates.shape[1], self.temperature, hidden.device).expand_as(distance)
+            weights = rank_weights(distance.shape[1], self.temperature, distance.device).expand_as(distance)
         else:
             weights = probability_weights(distance, self.temperature)
-        if importance is not None:
-            weights = weights * importance.unsqueeze(1)
-        return self.weight * catalogue_cross_entropy(model, hidden, candidates, self.dtype, weights)
+        return self.weight * (weights if importance is None else weights * importance.unsqueeze(1))
 
 
 LIST_LOSSES = ("kl", "rd", "soft_targets")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..core.seed import generator
 from ..student.datamodule import ExampleRows, WindowBatch
-from ..student.losses import NextItemLoss
+from ..student.losses import CrossEntropy, NextItemLoss, catalogue_cross_entropies
 from ..student.models import SequentialRecommender
 from ..student.trainer_baseline import NextItemModule, Optimisation
 from .data_bridge import TeacherOutputs
@@ -79,22 +79,42 @@ class DistilModule(NextItemModule):
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
         """See `NextItemModule.loss_terms`; the teacher's terms are means over the positions that it ranked."""
         hidden, target, example_id = self.states_with_targets(batch)
-        terms = {"next_item": self.loss(self.model, hidden, target)}
         row = self.row_of_example[example_id]
         asked = (row >= 0).nonzero().squeeze(1)
         if len(asked) == 0 or not (self.ranking.lam > 0 or self.list_losses or self.hint):
-            return terms | self._dros(hidden, target)
+            return {"next_item": self.loss(self.model, hidden, target)} | self._dros(hidden, target)
         lesson = self._lesson(hidden[asked], target[asked], row[asked])
         weights = importance(self.weighting, lesson)
+        terms = self._next_item_and_lists(hidden, target, asked, lesson, weights)
         if self.ranking.lam > 0:
             terms |= self._ranking(batch, hidden, target, asked, lesson, weights)
         else:
             terms |= self._dros(hidden, target)
-        for loss in self.list_losses:
-            terms[loss.name] = loss(self.model, lesson.hidden, lesson.candidates, lesson.distance, weights)
         if self.hint:
             hint = self.hint(lesson.hidden, row[asked])
             terms["hint"] = (hint if weights is None else weights * hint).mean()
+        return terms
+
+    def _next_item_and_lists(
+        self, hidden: Tensor, target: Tensor, asked: Tensor, lesson: Lesson, weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Returns the next-item loss and the list losses; those that are softmaxes over the catalogue share one."""
+
+        def spread(values: Tensor) -> Tensor:
+            return values.new_zeros(len(target), values.shape[1]).index_copy(0, asked, values)
+
+        if isinstance(self.loss, CrossEntropy):
+            joint = [loss for loss in self.list_losses if loss.over_catalogue]
+            answers = {"next_item": (target.unsqueeze(1) - 1, torch.ones_like(target.unsqueeze(1), dtype=torch.float))}
+            for loss in joint:
+                of_all = len(target) / len(asked) * loss.answer_weights(lesson.distance, weights)  # a mean over asked
+                answers[loss.name] = (spread(lesson.candidates), spread(of_all))
+            terms = catalogue_cross_entropies(self.model, hidden, answers, self.loss.dtype)
+        else:
+            joint, terms = [], {"next_item": self.loss(self.model, hidden, target)}
+        for loss in self.list_losses:
+            if loss not in joint:
+                terms[loss.name] = loss(self.model, lesson.hidden, lesson.candidates, lesson.distance, weights)
         return terms
 
     def _lesson(self, hidden: Tensor, target: Tensor, row: Tensor) -> Lesson:

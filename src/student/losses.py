@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from .models import SequentialRecommender
-from .softmax import full_softmax_loss
+from .softmax import full_softmax_loss, full_softmax_losses
 
 
 class NextItemLoss(ABC):
@@ -48,10 +48,26 @@ def catalogue_cross_entropy(
     weights: Tensor | None = None,
 ) -> Tensor:
     """Returns `full_softmax_loss` of the scores that `model` gives all items from states `hidden [M, D]`."""
+    return full_softmax_loss(*_linear(model, hidden), columns, dtype, weights)
+
+
+def catalogue_cross_entropies(
+    model: SequentialRecommender, hidden: Tensor, answers: dict[str, tuple[Tensor, Tensor]], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Returns `catalogue_cross_entropy` of each kind of answers, its columns and weights, by name.
+
+    They share one softmax: only their sum is to be differentiated (`full_softmax_losses`).
+    """
+    losses = full_softmax_losses(*_linear(model, hidden), list(answers.values()), dtype)
+    return dict(zip(answers, losses, strict=True))
+
+
+def _linear(model: SequentialRecommender, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns states `[M, D']` and a table `[N, D']` whose products are the model's scores."""
     weight, bias = model.output_layer()
     if bias is not None:  # the bias is the weight of a feature that is always 1
         hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, bias.unsqueeze(1)], dim=1)
-    return full_softmax_loss(hidden, weight, columns, dtype, weights)
+    return hidden, weight
 
 
 class SampledLoss(NextItemLoss):

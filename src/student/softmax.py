@@ -1,5 +1,7 @@
 """Cross-entropy over the whole catalogue without ever storing the logits of all positions."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -28,16 +30,35 @@ def full_softmax_loss(
         columns = columns.unsqueeze(1)
     if weights is None:
         weights = torch.ones_like(columns, dtype=torch.float32)
-    return _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), dtype)
+    return full_softmax_losses(hidden, table, [(columns, weights)], dtype)[0]
+
+
+def full_softmax_losses(
+    hidden: Tensor, table: Tensor, answers: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
+) -> list[Tensor]:
+    """Returns `full_softmax_loss` of each of several kinds of answers, for little more than the cost of one.
+
+    The gradient of all of them lies with the first: only their sum is to be differentiated.
+
+    Args:
+        answers: Columns `[M, C]` and weights `[M, C]` of each kind; C may differ.
+        The others: See `full_softmax_loss`.
+    """
+    columns, weights = (torch.cat(kind, dim=1) for kind in zip(*answers, strict=True))
+    total, by_place = _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), dtype)
+    _, *others = (part.sum() for part in by_place.split([of.shape[1] for of, _ in answers]))
+    return [total - sum(others), *others]
 
 
 class _FullSoftmaxLoss(torch.autograd.Function):
+    """The sum over all answers, and, without gradient, what each of the C places has in it, `[C]`."""
+
     @staticmethod
-    def forward(ctx, hidden: Tensor, table: Tensor, columns: Tensor, weights: Tensor, dtype: torch.dtype) -> Tensor:
-        M, mass = len(hidden), weights.sum(1, keepdim=True)
-        answer = (weights.unsqueeze(2) * table[columns]).sum(1)  # [M, D]
-        loss = -(hidden * answer).sum(dtype=torch.float64)
-        grad_hidden = -answer / M
+    def forward(
+        ctx, hidden: Tensor, table: Tensor, columns: Tensor, weights: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        M, mass, answers = len(hidden), weights.sum(1, keepdim=True), table[columns]  # [M, C, D]
+        grad_hidden = (weights.unsqueeze(1) @ answers).squeeze(1).div_(-M)
         grad_table = torch.zeros_like(table)
         table_, log_sums = table.to(dtype), []
         step = max(1, TILE // len(table))
@@ -47,17 +68,20 @@ class _FullSoftmaxLoss(torch.autograd.Function):
             largest = tile.amax(1, keepdim=True)
             exp = tile.sub_(largest).exp_()
             total = exp.sum(1, keepdim=True, dtype=torch.float32)
-            log_sums.append(((total.log() + largest) * mass[part]).sum(dtype=torch.float64))
+            log_sums.append(total.log() + largest)
             share = mass[part] / total  # softmax = exp * share: scaling D columns is cheaper than N
             grad_hidden[part] += (exp @ table_) * (share / M)
             grad_table += exp.T @ (hidden[part] * share).to(dtype)
         grad_table.div_(M)
-        for place in range(columns.shape[1]):  # one after the other: [M, C, D] would be large
+        for place in range(columns.shape[1]):  # one after the other: a second [M, C, D] would be large
             grad_table.index_add_(0, columns[:, place], hidden * weights[:, place : place + 1], alpha=-1 / M)
+        log_loss = torch.cat(log_sums) - (answers @ hidden.unsqueeze(2)).squeeze(2)
+        by_place = (weights * log_loss).sum(0, dtype=torch.float64) / M
         ctx.save_for_backward(grad_hidden, grad_table)
-        return ((loss + torch.stack(log_sums).sum()) / M).float()
+        ctx.mark_non_differentiable(by_place)
+        return by_place.sum().float(), by_place.float()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_table = ctx.saved_tensors
         return grad * grad_hidden, grad * grad_table, None, None, None

@@ -15,7 +15,7 @@ from src.distill.trainer_distill import DistilModule
 from src.distill.weighting import WEIGHTINGS
 from src.student.datamodule import ExampleRows, TrainingExamples, TrainingWindows, WindowBatch
 from src.student.factory import create_student
-from src.student.losses import CrossEntropy
+from src.student.losses import CrossEntropy, NextItemLoss
 from src.student.models import SequentialRecommender
 from src.student.store import load_student, save_student
 from src.student.trainer_baseline import NextItemModule
@@ -187,6 +187,27 @@ def test_other_losses_are_handed_what_the_teacher_says_of_the_asked_positions(da
     _, candidates, distance, *_ = recorder.calls[0]
     hidden = torch.stack([module.model.encode(batch.history)[place] for place in asked_positions(batch)])
     assert torch.allclose(terms[name], loss(module.model, hidden, candidates, distance, None), atol=1e-6)
+
+
+def test_losses_that_share_a_softmax_have_the_gradient_of_each_alone(dataset, outputs):
+    """All at once against a next-item loss that is none the module knows, which shares nothing."""
+
+    class Plain(NextItemLoss):
+        def __call__(self, *arguments):
+            return LOSS(*arguments)
+
+    batch, lists = whole_batch(dataset), [ListLoss(name, 0.7, 2.0, torch.float32) for name in LIST_LOSSES]
+    found = []
+    for loss in (LOSS, Plain()):
+        module = module_of(outputs, *losses(dataset, lam=0, alpha=0), list_losses=lists)
+        module.loss = loss
+        terms = module.loss_terms(batch)
+        sum(terms.values()).backward()
+        found.append((terms, [parameter.grad for parameter in module.model.parameters()]))
+    (shared, gradients), (alone, expected) = found
+    assert shared.keys() == alone.keys()
+    assert all(torch.allclose(shared[name], alone[name]) for name in shared)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(gradients, expected, strict=True))
 
 
 def test_a_hint_finds_the_teacher_s_row_of_every_example(dataset, outputs):

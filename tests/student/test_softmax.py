@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from src.student import softmax
-from src.student.softmax import full_softmax_loss
+from src.student.softmax import full_softmax_loss, full_softmax_losses
 
 
 def case(M: int = 23, N: int = 31, D: int = 8, scale: float = 1.0):
@@ -35,6 +35,18 @@ def test_several_weighted_answers_are_a_weighted_sum(monkeypatch, tile):
     found = loss_and_gradients(full_softmax_loss(hidden, table, columns, torch.float32, weights), hidden, table)
     wanted = -(weights * (hidden @ table.T).log_softmax(1).gather(1, columns)).sum(1).mean()
     for one, other in zip(found, loss_and_gradients(wanted, hidden, table), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_several_kinds_of_answers_are_as_many_losses(monkeypatch):
+    monkeypatch.setattr(softmax, "TILE", 31 * 5)
+    hidden, table, column = case()
+    kinds = [(column.unsqueeze(1), torch.ones(23, 1)), (torch.randint(31, (23, 4)), torch.rand(23, 4))]
+    found = full_softmax_losses(hidden, table, kinds, torch.float32)
+    alone = [full_softmax_loss(hidden, table, columns, torch.float32, weights) for columns, weights in kinds]
+    assert torch.allclose(torch.stack(found), torch.stack(alone))
+    both = loss_and_gradients(sum(found), hidden, table), loss_and_gradients(sum(alone), hidden, table)
+    for one, other in zip(*both, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
