@@ -1,7 +1,11 @@
 """Batches of rows of similar length, so that almost no padding is computed."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 
 
 def token_batches(lengths: Tensor, max_tokens: int, generator: torch.Generator | None = None) -> list[Tensor]:
@@ -29,3 +33,44 @@ def token_batches(lengths: Tensor, max_tokens: int, generator: torch.Generator |
     if generator is None:
         return batches
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+
+
+class BatchLoader(DataLoader):
+    """Rows in batches of `token_batches`; a checkpoint within an epoch knows which batches are still to come.
+
+    Args:
+        rows: `__getitem__` takes row numbers `[B]` and returns a batch.
+        lengths, max_tokens, generator: See `token_batches`.
+    """
+
+    def __init__(self, rows: Any, lengths: Tensor, max_tokens: int, generator: torch.Generator) -> None:
+        super().__init__(rows, sampler=_Batches(lengths, max_tokens, generator), batch_size=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what the order was drawn from, and how many batches were given."""
+        return {"drawn_from": self.sampler.drawn_from, "given": self.sampler.given}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on behind the last batch that was given."""
+        self.sampler.draw(state_dict["drawn_from"])
+        self.sampler.given = state_dict["given"]
+
+
+class _Batches(Sampler):
+    def __init__(self, lengths: Tensor, max_tokens: int, generator: torch.Generator) -> None:
+        self.lengths, self.max_tokens, self.generator = lengths, max_tokens, generator
+        self.draw(generator.get_state())
+
+    def draw(self, state: Tensor) -> None:
+        self.drawn_from, self.given = state, 0
+        self.generator.set_state(state)
+        self.batches = token_batches(self.lengths, self.max_tokens, self.generator)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while self.given < len(self.batches):
+            self.given += 1
+            yield self.batches[self.given - 1]
+        self.given = 0

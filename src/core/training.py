@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
+from .batches import BatchLoader
 from .errors import DivergedError, UserError
 from .logging import tensorboard
 from .progress import progress
+
+KEEP_EVERY = 600.0  # seconds between checkpoints from which an interrupted run can go on
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +72,6 @@ def fit(
         auto_insert_metric_name=False,
         monitor=monitor,
         mode="max",
-        save_last=True,
     )
     trainer = L.Trainer(
         max_epochs=max_epochs,
@@ -83,6 +86,7 @@ def fit(
             RandomState(data),
             StageProgress(stage, monitor),
             StopAtNaN(best),
+            LastCheckpoint(Path(best.dirpath) / "last.ckpt"),
             *callbacks,
         ],
         val_check_interval=1 / validations_per_epoch,
@@ -130,8 +134,9 @@ class MadeFrom(L.Callback):
 
 
 class RandomState(L.Callback):
-    """Writes into every checkpoint where the random draws stand: PyTorch's own, and all generators that are attributes
-    of the training module and of its data. What is resumed after an epoch then goes on as if it had never stopped.
+    """Writes into every checkpoint where the random draws stand: PyTorch's own, all generators that are attributes of
+    the training module and of its data, and the batches that are still to come. What is resumed then goes on as if it
+    had never stopped.
     """
 
     def __init__(self, data: L.LightningDataModule) -> None:
@@ -139,13 +144,15 @@ class RandomState(L.Callback):
         self.restored: dict[str, Any] | None = None
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        self.module = module
+        self.trainer, self.module = trainer, module
 
     def state_dict(self) -> dict[str, Any]:
+        loader = self.trainer.train_dataloader
         return {
             "torch": torch.get_rng_state(),
             "data": {name: each.get_state() for name, each in _generators(self.data).items()},
             "module": {name: each.get_state() for name, each in _generators(self.module).items()},
+            "loader": loader.state_dict() if isinstance(loader, BatchLoader) else None,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -155,7 +162,10 @@ class RandomState(L.Callback):
         if self.restored is None:
             return
         torch.set_rng_state(self.restored["torch"])
-        torch.empty((), dtype=torch.int64).random_()  # a loader's draw per epoch, made too early for the first one here
+        if not trainer.fit_loop.restarting:  # a new epoch
+            torch.empty((), dtype=torch.int64).random_()  # the loader's draw per epoch, made too early for this one
+        elif self.restored["loader"] is not None:  # Lightning has made the loader too early to do this itself
+            trainer.train_dataloader.load_state_dict(self.restored["loader"])
         for owner, states in ((self.data, self.restored["data"]), (module, self.restored["module"])):
             for name, each in _generators(owner).items():
                 each.set_state(states[name])
@@ -174,6 +184,40 @@ class BestCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
+class LastCheckpoint(Checkpoint):
+    """Writes last.ckpt, from which an interrupted run goes on: after each validation, and in between where they are far
+    apart. It waits for the optimiser's step: a gradient that is still being accumulated is in no checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.due = time.monotonic() + KEEP_EVERY
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.due = 0.0
+        if not trainer.is_last_batch:  # else when the epoch has been counted
+            self._write_if_due(trainer, trainer.fit_loop.batch_idx)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._write(trainer)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: dict, batch: object, batch_idx: int
+    ) -> None:
+        self._write_if_due(trainer, batch_idx)
+
+    def _write_if_due(self, trainer: L.Trainer, batch_idx: int) -> None:
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and time.monotonic() >= self.due:
+            self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self.due = time.monotonic() + KEEP_EVERY
+
+
 class StageProgress(L.Callback):
     """Shows validations done, time spent, time left (at most: early stopping may come first) and the figure."""
 
@@ -187,7 +231,7 @@ class StageProgress(L.Callback):
         self.advance = self.open.enter_context(progress(f"{self.stage}: training", trainer.max_epochs * epoch_steps))
         self.note = ""
         if trainer.global_step:
-            self.advance(trainer.current_epoch * epoch_steps, "resumed")
+            self.advance(trainer.fit_loop.total_batch_idx + 1, "resumed")
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         self.advance(1, f"epoch {trainer.current_epoch + 1} {self.note}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..core.batches import token_batches
+from ..core.batches import BatchLoader
 from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..core.seed import generator
 
@@ -133,8 +133,7 @@ class StudentDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of rows of similar length, drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`)."""
-        batches = token_batches(self.training.num_positions, self.batch_positions, self.generator)
-        return DataLoader(self.training, sampler=batches, batch_size=None)
+        return BatchLoader(self.training, self.training.num_positions, self.batch_positions, self.generator)
 
     def val_dataloader(self) -> DataLoader:
         rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length, self.filter_seen)

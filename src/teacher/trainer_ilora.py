@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..core.batches import token_batches
+from ..core.batches import BatchLoader, token_batches
 from ..core.dataset import Dataset, ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
 from ..core.schedule import ilora_cosine
@@ -206,8 +206,7 @@ class TeacherDataModule(L.LightningDataModule):
         return len(token_batches(self.train_lengths, self.max_tokens))
 
     def train_dataloader(self) -> DataLoader:
-        batches = token_batches(self.train_lengths, self.max_tokens, self.generator)
-        return DataLoader(self.train_rows, sampler=batches, batch_size=None)
+        return BatchLoader(self.train_rows, self.train_lengths, self.max_tokens, self.generator)
 
     def val_dataloader(self) -> DataLoader:
         rows = torch.arange(len(self.val_rows)).split(self.eval_batch_size)

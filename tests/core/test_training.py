@@ -103,6 +103,11 @@ def test_resuming_goes_on_where_the_interrupted_run_stood(tmp_path):
     assert module.value.item() == 4 * STEPS
 
 
+def test_what_is_gone_on_from_is_the_last_validation_not_the_best(tmp_path):
+    run(Scripted([0.5, 0.3, 0.2]), tmp_path, max_epochs=3)
+    assert torch.load(last(tmp_path), weights_only=True)["state_dict"]["value"] == 3 * STEPS
+
+
 def test_resuming_remembers_the_best_weights_of_the_interrupted_run(tmp_path):
     run(Scripted([0.1, 0.9, 0.3]), tmp_path / "first", max_epochs=3)
     module = Scripted([0.1, 0.9, 0.3, 0.4, 0.5])

@@ -1,10 +1,12 @@
 import math
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor
 
+from src.core import training
 from src.core.batches import token_batches
 from src.core.seed import generator
 from src.core.training import fit
@@ -149,6 +151,45 @@ def test_training_resumes_where_it_stopped(tmp_path):
     assert module.trainer.current_epoch == 2
     torch.testing.assert_close(second.score(BATCH), first.score(BATCH), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(tiny_teacher(DATASET, seed=1).score(BATCH), first.score(BATCH), atol=1e-2)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interruption(L.Callback):
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: ILoRAModule, batch: object, batch_idx: int) -> None:
+        if trainer.fit_loop.total_batch_idx == self.batch:
+            raise Interrupted
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8, 11])  # of 6 in an epoch, validated after 3 and after 6
+@pytest.mark.parametrize("keep_every", [0.0, 600.0])  # a checkpoint after every step, or after validations alone
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_interrupted_within_an_epoch_ends_as_if_it_had_never_stopped(
+    tmp_path, monkeypatch, batch, keep_every, accumulate
+):
+    monkeypatch.setattr(training, "KEEP_EVERY", keep_every)
+    how = {"epochs": 3, "validations_per_epoch": 2, "accumulate": accumulate}
+
+    def train(folder: str, **more: object) -> dict[str, Tensor]:
+        torch.manual_seed(3)
+        model = tiny_teacher(DATASET, seed=1, dropout=0.1)
+        trained(tmp_path / folder, model, **how, **more)
+        return torch.load(last_checkpoint(tmp_path / folder), weights_only=True)["state_dict"]
+
+    whole = train("whole")
+    with pytest.raises(Interrupted):
+        train("first", callbacks=[Interruption(batch)])
+    first = last_checkpoint(tmp_path / "first")
+    if batch == 1 and (keep_every or accumulate == 2):
+        assert not first.exists()  # nothing to go on from
+        return
+    resumed = train("second", resume_from=first)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_finished_run_resumed_elsewhere_keeps_its_best(tmp_path):
