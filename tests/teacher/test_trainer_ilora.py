@@ -153,7 +153,7 @@ def test_training_resumes_where_it_stopped(tmp_path):
     assert not torch.allclose(tiny_teacher(DATASET, seed=1).score(BATCH), first.score(BATCH), atol=1e-2)
 
 
-class Interrupted(Exception):
+class InterruptionError(Exception):
     pass
 
 
@@ -163,7 +163,7 @@ class Interruption(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, module: ILoRAModule, batch: object, batch_idx: int) -> None:
         if trainer.fit_loop.total_batch_idx == self.batch:
-            raise Interrupted
+            raise InterruptionError
 
 
 @pytest.mark.parametrize("batch", [1, 4, 8, 11])  # of 6 in an epoch, validated after 3 and after 6
@@ -182,7 +182,7 @@ def test_what_is_interrupted_within_an_epoch_ends_as_if_it_had_never_stopped(
         return torch.load(last_checkpoint(tmp_path / folder), weights_only=True)["state_dict"]
 
     whole = train("whole")
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptionError):
         train("first", callbacks=[Interruption(batch)])
     first = last_checkpoint(tmp_path / "first")
     if batch == 1 and (keep_every or accumulate == 2):
