@@ -73,7 +73,7 @@ def export_teacher_outputs(
             else:
                 advance(len(rows), "already there")
             found.append(part)
-    whole = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+    whole = {name: _concatenated([part[name] for part in found]) for name in found[0]}
     with writing(folder, manifest) as temporary:
         write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
         if user_states:
@@ -123,8 +123,13 @@ def _ask(
         "tokens_read": torch.tensor([tokens_read]),
         "seconds": torch.tensor([time.perf_counter() - start], dtype=torch.float64),
     }
-    more = {"user_states": torch.cat(states)[torch.cat(order).argsort()]} if user_states else {}
+    more = {"user_states": _concatenated(states)[torch.cat(order).argsort()]} if user_states else {}
     return {"items": items, "scores": scores, **more, **cost}
+
+
+def _concatenated(parts: list[Tensor]) -> Tensor:
+    with torch.autocast("cpu", enabled=False):  # which knows no float16
+        return torch.cat(parts)
 
 
 def _key(model: ILoRAModel, examples: Examples, k: int, exclude_seen: bool, user_states: bool) -> str:

@@ -141,13 +141,15 @@ def test_a_model_that_fails_leaves_nothing_half_written(tmp_path, when, monkeypa
 
 
 @pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
-def test_representations_of_histories_are_written_where_asked_for(tmp_path, kind):
+@pytest.mark.parametrize("mixed", [False, True])
+def test_representations_of_histories_are_written_where_asked_for(tmp_path, kind, mixed):
     teacher = tiny_teacher(DATASET, kind=kind, prompt_items=HISTORY_LENGTH)
-    export(tmp_path / "outputs", teacher, user_states=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        export(tmp_path / "outputs", teacher, user_states=True)
     outputs = load_teacher_outputs(tmp_path / "outputs", DATASET, None)
     assert outputs.user_states.dtype == torch.float16
     scores = teacher.scores_of(outputs.user_states.float(), teacher.item_embeddings())
-    assert (scores - teacher.own_scores(DATASET.batch(ASKED, HISTORY_LENGTH))).abs().max() < 0.02
+    assert (scores - teacher.own_scores(DATASET.batch(ASKED, HISTORY_LENGTH))).abs().max() < (0.2 if mixed else 0.02)
 
 
 @pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
