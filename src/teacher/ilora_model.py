@@ -13,6 +13,7 @@ from ..core.batches import token_batches
 from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..student.datamodule import ExampleRows
 from ..student.models import SequentialRecommender
+from ..student.softmax import full_softmax_loss
 from .fusion import fused
 from .gated_model import GatedLanguageModel
 from .interfaces import Scored
@@ -77,9 +78,14 @@ class ILoRAModel(GatedLanguageModel):
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
-        ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
+        ids = self._item_ids()
         with torch.autocast(ids.device.type, enabled=False):
-            return self.item_from_text(self.item_texts) + self.item_from_id(ids * ids.shape[1] ** 0.5)
+            return self.item_from_text(self.item_texts) + self.item_from_id(ids)
+
+    def _item_ids(self) -> Tensor:
+        """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have."""
+        ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
+        return ids * ids.shape[1] ** 0.5
 
     def gates(self, history: Tensor) -> Tensor:
         """Returns the experts' weights for histories `[B, L]`, `[B, E]`."""
@@ -115,7 +121,24 @@ class ILoRAModel(GatedLanguageModel):
 
     def training_loss(self, batch: ExampleBatch) -> Tensor:
         """Cross-entropy over the whole catalogue (specification §8.6)."""
-        return F.cross_entropy(self.catalogue_scores(batch.history, self.item_embeddings()), batch.target - 1)
+        return self.catalogue_loss(self.sequence_representation(batch.history, self.gates(batch.history)), batch.target)
+
+    def catalogue_loss(self, h_seq: Tensor, target: Tensor) -> Tensor:
+        """Returns the mean cross-entropy of `scores_of` for targets `[n]`, items from 1 on, without storing the scores.
+
+        The item side's maps act on the queries instead of the items, `q · (W v) = (W^T q) · v`: a batch has fewer
+        queries than the catalogue has items, and the items' own vectors are constant. In bf16 under autocast.
+        """
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(h_seq.device.type) else torch.float32
+        with torch.autocast(h_seq.device.type, enabled=False):
+            query = self.query(h_seq.float()) / self.item_texts.shape[1] ** 0.5
+            sides = [
+                query @ self.item_from_text.weight,
+                query @ self.item_from_id.weight,
+                torch.ones_like(query[:, :1]),
+            ]
+            items = [self.item_texts, self._item_ids(), self.item_bias.unsqueeze(1)]
+            return full_softmax_loss(torch.cat(sides, 1), torch.cat(items, 1), target - 1, dtype)
 
     def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
         """Returns what is trained on, row by row, and how many tokens each row will have, `[rows]` int64.

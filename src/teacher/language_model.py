@@ -28,6 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..core.errors import UserError
 from ..core.wheel_files import fetch_from_wheel
+from .attention import use_plain_attention
 from .moe_lora_model import GateBinding
 
 disable_progress_bar()  # loading weights takes a blink; its bar would stand between ours
@@ -84,6 +85,7 @@ def load_language_model(
     if name in TINY:
         model, tokenizer = TINY[name]()
         _check_head(name, model.config, head)
+        use_plain_attention(model)
         return model if head else model.base_model, tokenizer
     four_bits = _quantization_config(quantization, dtype)
     with _told_in_words(name, path, language_models_dir) as source:
@@ -92,6 +94,7 @@ def load_language_model(
         model = kind.from_pretrained(source, dtype=getattr(torch, dtype), quantization_config=four_bits)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # never read: it would only cost time and memory
+    use_plain_attention(model)
     return model.eval(), tokenizer
 
 

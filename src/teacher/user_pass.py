@@ -64,8 +64,7 @@ class UserPassModel(ILoRAModel):
     def training_loss(self, batch: WindowBatch) -> Tensor:
         """Cross-entropy over the whole catalogue at every position of a window that has a target."""
         real = batch.target > 0
-        h_seq = self.prefix_representations(batch.history)[real]
-        return F.cross_entropy(self.scores_of(h_seq, self.item_embeddings()), batch.target[real] - 1)
+        return self.catalogue_loss(self.prefix_representations(batch.history)[real], batch.target[real])
 
     def gates(self, history: Tensor) -> Tensor:
         """See `ILoRAModel.gates`: those after the last item, which its own tokens are read with."""
