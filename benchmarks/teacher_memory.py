@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
 from src.core.precision import best_device
+from src.student.softmax import TILE
 from src.teacher.language_model import enable_gradient_checkpointing
 from src.teacher.moe_lora_model import inject_adapters, train_adapters
 from tests.memory import peak_bytes
@@ -62,8 +63,9 @@ def budget_of(config: LlamaConfig, batch: int, tokens: int) -> dict[str, int]:
         "frozen weights, bf16": 2 * frozen_parameters(config),
         "adapters, their gradients and AdamW's averages, float32": 4 * 4 * adapters,
         "projector, query and item maps, the same four": 4 * 4 * maps,
-        "item texts, item vectors, their parts and gradient, 5 [items, d] float32": 5 * 4 * NUM_ITEMS * d,
-        "scores and their gradient, [examples, items] float32": 2 * 4 * batch * NUM_ITEMS,
+        "item texts, [items, d] float32": 4 * NUM_ITEMS * d,
+        "the item side, [items, d + d_item + 1]: float32, bf16, its gradient twice": 14 * NUM_ITEMS * (d + D_ITEM + 1),
+        "a tile of scores, bf16": 2 * min(TILE, batch * NUM_ITEMS),
         f"inputs of the other {layers - 1} blocks, [n, d]": kept_by_checkpoints(config, batch, tokens),
         **{f"one block, {part}": size for part, size in kept_by_a_block(config, batch, tokens).items()},
         "outside the blocks: last norm, rotary": kept_by_the_rest(config, batch, tokens),

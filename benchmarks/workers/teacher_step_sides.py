@@ -1,0 +1,63 @@
+"""One side of `teacher_step`: the same training batches, forward and backward, again each time a line arrives.
+
+Settings: `overrides` of the shipped config, `batches`, and `side`: "fused", "plain" or "ours".
+"""
+
+import time
+from functools import partial
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.core.precision import autocast, resolve_precision
+from src.core.seed import seed_everything
+from src.exp.stages import prepare
+from src.student.factory import create_student
+from src.teacher.factory import create_teacher
+from src.teacher.ilora_model import ILoRAModel
+from src.teacher.trainer_ilora import TeacherDataModule
+
+from ..ours import run_of
+from ..timing import Line, finish_on_device
+
+
+def stored_scores_loss(model: ILoRAModel, h_seq: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(model.scores_of(h_seq, model.item_embeddings()), target - 1)
+
+
+def main() -> None:
+    line = Line()
+    run, side = run_of(line.settings["overrides"]), line.settings["side"]
+    dataset, teacher = prepare(run), run.settings("teacher")
+    seed_everything(0)
+    student = create_student("sasrec", dataset.num_items, run.settings("student.model"))
+    places = run.path("prompts_dir"), run.path("language_models_dir")
+    model = create_teacher(teacher, dataset, student, run.cfg.dataset.prompt, *places).train()
+    if side == "fused":
+        model.language_model.set_attn_implementation("sdpa")
+    if side != "ours":
+        model.catalogue_loss = partial(stored_scores_loss, model)
+    data = TeacherDataModule(model, dataset, -1, 1, teacher["train"]["max_tokens"], 1, False, 0)
+    batches = list(islice(data.train_dataloader(), line.settings["batches"]))
+
+    def step(batch) -> float:
+        with autocast(resolve_precision("auto"), torch.device("cpu")):
+            loss = model.training_loss(batch)
+        loss.backward()
+        model.zero_grad()
+        return float(loss.detach())
+
+    def measure() -> dict[str, float]:
+        start = time.perf_counter()
+        for batch in batches:
+            step(batch)
+        finish_on_device()
+        return {"seconds": (time.perf_counter() - start) / len(batches)}
+
+    line.serve({"loss": sum(map(step, batches)) / len(batches)}, measure)
+
+
+if __name__ == "__main__":
+    main()
