@@ -134,8 +134,8 @@ class MadeFrom(L.Callback):
 
 
 class RandomState(L.Callback):
-    """Writes into every checkpoint where the random draws stand: PyTorch's own, all generators that are attributes of
-    the training module and of its data, and the batches that are still to come. What is resumed then goes on as if it
+    """Writes into every checkpoint where the random draws stand (PyTorch's own, and all generators that are attributes
+    of the training module and of its data) and which batches are still to come. What is resumed then goes on as if it
     had never stopped.
     """
 
@@ -150,6 +150,7 @@ class RandomState(L.Callback):
         loader = self.trainer.train_dataloader
         return {
             "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),
             "data": {name: each.get_state() for name, each in _generators(self.data).items()},
             "module": {name: each.get_state() for name, each in _generators(self.module).items()},
             "loader": loader.state_dict() if isinstance(loader, BatchLoader) else None,
@@ -162,6 +163,8 @@ class RandomState(L.Callback):
         if self.restored is None:
             return
         torch.set_rng_state(self.restored["torch"])
+        for device, state in zip(range(torch.cuda.device_count()), self.restored["cuda"], strict=False):
+            torch.cuda.set_rng_state(state, device)
         if not trainer.fit_loop.restarting:  # a new epoch
             torch.empty((), dtype=torch.int64).random_()  # the loader's draw per epoch, made too early for this one
         elif self.restored["loader"] is not None:  # Lightning has made the loader too early to do this itself
