@@ -5,7 +5,7 @@
 MovieLens-100K and all-MiniLM-L6-v2, the train examples of the first users, seen as an untrained teacher sees them (what
 the weights are changes no time), ten items a prompt. The plain loop computes in float32, 32 examples at a time in the
 log's order, every prompt padded to the longest of the log. The others are what an export does: a prompt per example
-or one reading per user.
+or one reading per user. Tokens are those of the prompts, without padding; "of the peak" as in `teacher_step`.
 """
 
 import argparse
@@ -40,9 +40,12 @@ def main(arguments: argparse.Namespace) -> None:
             for what, (plain, overrides) in SIDES.items()
         }
         facts, measured = in_turn(workers, arguments.repeats)
-    speed = {what: facts[what]["examples"] / median_of(runs, "seconds") for what, runs in measured.items()}
-    rows = [[what, f"{value:,.0f}", f"{value / speed[PLAIN]:.1f}×"] for what, value in speed.items()]
-    table = markdown(["export", "examples per second", "faster"], rows)
+    rows, slowest = [], median_of(measured[PLAIN], "seconds")
+    for what, runs in measured.items():
+        fact, seconds = facts[what], median_of(runs, "seconds")
+        per_second = [f"{fact[name] / seconds:,.0f}" for name in ("examples", "tokens")]
+        rows.append([what, *per_second, f"{fact['seconds_at_peak'] / seconds:.0%}", f"{slowest / seconds:.1f}×"])
+    table = markdown(["export", "examples/s", "tokens/s", "of the peak", "faster"], rows)
     report("export_speed", arguments, table, facts=facts, measured=measured)
 
 

@@ -20,9 +20,7 @@ import lightning as L
 import torch
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
 from src.core.dataset import Dataset
 from src.core.precision import encoder_precision
@@ -35,15 +33,10 @@ from src.student.trainer_baseline import NextItemModule
 from .ours import FEW_ROWS, WindowBatches, new_module, run_of
 from .side_by_side import markdown, parser, report
 from .timing import TRAINER
+from .work import Work, peak_rate
 
-aten = torch.ops.aten
-FLOP = {  # of an operator's arguments; what PyTorch has not counted yet is attention on a CPU
-    **flop_registry,
-    aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
-    aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
-}
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
-SIDE, WARM_UP = 2048, 5
+WARM_UP = 5
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -159,39 +152,12 @@ def group_of(event: FunctionEvent) -> str:
     return "the rest (norms, GELU, embeddings, gathering batches)"
 
 
-class Work(TorchDispatchMode):
-    """Adds up the floating-point operations of matrix products by number format."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done: dict[str, int] = defaultdict(int)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func._overloadpacket in FLOP:
-            flop = FLOP[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
-            self.done[str(args[0].dtype).removeprefix("torch.")] += flop
-        return out
-
-
 def work_of_step(run: Run, dataset: Dataset) -> dict[str, int]:
     """Returns the floating-point operations of one step's matrix products by number format."""
     module, batch = new_module(run, dataset), next(iter(loader_of(run, dataset)))
     with Work() as work:
         sum(module.loss_terms(batch).values()).backward()
     return dict(work.done)
-
-
-def peak_rate(dtype: str, times: int) -> float:
-    """Returns operations per second of the fastest of some products of square matrices."""
-    matrix = torch.ones(SIDE, SIDE, dtype=getattr(torch, dtype))
-    matrix @ matrix
-    fastest = float("inf")
-    for _ in range(times):
-        start = time.perf_counter()
-        matrix @ matrix
-        fastest = min(fastest, time.perf_counter() - start)
-    return 2 * SIDE**3 / fastest
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ from src.teacher.prompt import PADDING_ID
 
 from ..ours import run_of
 from ..timing import Line
+from ..work import Work, peak_rate
 
 K, PLAIN_BATCH = 20, 32
 
 
-def plain(model: ILoRAModel, dataset: Dataset, examples: Examples, longest: int) -> None:
-    """The loop that one writes first."""
-    items = model.item_embeddings()
+def plain(model: ILoRAModel, dataset: Dataset, examples: Examples, longest: int) -> int:
+    """The loop that one writes first; returns the tokens of the prompts, without padding."""
+    items, tokens = model.item_embeddings(), 0
     for rows in torch.arange(len(examples)).split(PLAIN_BATCH):
         history = dataset.batch(examples.subset(rows), model.history_length).history
         prompt = model.prompts.build(history)
@@ -39,12 +40,17 @@ def plain(model: ILoRAModel, dataset: Dataset, examples: Examples, longest: int)
                 inputs_embeds=model.embedded(token_ids, prompt.marked_items), attention_mask=attended.long()
             ).last_hidden_state
         best_items(model.scores_of(pool(hidden, attended, model.pooling), items), K, None)
+        tokens += int(attended.sum())
+    return tokens
 
 
-def in_batches(model: ILoRAModel, dataset: Dataset, examples: Examples) -> None:
-    """What an export does."""
+def in_batches(model: ILoRAModel, dataset: Dataset, examples: Examples) -> int:
+    """What an export does; returns the tokens that were read."""
+    tokens = 0
     for scored in model.scores_in_batches(dataset, examples):
         best_items(scored.scores, K, None)
+        tokens += scored.tokens_read
+    return tokens
 
 
 def lengths_of(model: ILoRAModel, dataset: Dataset, examples: Examples) -> Tensor:
@@ -62,20 +68,24 @@ def main() -> None:
     model = create_teacher(teacher, dataset, student, run.cfg.dataset.prompt, *places).eval()
     train = dataset.examples["train"]
     examples = train.subset(train.user < line.settings["users"])
-    tokens = int(lengths_of(model, dataset, examples).sum())
     longest = int(lengths_of(model, dataset, train.sample(20_000, torch.Generator().manual_seed(0))).max())
     precision = "32-true" if line.settings["plain"] else resolve_precision("auto")
 
-    def measure() -> dict[str, float]:
-        start = time.perf_counter()
+    def rank() -> int:
         with autocast(precision, torch.device("cpu")):
             if line.settings["plain"]:
-                plain(model, dataset, examples, longest)
-            else:
-                in_batches(model, dataset, examples)
+                return plain(model, dataset, examples, longest)
+            return in_batches(model, dataset, examples)
+
+    def measure() -> dict[str, float]:
+        start = time.perf_counter()
+        rank()
         return {"seconds": time.perf_counter() - start}
 
-    line.serve({"examples": len(examples), "prompt_tokens": tokens}, measure)
+    with Work() as work:
+        tokens = rank()
+    at_peak = sum(flop / peak_rate(dtype, 10) for dtype, flop in work.done.items())
+    line.serve({"examples": len(examples), "tokens": tokens, "seconds_at_peak": at_peak}, measure)
 
 
 if __name__ == "__main__":

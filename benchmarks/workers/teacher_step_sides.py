@@ -21,6 +21,7 @@ from src.teacher.trainer_ilora import TeacherDataModule
 
 from ..ours import run_of
 from ..timing import Line, finish_on_device
+from ..work import Work, peak_rate
 
 
 def stored_scores_loss(model: ILoRAModel, h_seq: Tensor, target: Tensor) -> Tensor:
@@ -56,7 +57,15 @@ def main() -> None:
         finish_on_device()
         return {"seconds": (time.perf_counter() - start) / len(batches)}
 
-    line.serve({"loss": sum(map(step, batches)) / len(batches)}, measure)
+    with Work() as work:
+        loss = sum(map(step, batches)) / len(batches)
+    facts = {
+        "loss": loss,
+        "tokens": sum(int(model.prompt_lengths(batch.history).sum()) for batch in batches) / len(batches),
+        "histories": sum(len(batch.history) for batch in batches) / len(batches),
+        "seconds_at_peak": sum(flop / peak_rate(dtype, 10) for dtype, flop in work.done.items()) / len(batches),
+    }
+    line.serve(facts, measure)
 
 
 if __name__ == "__main__":

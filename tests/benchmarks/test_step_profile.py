@@ -2,7 +2,8 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.step_profile import Work, group_of, named, shares_of
+from benchmarks.step_profile import group_of, named, shares_of
+from benchmarks.work import Work
 from src.student.dropout import Dropout
 from src.student.softmax import full_softmax_loss
 
