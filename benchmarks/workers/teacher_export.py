@@ -57,7 +57,7 @@ def lengths_of(model: ILoRAModel, dataset: Dataset, examples: Examples) -> Tenso
     return model.prompts.lengths(dataset.batch(examples, model.user_encoder.history_length).history)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     line = Line()
     run = run_of(line.settings["overrides"])
