@@ -211,6 +211,7 @@ class WeightedBCELoss(nn.Module):
         negatives: Tensor,
         weights: Tensor,
         robust: Tensor | None = None,
+        chosen: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with alpha applied; their sum is the loss.
 
@@ -220,8 +221,11 @@ class WeightedBCELoss(nn.Module):
             negatives: `[B]` int64 columns, one item per example that is neither target nor seen.
             weights: `[B, K]`.
             robust: `[B, K]`, DROS of each candidate, where it is there already (`DROLoss.robust_with_candidates`).
+            chosen: `[B, K + 1]`, scores of the candidates and of the negative, where `scores` has no gradient: BCE
+                alone needs none of the whole catalogue.
         """
-        chosen = scores.gather(1, torch.cat([candidates, negatives.unsqueeze(1)], dim=1))  # one gradient, not two
+        if chosen is None:
+            chosen = scores.gather(1, torch.cat([candidates, negatives.unsqueeze(1)], dim=1))  # one gradient, not two
         bce = self.preset.ranking_bce(chosen[:, :-1], chosen[:, -1:])
         terms = {"ranking_bce": weighted_total(weights, bce)}
         if self.alpha != 0:
@@ -265,6 +269,7 @@ class RankingDistillationLoss(nn.Module):
         negatives: Tensor,
         robust: Tensor | None = None,
         importance: Tensor | None = None,
+        chosen: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with lam and alpha applied; their sum is the loss. `{}` for lam = 0.
 
@@ -273,7 +278,7 @@ class RankingDistillationLoss(nn.Module):
             candidates: `[B, K]` int64 columns, the teacher's best first.
             distance: `[B, K]` float, larger = the teacher is less sure (-log-probability, or a distance).
             negatives: `[B]` int64 columns, one item per example that is neither target nor seen.
-            robust: See `WeightedBCELoss`.
+            robust, chosen: See `WeightedBCELoss`.
             importance: `[B]`, how much each example counts, 1 on average; None: all alike.
         """
         if self.lam == 0:
@@ -281,7 +286,7 @@ class RankingDistillationLoss(nn.Module):
         weights = self.weights(scores, candidates, distance)
         if importance is not None:
             weights = weights * importance.unsqueeze(1)
-        terms = self.weighted_bce(scores, candidates, negatives, weights, robust)
+        terms = self.weighted_bce(scores, candidates, negatives, weights, robust, chosen)
         return {name: self.lam * term for name, term in terms.items()}
 
     @torch.no_grad()

@@ -120,9 +120,11 @@ class DistilModule(NextItemModule):
     def _lesson(self, hidden: Tensor, target: Tensor, row: Tensor) -> Lesson:
         """Returns what is known of the positions that the teacher ranked; scores only where something asks for them."""
         needs_scores = self.ranking.lam > 0 or self.weighting != UNIFORM
+        with torch.set_grad_enabled(self.dros.alpha > 0):  # else they only weigh
+            scores = self.model.score(hidden) if needs_scores else None
         return Lesson(
             hidden,
-            self.model.score(hidden) if needs_scores else None,
+            scores,
             target - 1,
             self.candidates[row] - 1,
             self.distance[row],
@@ -148,7 +150,10 @@ class DistilModule(NextItemModule):
                 own = torch.cat([own, more])
             terms["dros"] = self.dros.alpha * own.mean()
         negatives = self._negatives(batch, asked, lesson.candidates + 1)
-        return terms | self.ranking(lesson.scores, lesson.candidates, lesson.distance, negatives, robust, weights)
+        chosen = torch.cat([lesson.candidates, negatives.unsqueeze(1)], dim=1)
+        chosen = None if self.dros.alpha > 0 else self.model.score(lesson.hidden, chosen + 1)
+        ranking = self.ranking(lesson.scores, lesson.candidates, lesson.distance, negatives, robust, weights, chosen)
+        return terms | ranking
 
     def _dros(self, hidden: Tensor, target: Tensor) -> dict[str, Tensor]:
         return self.dros(self.model.score(hidden), target - 1) if self.dros.alpha > 0 else {}

@@ -39,7 +39,7 @@ class Recorder(nn.Module):
 
     def forward(self, *arguments: Tensor) -> dict[str, Tensor]:
         self.calls.append(arguments)
-        return {"recorded": arguments[0].sum()}
+        return {"recorded": sum(each.sum() for each in (arguments[0], arguments[-1]) if each is not None)}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_only_asked_positions_reach_the_ranking_loss(dataset, outputs):
     recorder, batch = Recorder(), whole_batch(dataset)
     module = module_of(outputs, recorder, losses(dataset, alpha=0)[1])
     module.loss_terms(batch)
-    ((scores, candidates, distance, negatives, _, _),) = recorder.calls
+    ((scores, candidates, distance, negatives, _, _, chosen),) = recorder.calls
     places = asked_positions(batch)
     assert len(places) == len(outputs.candidates) < (batch.target > 0).sum()
     everything = module.model.score(module.model.encode(batch.history))
@@ -120,6 +120,8 @@ def test_only_asked_positions_reach_the_ranking_loss(dataset, outputs):
         assert candidates[n].tolist() == items[answer].tolist()  # columns, so the numbers of the file
         assert torch.equal(distance[n], -log_probability[answer])
     assert negatives.shape == (len(places),)
+    assert torch.allclose(chosen, scores.gather(1, torch.cat([candidates, negatives.unsqueeze(1)], 1)), atol=1e-6)
+    assert chosen.requires_grad and not scores.requires_grad
 
 
 def test_unasked_positions_get_no_gradient_from_the_ranking_term(dataset, outputs):
@@ -227,7 +229,7 @@ def test_weights_of_examples_reach_every_term_of_the_teacher_and_no_other(datase
     batch, recorder, kl = whole_batch(dataset), Recorder(), ListLoss("kl", 1.0, 1.0, torch.float32)
     module = module_of(outputs, recorder, losses(dataset, alpha=0)[1], weighting=weighting, list_losses=[kl])
     terms = module.loss_terms(batch)
-    scores, candidates, distance, _, _, weights = recorder.calls[0]
+    scores, candidates, distance, _, _, weights, _ = recorder.calls[0]
     each = listwise_kl(scores, candidates, distance, 1.0)
     assert weights.shape == each.shape and not weights.requires_grad
     assert weights.mean().item() == pytest.approx(1) and (weights >= 0).all() and weights.std() > 0
