@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.core import training
+from src.core import checkpoints
 from src.core.batches import token_batches
 from src.core.seed import generator
 from src.core.training import fit
@@ -172,7 +172,7 @@ class Interruption(L.Callback):
 def test_what_is_interrupted_within_an_epoch_ends_as_if_it_had_never_stopped(
     tmp_path, monkeypatch, batch, keep_every, accumulate
 ):
-    monkeypatch.setattr(training, "KEEP_EVERY", keep_every)
+    monkeypatch.setattr(checkpoints, "KEEP_EVERY", keep_every)
     how = {"epochs": 3, "validations_per_epoch": 2, "accumulate": accumulate}
 
     def train(folder: str, **more: object) -> dict[str, Tensor]:
