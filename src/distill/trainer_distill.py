@@ -150,8 +150,10 @@ class DistilModule(NextItemModule):
                 own = torch.cat([own, more])
             terms["dros"] = self.dros.alpha * own.mean()
         negatives = self._negatives(batch, asked, lesson.candidates + 1)
-        chosen = torch.cat([lesson.candidates, negatives.unsqueeze(1)], dim=1)
-        chosen = None if self.dros.alpha > 0 else self.model.score(lesson.hidden, chosen + 1)
+        chosen = None
+        if self.dros.alpha == 0:  # the BCE alone asks for no gradient of the whole catalogue's scores
+            items = torch.cat([lesson.candidates, negatives.unsqueeze(1)], dim=1) + 1
+            chosen = self.model.score(lesson.hidden, items)
         ranking = self.ranking(lesson.scores, lesson.candidates, lesson.distance, negatives, robust, weights, chosen)
         return terms | ranking
 
