@@ -13,9 +13,8 @@ import torch
 
 from src.core.dataset import Dataset
 from src.core.precision import best_device
-from src.core.training import MONITOR
 from src.exp.run import Run
-from src.exp.stages import eval_rows, fit_student, prepare
+from src.exp.stages import MONITOR, eval_rows, fit_student, prepare
 from src.student.evaluator import Scorer, evaluate
 from src.student.trainer_baseline import NextItemModule
 
