@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from src.core.dataset import Dataset
+from src.data.dataset import Dataset
 
 from .environments import python_of
 from .ours import synthetic_dataset

@@ -12,10 +12,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from src.exp.stages import prepare
-
 from .environments import python_of
-from .ours import FEW_ROWS, run_of, write_log
+from .ours import FEW_ROWS, prepared, run_of, write_log
 from .recbole_time_to_quality import SAME_MODEL, check_same_targets
 from .side_by_side import Worker, in_turn, markdown, median_of, parser, report, with_peers
 
@@ -43,7 +41,7 @@ def measure(dataset: str, arguments: argparse.Namespace) -> tuple[dict, dict]:
         if arguments.quick:
             overrides += [*FEW_ROWS, f"paths.processed_dir={folder}"]
         (folder / "log").mkdir()
-        write_log(prepare(run_of(overrides, folder)), folder / "log" / "log.inter")
+        write_log(prepared(run_of(overrides, folder)), folder / "log" / "log.inter")
         recbole = {"task": "evaluate", "data": name, "name": "log", "config": {"inner_size": 64}}
         python = python_of(arguments.envs, "recbole")
         workers = {

@@ -6,23 +6,25 @@ from pathlib import Path
 import lightning as L
 import polars as pl
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from src.core.batches import token_batches
-from src.core.catalogue import Catalogue
-from src.core.dataset import Dataset, Examples
 from src.core.logging import Stopwatch, quiet_libraries
-from src.core.memory import keep_freed_memory
-from src.core.paths import CONF_DIR
 from src.core.precision import encoder_precision
 from src.core.seed import generator, seed_everything
-from src.exp.run import Run
-from src.exp.stages import optimisation, student_loss
-from src.student.datamodule import TrainingExamples, TrainingWindows, WindowBatch
+from src.data.batches import token_batches
+from src.data.catalogue import Catalogue
+from src.data.dataset import Dataset, Examples
+from src.data.rows import TrainingExamples, TrainingWindows, WindowBatch
+from src.exp.program.config import compose_settings
+from src.exp.program.run import Run
+from src.exp.stages.road import Road
 from src.student.factory import create_student
-from src.student.trainer_baseline import NextItemModule
+from src.student.trainer_baseline import NextItemModule, student_loss
+from src.teacher.factory import create_teacher
+from src.teacher.interfaces import TeacherModel
+from src.teacher.prompts.templates import read_template
+from src.training.memory import keep_freed_memory
 
 from .timing import TRAINER, StepClock, stepping
 
@@ -34,17 +36,33 @@ def run_of(overrides: list[str], folder: Path | None = None) -> Run:
     """Returns a run of the shipped config with overrides, in `folder` (None: where this process was started)."""
     keep_freed_memory()  # as every command does when it starts
     folder = folder or Path.cwd()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return Run(compose("config", overrides), folder, Stopwatch(folder))
+    return Run(compose_settings(*overrides), folder, Stopwatch(folder))
+
+
+def prepared(run: Run) -> Dataset:
+    """Returns the dataset of a run, prepared where it is not there."""
+    stage = Road(run).prepared
+    stage.ensure()
+    return stage.dataset
 
 
 def new_module(run: Run, dataset: Dataset, kind: type[NextItemModule] = NextItemModule) -> NextItemModule:
     """Returns an untrained student with its loss and its optimiser, as the stage `baseline` makes them."""
-    seed_everything(run.cfg.seed)
+    seed_everything(run.settings.seed)
     quiet_libraries()
-    student = run.settings("student")
-    model = create_student(student["name"], dataset.num_items, student["model"])
-    return kind(model, student_loss(run, dataset), optimisation(run))
+    student = run.settings.student
+    model = create_student(student.name, dataset.num_items, student.model.plain())
+    return kind(model, student_loss(student, dataset), student.train)
+
+
+def new_teacher(run: Run, dataset: Dataset) -> TeacherModel:
+    """Returns an untrained teacher over an untrained user encoder."""
+    settings = run.settings
+    seed_everything(settings.seed)
+    encoder = settings.teacher.user_encoder
+    student = create_student(encoder.name, dataset.num_items, encoder.model.plain())
+    template = read_template(settings.paths.prompts_dir, settings.dataset.prompt, settings.teacher.objective)
+    return create_teacher(settings.teacher, dataset, student, template, settings.paths.language_models_dir)
 
 
 def synthetic_dataset(num_users: int, interactions: int, num_items: int) -> Dataset:
@@ -105,7 +123,7 @@ def num_targets(batch: WindowBatch) -> int:
 
 def train_by_steps(run: Run, module: NextItemModule, batches: DataLoader, clock: StepClock) -> None:
     """Trains until `clock` ends the process."""
-    precision = encoder_precision(run.cfg.student.train.precision)
+    precision = encoder_precision(run.settings.student.train.precision)
     trainer = L.Trainer(**TRAINER, precision=precision, callbacks=[stepping(L, clock, num_targets)])
     trainer.fit(module, batches)
 

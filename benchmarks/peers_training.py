@@ -14,10 +14,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from src.exp.stages import prepare
-
 from .environments import python_of
-from .ours import FEW_ROWS, run_of, write_log
+from .ours import FEW_ROWS, prepared, run_of, write_log
 from .side_by_side import Worker, in_turn, markdown, median_rate, parser, report, with_peers
 
 LENGTH, WIDTH, BLOCKS, HEADS, DROPOUT, BATCH = 200, 64, 2, 2, 0.2, 128
@@ -41,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         if arguments.quick:
             arguments.repeats, timing = 1, {"warm_up": 1, "steps": 1}
             overrides += [*FEW_ROWS, f"paths.processed_dir={folder}"]
-        dataset = prepare(run_of(overrides, folder))
+        dataset = prepared(run_of(overrides, folder))
         targets = int((dataset.num_train - 1).clamp(0, LENGTH).sum())
         write_log(dataset, folder / "log.inter", newest_train=LENGTH + 1)
         theirs = {"log": str(folder / "log.inter"), "num_items": dataset.num_items, "length": LENGTH, "width": WIDTH}

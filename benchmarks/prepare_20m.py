@@ -16,24 +16,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from src.core.prepare import prepare_dataset
+from src.data.prepare import prepare_dataset
+from src.data.settings import DatasetSettings, RawFile
 
 NUM_USERS, NUM_ITEMS = 140_000, 27_000  # of the size of MovieLens-20M
 CHUNK = 1_000_000
-SETTINGS = {
-    "name": "synthetic",
-    "reader": "movielens_1m",
-    "raw_dir": "ml-1m",
-    "files": [{"name": "ratings.dat", "sha256": []}, {"name": "movies.dat", "sha256": []}],
-    "publisher": None,
-    "wheel": None,
-    "limit_data_rows": -1,
-    "min_rating": None,
-    "min_user_interactions": 5,
-    "min_item_interactions": 5,
-    "split": "leave_one_out",
-    "prompt": "movies",
-}
+SETTINGS = DatasetSettings(
+    name="synthetic",
+    reader="movielens_1m",
+    raw_dir="ml-1m",
+    files=[RawFile(name="ratings.dat"), RawFile(name="movies.dat")],
+    min_user_interactions=5,
+    min_item_interactions=5,
+)
 
 
 def write_raw_files(folder: Path, rows: int) -> None:

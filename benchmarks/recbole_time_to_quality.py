@@ -16,10 +16,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from src.exp.stages import prepare
-
 from .environments import python_of
-from .ours import FEW_ROWS, run_of, write_log
+from .ours import FEW_ROWS, prepared, run_of, write_log
 from .side_by_side import Worker, in_turn, markdown, parser, report, with_peers
 
 SAME_MODEL = [
@@ -43,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
             overrides += [*FEW_ROWS, f"paths.processed_dir={folder}"]
             arguments.repeats = 1
         (folder / "log").mkdir()
-        write_log(prepare(run_of(overrides, folder)), folder / "log" / "log.inter")
+        write_log(prepared(run_of(overrides, folder)), folder / "log" / "log.inter")
         recbole = {
             "task": "train",
             "data": name,

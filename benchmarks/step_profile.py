@@ -22,15 +22,14 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.data import DataLoader
 
-from src.core.dataset import Dataset
 from src.core.precision import encoder_precision
-from src.exp.run import Run
-from src.exp.stages import prepare
-from src.student.datamodule import TrainingWindows
+from src.data.dataset import Dataset
+from src.data.rows import TrainingWindows
+from src.exp.program.run import Run
 from src.student.dropout import Dropout
 from src.student.trainer_baseline import NextItemModule
 
-from .ours import FEW_ROWS, WindowBatches, new_module, run_of
+from .ours import FEW_ROWS, WindowBatches, new_module, prepared, run_of
 from .side_by_side import markdown, parser, report
 from .timing import TRAINER
 from .work import Work, peak_rate
@@ -47,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
             overrides += [*FEW_ROWS, f"paths.processed_dir={name}"]
             arguments.steps = 2
         run = run_of(overrides, Path(name))
-        dataset = prepare(run)
+        dataset = prepared(run)
     clock = Clock(arguments.steps)
     train(run, dataset, clock)
     profiled = Profiled(arguments.steps)
@@ -116,13 +115,14 @@ def named(part: torch.nn.Module, name: str) -> None:
 
 def train(run: Run, dataset: Dataset, callback: Clock) -> None:
     module = new_module(run, dataset)
-    trainer = L.Trainer(**TRAINER, precision=encoder_precision(run.cfg.student.train.precision), callbacks=[callback])
+    precision = encoder_precision(run.settings.student.train.precision)
+    trainer = L.Trainer(**TRAINER, precision=precision, callbacks=[callback])
     trainer.fit(module, loader_of(run, dataset))
 
 
 def loader_of(run: Run, dataset: Dataset) -> DataLoader:
-    windows = TrainingWindows(dataset, run.cfg.student.model.history_length)
-    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.cfg.student.train.batch_positions)
+    windows = TrainingWindows(dataset, run.settings.student.model.history_length)
+    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_positions)
     return DataLoader(windows, sampler=batches, batch_size=None)
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
 from src.core.precision import best_device
-from src.student.softmax import TILE
-from src.teacher.language_model import enable_gradient_checkpointing
+from src.teacher.language_model.recomputing import enable_gradient_checkpointing
 from src.teacher.moe_lora_model import inject_adapters, train_adapters
+from src.training.softmax import TILE
 from tests.memory import peak_bytes
 
 from .kept import kept_for_backward

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Runs the linter and the tests. Arguments go to pytest, e.g. tests/core -k metrics; without any, all of tests/.
+# Runs every check (.pre-commit-config.yaml) and the tests. Arguments go to pytest, e.g. tests/core -k metrics; without
+# any, all of tests/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ./env_shell/setup.sh
+# shellcheck source=env_shell/set_env.sh
 source env_shell/set_env.sh
-lint=0
-poetry run ruff check || lint=$?
+checks=0
+poetry run pre-commit run --all-files --show-diff-on-failure || checks=$?
 poetry run python -m pytest "$@"
-exit "$lint"
+exit "$checks"

@@ -1,3 +1,9 @@
-"""An LLM recommender turned into a small, fast sequential recommender."""
+"""An LLM recommender turned into a small, fast sequential recommender.
 
-__version__ = "0.1.0"
+What a Python caller needs is here: `load_dataset`, `load_student`, `evaluate`. Everything else is a command.
+"""
+
+from .api import evaluate, load_dataset, load_student
+
+__version__ = "0.2.0"
+__all__ = ["__version__", "evaluate", "load_dataset", "load_student"]

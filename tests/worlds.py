@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from src.core.catalogue import Catalogue
-from src.core.dataset import Dataset, Examples
-from src.core.prepare import prepare_dataset
-from tests.core import raw_folders
+from src.data.catalogue import Catalogue
+from src.data.dataset import Dataset, Examples
+from src.data.prepare import prepare_dataset
+from src.data.settings import DatasetSettings
+from tests.data import raw_folders
 
 SHORTEST, LONGEST = 3, 11  # interactions of a user; three leave one train, one val, one test interaction
 
@@ -69,7 +70,7 @@ def dataset_of(logs: list[list[int]], titles: list[str] | None = None, num_train
     )
 
 
-def write_raw_log(logs: list[list[int]], titles: list[str], data_dir: Path) -> dict:
+def write_raw_log(logs: list[list[int]], titles: list[str], data_dir: Path) -> DatasetSettings:
     """Writes `data_dir/ml-1m/` in MovieLens-1M's layout (raw ids: 10 x item) and returns the settings that read it."""
     rows = [(user + 1, 10 * item, 5, 1000 + place) for user, log in enumerate(logs) for place, item in enumerate(log)]
     return raw_folders.ml_1m(data_dir, rows, {10 * item: title for item, title in enumerate(titles, start=1)})

@@ -10,10 +10,10 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from src.core.dataset import Dataset
 from src.core.precision import encoder_precision
-from src.exp.run import Run
-from src.student.datamodule import TrainingWindows
+from src.data.dataset import Dataset
+from src.data.rows import TrainingWindows
+from src.exp.program.run import Run
 
 from ..ours import WindowBatches, new_module, run_of, synthetic_dataset
 from ..timing import TRAINER, Line
@@ -36,9 +36,9 @@ def main() -> None:
 def train(run: Run, dataset: Dataset, steps: int) -> float:
     """Returns the seconds that the training loop took."""
     module = new_module(run, dataset)
-    windows = TrainingWindows(dataset, run.cfg.student.model.history_length)
-    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.cfg.student.train.batch_positions)
-    precision = encoder_precision(run.cfg.student.train.precision)
+    windows = TrainingWindows(dataset, run.settings.student.model.history_length)
+    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_positions)
+    precision = encoder_precision(run.settings.student.train.precision)
     trainer = L.Trainer(**TRAINER, max_steps=steps, precision=precision)
     loader = DataLoader(windows, sampler=batches, batch_size=None)
     start = time.perf_counter()

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from src.core.memory import keep_freed_memory
 from src.teacher.moe_lora_model import GateBinding, MoELoRALinear
+from src.training.memory import keep_freed_memory
 from tests.memory import peak_bytes
 
 from ..kept import kept_for_backward

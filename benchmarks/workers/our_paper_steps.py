@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from src.core.logging import quiet_libraries
 from src.core.seed import seed_everything
+from src.data.rows import TrainingExamples
 from src.distill.data_bridge import load_teacher_outputs
-from src.exp.stages import distil_module
-from src.student.datamodule import TrainingExamples
+from src.distill.distilled_student import distil_module
 
 from ..ours import WindowBatches, run_of, synthetic_dataset, train_by_steps
 from ..timing import Line, StepClock
@@ -31,11 +31,13 @@ def main() -> None:
     line = Line()
     quiet_libraries()
     run = run_of(SAME_SETTING)
-    seed_everything(run.cfg.seed)
+    settings = run.settings
+    seed_everything(settings.seed)
     dataset = synthetic_dataset(**line.settings["world"])
-    module = distil_module(run, dataset, load_teacher_outputs(Path(line.settings["teacher"]), dataset, "lower"))
-    examples = TrainingExamples(dataset, run.cfg.student.model.history_length)
-    full = (examples.num_positions == run.cfg.student.model.history_length).nonzero().squeeze(1)
+    outputs = load_teacher_outputs(Path(line.settings["teacher"]), dataset, "lower")
+    module = distil_module(settings.student, settings.distill, dataset, outputs, settings.seed)
+    examples = TrainingExamples(dataset, settings.student.model.history_length)
+    full = (examples.num_positions == settings.student.model.history_length).nonzero().squeeze(1)
     batches = WindowBatches(examples, full, line.settings["batch"], 0)
     train_by_steps(run, module, DataLoader(examples, sampler=batches, batch_size=None), StepClock(line))
 

@@ -5,20 +5,21 @@ Settings: `task` ("train" or "evaluate"), `overrides` of the shipped config.
 
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from src.core.dataset import Dataset
 from src.core.precision import best_device
-from src.exp.run import Run
-from src.exp.stages import MONITOR, eval_rows, fit_student, prepare
-from src.student.evaluator import Scorer, evaluate
-from src.student.trainer_baseline import NextItemModule
+from src.core.settings_reading import changed
+from src.data.dataset import Dataset
+from src.evaluation.ranking import Scorer, evaluate
+from src.exp.program.run import Run
+from src.student.trainer_baseline import MONITOR, NextItemModule, fit_student
 
-from ..ours import new_module, run_of
+from ..ours import new_module, prepared, run_of
 from ..timing import Line, num_parameters
 
 
@@ -37,7 +38,7 @@ class TimedModule(NextItemModule):
 def main() -> None:
     line = Line()
     run = run_of(line.settings["overrides"])
-    dataset = prepare(run)
+    dataset = prepared(run)
     val = dataset.examples["val"]
     module = new_module(run, dataset)
     facts = {
@@ -46,34 +47,37 @@ def main() -> None:
         "test_users": len(dataset.examples["test"]),
     }
     if line.settings["task"] == "train":
-        line.serve(facts, lambda: train(run, dataset))
+        seeds = count(run.settings.seed)
+        line.serve(facts, lambda: train(with_seed(run, next(seeds)), dataset))
     else:
         model = module.model.to(best_device()).eval()
         line.serve(facts, lambda: ranked(run, dataset, lambda batch: model.predict(batch.history)))
 
 
+def with_seed(run: Run, seed: int) -> Run:
+    return replace(run, settings=changed(run.settings, {"seed": seed}))
+
+
 def train(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """Returns seconds since the start and validation NDCG@10 after each epoch; the next call has the next seed."""
+    """Returns seconds since the start and validation NDCG@10 after each epoch."""
+    student, metrics, seed = run.settings.student, run.settings.metrics, run.settings.seed
     start = time.perf_counter()
     module = new_module(run, dataset, TimedModule)
     module.start = start
     with TemporaryDirectory() as folder:
-        fit_student(replace(run, dir=Path(folder)), dataset, module, "baseline")
-    run.cfg.seed += 1
+        fit_student(module, student, dataset, metrics, seed, stage="baseline", run_dir=Path(folder))
     return {"curve": module.curve}
 
 
 def ranked(run: Run, dataset: Dataset, score: Scorer) -> dict[str, Any]:
-    metrics = run.cfg.metrics
+    settings = run.settings
     start = time.perf_counter()
     evaluate(
         score,
         dataset,
         "test",
-        ks=metrics.ks,
-        history_length=run.cfg.student.model.history_length,
-        batch_size=eval_rows(run, dataset, metrics.filter_seen),
-        filter_seen=metrics.filter_seen,
+        settings.metrics,
+        history_length=settings.student.model.history_length,
         device=best_device(),
         title="test",
     )

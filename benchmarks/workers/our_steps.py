@@ -7,10 +7,9 @@ null: the config's `batch_positions`), `warm_up`, `steps`.
 import torch
 from torch.utils.data import DataLoader
 
-from src.exp.stages import prepare
-from src.student.datamodule import TrainingWindows
+from src.data.rows import TrainingWindows
 
-from ..ours import WindowBatches, new_module, newest_windows, run_of, train_by_steps
+from ..ours import WindowBatches, new_module, newest_windows, prepared, run_of, train_by_steps
 from ..timing import Line, StepClock
 
 
@@ -18,10 +17,10 @@ def main() -> None:
     line = Line()
     settings = line.settings
     run = run_of(settings["overrides"])
-    dataset = prepare(run)
-    windows = TrainingWindows(dataset, run.cfg.student.model.history_length)
+    dataset = prepared(run)
+    windows = TrainingWindows(dataset, run.settings.student.model.history_length)
     rows = newest_windows(dataset, windows) if settings["windows"] == "newest" else torch.arange(len(windows))
-    batches = WindowBatches(windows, rows, settings["batch"], run.cfg.student.train.batch_positions)
+    batches = WindowBatches(windows, rows, settings["batch"], run.settings.student.train.batch_positions)
     loader = DataLoader(windows, sampler=batches, batch_size=None)
     train_by_steps(run, new_module(run, dataset), loader, StepClock(line))
 

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from src.core.precision import best_device
-from src.exp.stages import prepare
-from src.student.datamodule import TrainingWindows, WindowBatch
+from src.data.rows import TrainingWindows, WindowBatch
 from src.student.trainer_baseline import NextItemModule
 
-from ..ours import WindowBatches, new_module, num_targets, run_of
+from ..ours import WindowBatches, new_module, num_targets, prepared, run_of
 from ..timing import Line, StepClock, num_parameters
 
 
@@ -22,12 +21,12 @@ def main() -> None:
     line = Line()
     settings = line.settings
     run = run_of(settings["overrides"])
-    dataset = prepare(run)
-    length = run.cfg.student.model.history_length
+    dataset = prepared(run)
+    length = run.settings.student.model.history_length
     windows = TrainingWindows(dataset, length)
     batches = WindowBatches(windows, torch.arange(len(windows)), settings["batch"], 0)
     module = new_module(run, dataset).to(best_device()).train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=run.cfg.student.train.lr, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=run.settings.student.train.lr, weight_decay=0.0, fused=True)
     loss_of = loss_at_real_positions if settings["real_positions_only"] else loss_at_all_positions
     clock = StepClock(line)
     for _ in count():

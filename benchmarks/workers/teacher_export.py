@@ -10,17 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.core.dataset import Dataset, Examples
 from src.core.precision import autocast, resolve_precision
-from src.core.seed import seed_everything
-from src.exp.stages import prepare
-from src.student.factory import create_student
-from src.teacher.factory import create_teacher
+from src.data.dataset import Dataset, Examples
 from src.teacher.ilora_model import ILoRAModel, pool
 from src.teacher.interfaces import best_items
-from src.teacher.prompt import PADDING_ID
+from src.teacher.prompts.prompt import PADDING_ID
 
-from ..ours import run_of
+from ..ours import new_teacher, prepared, run_of
 from ..timing import Line
 from ..work import Work, peak_rate
 
@@ -61,11 +57,8 @@ def lengths_of(model: ILoRAModel, dataset: Dataset, examples: Examples) -> Tenso
 def main() -> None:
     line = Line()
     run = run_of(line.settings["overrides"])
-    dataset, teacher = prepare(run), run.settings("teacher")
-    seed_everything(0)
-    student = create_student("sasrec", dataset.num_items, run.settings("student.model"))
-    places = run.path("prompts_dir"), run.path("language_models_dir")
-    model = create_teacher(teacher, dataset, student, run.cfg.dataset.prompt, *places).eval()
+    dataset = prepared(run)
+    model = new_teacher(run, dataset).eval()
     train = dataset.examples["train"]
     examples = train.subset(train.user < line.settings["users"])
     longest = int(lengths_of(model, dataset, train.sample(20_000, torch.Generator().manual_seed(0))).max())

@@ -12,14 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.core.precision import autocast, resolve_precision
-from src.core.seed import seed_everything
-from src.exp.stages import prepare
-from src.student.factory import create_student
-from src.teacher.factory import create_teacher
+from src.core.settings_reading import changed
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.trainer_ilora import TeacherDataModule
 
-from ..ours import run_of
+from ..ours import new_teacher, prepared, run_of
 from ..timing import Line, finish_on_device
 from ..work import Work, peak_rate
 
@@ -31,16 +28,14 @@ def stored_scores_loss(model: ILoRAModel, h_seq: Tensor, target: Tensor) -> Tens
 def main() -> None:
     line = Line()
     run, side = run_of(line.settings["overrides"]), line.settings["side"]
-    dataset, teacher = prepare(run), run.settings("teacher")
-    seed_everything(0)
-    student = create_student("sasrec", dataset.num_items, run.settings("student.model"))
-    places = run.path("prompts_dir"), run.path("language_models_dir")
-    model = create_teacher(teacher, dataset, student, run.cfg.dataset.prompt, *places).train()
+    dataset = prepared(run)
+    model = new_teacher(run, dataset).train()
     if side == "fused":
         model.language_model.set_attn_implementation("sdpa")
     if side != "ours":
         model.catalogue_loss = partial(stored_scores_loss, model)
-    data = TeacherDataModule(model, dataset, -1, 1, teacher["train"]["max_tokens"], 1, False, 0)
+    train = changed(run.settings.teacher.train, {"max_val_examples": 1})
+    data = TeacherDataModule(model, dataset, train, eval_batch_size=1, filter_seen=False, seed=0)
     batches = list(islice(data.train_dataloader(), line.settings["batches"]))
 
     def step(batch) -> float:

@@ -42,7 +42,7 @@ def writing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
         yield temporary
-        write_json(temporary / MANIFEST, manifest)
+        write_json(temporary / MANIFEST, {**manifest, "files": _contents(temporary)})
         temporary.chmod(0o755)  # mkdtemp makes a private folder; an artefact is shared like any other
         if folder.exists():
             folder.rename(replaced)
@@ -50,6 +50,20 @@ def writing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def digest(folder: Path) -> str:
+    """Returns 16 hex digits that change with the contents of any file that was written to an artefact, as its manifest
+    keeps them (of a folder without a manifest: as they are); the manifest itself does not count.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if (folder / MANIFEST).is_file() else {}
+    return fingerprint(manifest.get("files") or _contents(folder))
+
+
+def _contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns size and SHA-256 of every file but the manifest."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST]
+    return {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -4,18 +4,19 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from .paths import ROOT
+from .paths import IN_CHECKOUT, ROOT
 
 LIBRARIES = ("torch", "lightning", "transformers", "polars", "hydra-core", "numpy", "safetensors")
 
 
 def git_info(root: Path = ROOT) -> dict[str, Any]:
-    """Returns `{"commit": str | None, "dirty": bool | None}`; both None outside a git checkout."""
+    """Returns `{"commit": str | None, "dirty": bool | None}`; both None outside a checkout of this project."""
+    if not IN_CHECKOUT:
+        return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
@@ -30,9 +31,17 @@ def environment() -> dict[str, Any]:
         "machine": {
             "platform": platform.platform(),
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+            "gpus": _gpus(),
         },
     }
+
+
+def _gpus() -> list[str] | None:
+    """Returns the GPUs' names; None where nothing has been computed yet, to ask for which PyTorch would be imported."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def _git(root: Path, *arguments: str) -> str | None:

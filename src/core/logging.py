@@ -1,4 +1,4 @@
-"""One plain log, one stopwatch and one TensorBoard folder per run."""
+"""One plain log and one stopwatch per run."""
 
 import logging
 import time
@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lightning.pytorch.loggers import TensorBoardLogger
-
 from .artefact import write_json
-from .git_info import environment
+from .git_info import environment, git_info
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +31,6 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
 
 
-def tensorboard(run_dir: Path, stage: str) -> TensorBoardLogger:
-    """Returns a logger that writes events to `<run_dir>/tensorboard/<stage>/`."""
-    return TensorBoardLogger(save_dir=run_dir, name="tensorboard", version=stage)
-
-
 class Stopwatch:
     """Times the named stages of a run and keeps `<run_dir>/metrics/time.json` up to date.
 
@@ -47,7 +40,7 @@ class Stopwatch:
     def __init__(self, run_dir: Path) -> None:
         self.path = run_dir / "metrics" / "time.json"
         self.seconds: dict[str, float] = {}
-        self.environment = environment()
+        self.git = git_info()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -57,4 +50,4 @@ class Stopwatch:
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, {"seconds": self.seconds, **self.environment})
+        write_json(self.path, {"seconds": self.seconds, **environment(), "git": self.git})

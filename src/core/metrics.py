@@ -1,7 +1,6 @@
 """Full-ranking metrics on tensors: the rank of the target among the whole catalogue, and what follows from it."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -85,33 +84,6 @@ METRICS: dict[str, Callable[[Tensor, int], Tensor]] = {"HR": hit_ratio, "NDCG": 
 def mean_metrics(rank: Tensor, ks: Sequence[int]) -> dict[str, float]:
     """Returns `{"HR@1": …, "NDCG@1": …, "Recall@1": …, "MRR@1": …, …}`, each the mean over `rank` `[n]`."""
     return {f"{name}@{k}": metric(rank, k).mean().item() for k in ks for name, metric in METRICS.items()}
-
-
-def metric_named(name: str) -> tuple[Callable[[Tensor, int], Tensor], int]:
-    """Returns the function and the K of a name like "NDCG@10".
-
-    Raises:
-        UserError: There is no such metric.
-    """
-    parts = re.fullmatch(r"(\w+)@([1-9]\d*)", name)
-    if parts is None or parts[1] not in METRICS:
-        raise UserError(f"The metric {name} is not known: use one of {', '.join(f'{kind}@K' for kind in METRICS)}.")
-    return METRICS[parts[1]], int(parts[2])
-
-
-def check_cut_offs(setting: str, ks: Sequence[int], num_items: int) -> None:
-    """Makes sure that cut-offs mean something in this catalogue.
-
-    Args:
-        setting: Where they come from, for the message, e.g. "metrics.ks=[1, 5]".
-        ks: Cut-offs.
-        num_items: Size of the catalogue.
-
-    Raises:
-        UserError: Some K is larger than the catalogue.
-    """
-    if max(ks) > num_items:
-        raise UserError(f"{setting} asks for more items than the catalogue's {num_items}: use smaller K.")
 
 
 def users_within(memory_mb: float, num_items: int, num_seen: int) -> int:

@@ -1,20 +1,28 @@
-"""Where things lie: the project's root, and the OmegaConf resolvers that `conf/paths/default.yaml` is written with."""
+"""Where things lie: the project's folder or the installed package, and the folder the program was started in."""
 
 from pathlib import Path
+from typing import TypeVar
 
-from omegaconf import OmegaConf
+PACKAGE = Path(__file__).resolve().parents[1]  # `src` in a checkout, `anyo` where it is installed
+IN_CHECKOUT = (PACKAGE.parent / "conf").is_dir() and PACKAGE.name == "src"
+CONF_DIR = PACKAGE.parent / "conf" if IN_CHECKOUT else PACKAGE / "conf"
 
-ROOT = Path(__file__).resolve().parents[2]
-CONF_DIR = ROOT / "conf"
-
-# Hydra changes into the run directory before it calls us; relative paths on the command line mean this folder.
+# Hydra changes into the run directory before it calls us; relative paths that a user types mean this folder.
 _START_DIR = Path.cwd()
 
+# Data and results: in the checkout, else where the program was started.
+ROOT = PACKAGE.parent if IN_CHECKOUT else _START_DIR
 
-def absolute(path: str | None) -> str | None:
+Typed = TypeVar("Typed", str, None)
+
+
+def absolute(path: Typed) -> Typed:
     """Returns `path` as seen from the folder the program was started in; None stays None."""
     return None if path is None else str(_START_DIR / Path(path).expanduser())
 
 
-OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
-OmegaConf.register_new_resolver("absolute", absolute, replace=True)
+def command_line(command: str) -> str:
+    """Returns what a user types to start an entry point of `exp`, "run_teacher" for example."""
+    if IN_CHECKOUT:
+        return f"poetry run python -m src.exp.{command}"
+    return f"anyo {command.replace('_', '-')}"

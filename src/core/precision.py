@@ -2,11 +2,14 @@
 
 import time
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 
+NumberFormat = Literal["32-true", "bf16-mixed"]  # Lightning's names
 
-def resolve_precision(precision: str) -> str:
+
+def resolve_precision(precision: Literal["auto"] | NumberFormat) -> NumberFormat:
     """Returns Lightning's name of the precision to train in.
 
     Args:
@@ -23,7 +26,7 @@ def resolve_precision(precision: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def encoder_precision(precision: str) -> str:
+def encoder_precision(precision: Literal["auto"] | NumberFormat) -> NumberFormat:
     """Returns Lightning's name of the precision of a student's encoder.
 
     On a CPU auto is float32: the layers are so narrow that conversions to bf16 cost more than they save.
@@ -31,7 +34,7 @@ def encoder_precision(precision: str) -> str:
     return "32-true" if precision == "auto" and not torch.cuda.is_available() else resolve_precision(precision)
 
 
-def logits_dtype(precision: str) -> torch.dtype:
+def logits_dtype(precision: Literal["auto"] | NumberFormat) -> torch.dtype:
     """Returns the dtype in which a student's states are multiplied with the item table.
 
     Args:
@@ -65,6 +68,6 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+def autocast(precision: NumberFormat, device: torch.device) -> AbstractContextManager:
     """Returns the context that computes as `precision` (resolved) says."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")

@@ -3,8 +3,9 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,7 +14,11 @@ SECONDS_BETWEEN_LINES = 15.0
 
 log = logging.getLogger(__name__)
 
-Advance = Callable[[int, str], None]
+
+class Advance(Protocol):
+    """Tells that `steps` more are done, and what is worth a `note` beside them."""
+
+    def __call__(self, steps: int, note: str = "") -> None: ...
 
 
 @contextmanager
@@ -41,7 +46,11 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, note="")
-        yield lambda steps, note="": bar.update(task, advance=steps, note=note)
+
+        def advance(steps: int, note: str = "") -> None:
+            bar.update(task, advance=steps, note=note)
+
+        yield advance
 
 
 @contextmanager

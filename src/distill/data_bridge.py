@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..core.artefact import MANIFEST, read_manifest
-from ..core.dataset import Dataset
 from ..core.errors import UserError
+from ..core.paths import command_line
+from ..data.dataset import Dataset
 
 DIRECTIONS = ("higher", "lower")
 USER_STATES = "user_states.safetensors"
@@ -60,7 +61,7 @@ def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | 
     if made_for != dataset.fingerprint:
         raise UserError(
             f"The teacher outputs in {folder} were made for dataset {made_for}, not for {dataset.name} "
-            f"{dataset.fingerprint}: export them again with `poetry run python -m src.exp.run_teacher`."
+            f"{dataset.fingerprint}: export them again with `{command_line('run_teacher')}`."
         )
     direction = score_direction or manifest.get("score_direction")
     if direction not in DIRECTIONS:
@@ -118,7 +119,7 @@ def _read_rankings(folder: Path, dataset: Dataset) -> tuple[Tensor, Tensor, Tens
 
 def _read_rows(path: Path, dtype: type) -> Tensor:
     if not path.is_file():
-        raise UserError(f"Teacher outputs lack {path}: export them with `poetry run python -m src.exp.run_teacher`.")
+        raise UserError(f"Teacher outputs lack {path}: export them with `{command_line('run_teacher')}`.")
     try:
         return torch.from_numpy(np.loadtxt(path, dtype=dtype, ndmin=2))
     except ValueError as error:
@@ -127,7 +128,7 @@ def _read_rows(path: Path, dtype: type) -> Tensor:
 
 def _read_embeddings(path: Path, dataset: Dataset) -> Tensor:
     if not path.is_file():
-        raise UserError(f"Teacher outputs lack {path}: export them with `poetry run python -m src.exp.run_teacher`.")
+        raise UserError(f"Teacher outputs lack {path}: export them with `{command_line('run_teacher')}`.")
     try:
         embeddings = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError):

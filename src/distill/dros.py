@@ -10,6 +10,8 @@ does: it sums over all j and then subtracts j = t, so that a dominant target can
 matrix, 0-based: column j is item j + 1.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -138,7 +140,7 @@ class _EnergySum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, scores: Tensor, propensity: Tensor, beta: float) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, propensity: Tensor, beta: float) -> Tensor:
         factor = (2 * propensity / beta).to(scores.dtype)
         slope, totals = torch.empty_like(scores), []
         tile = _rows_at_once(scores)
@@ -151,14 +153,14 @@ class _EnergySum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         slope, total = ctx.saved_tensors  # of log total: within range where that of total is not
         return slope * (grad * total).to(slope.dtype), None, None
 
 
 class _LogEnergySum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, scores: Tensor, factor: Tensor, without: Tensor | None) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, factor: Tensor, without: Tensor | None) -> Tensor:
         wide = torch.promote_types(scores.dtype, factor.dtype)
         slope, totals, logs = torch.empty_like(scores, dtype=wide), [], []
         tile = _rows_at_once(scores)
@@ -177,7 +179,7 @@ class _LogEnergySum(torch.autograd.Function):
         return torch.cat(logs).to(wide)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         slope, total = ctx.saved_tensors
         share = (grad / total.clamp(min=torch.finfo(torch.float64).tiny)).to(slope.dtype)
         return (slope * share).to(ctx.dtype), None, None

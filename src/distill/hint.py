@@ -16,6 +16,10 @@ class Hint(nn.Module):
         weight: Above 0.
     """
 
+    user_states: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, user_states: Tensor, hidden_size: int, weight: float) -> None:
         super().__init__()
         self.register_buffer("user_states", user_states, persistent=False)

@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import UserError
 from .dros import dros, dros_candidates, dros_candidates_paper, dros_paper
 
 
@@ -135,17 +134,6 @@ PRESETS = {
 }
 
 
-def preset_named(name: str) -> Preset:
-    """Returns a preset by its name (config key `distill.preset`).
-
-    Raises:
-        UserError: There is no preset of that name.
-    """
-    if name not in PRESETS:
-        raise UserError(f"distill.preset={name} is not known: use one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
-
-
 class DROLoss(nn.Module):
     """The student's own robust term, `alpha · mean_b DROS_b` with the true target.
 
@@ -155,6 +143,8 @@ class DROLoss(nn.Module):
         alpha: Weight, >= 0; 0 switches the term off.
         beta: Robust radius, > 0.
     """
+
+    propensity: Tensor
 
     def __init__(self, preset: Preset, propensity: Tensor, alpha: float, beta: float) -> None:
         super().__init__()
@@ -196,6 +186,8 @@ class WeightedBCELoss(nn.Module):
 
     Args: as `DROLoss`; with alpha = 0 only the BCE remains.
     """
+
+    propensity: Tensor
 
     def __init__(self, preset: Preset, propensity: Tensor, alpha: float, beta: float) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ less sure). Items are COLUMNS of the score matrix `[B, N]`, 0-based. Every funct
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ..student.losses import catalogue_cross_entropy
 from ..student.models import SequentialRecommender
+from .settings import DistillSettings, ListLossSettings
 
 
 def listwise_kl(scores: Tensor, candidates: Tensor, distance: Tensor, temperature: float) -> Tensor:
@@ -114,11 +114,7 @@ class ListLoss:
 LIST_LOSSES = ("kl", "rd", "soft_targets")
 
 
-def create_list_losses(settings: dict[str, Any], dtype: torch.dtype) -> list[ListLoss]:
-    """Returns the losses that are switched on.
-
-    Args:
-        settings: `{weight, temperature}` of each of `LIST_LOSSES`, as in `conf/distill/*.yaml`.
-        dtype: See `ListLoss`.
-    """
-    return [ListLoss(name, **settings[name], dtype=dtype) for name in LIST_LOSSES if settings[name]["weight"] > 0]
+def create_list_losses(settings: DistillSettings, dtype: torch.dtype) -> list[ListLoss]:
+    """Returns the losses that are switched on; `dtype`: see `ListLoss`."""
+    chosen: dict[str, ListLossSettings] = {name: getattr(settings, name) for name in LIST_LOSSES}
+    return [ListLoss(name, how.weight, how.temperature, dtype) for name, how in chosen.items() if how.weight > 0]

@@ -3,15 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.batches import token_batches
-from ..core.dataset import Dataset
-from ..core.errors import UserError
-from ..student.datamodule import TrainingExamples, TrainingWindows
+from ..data.batches import token_batches
+from ..data.dataset import Dataset
+from ..data.rows import TrainingExamples, TrainingWindows
 from ..student.models import SequentialRecommender
 from .informativeness import committee_divergence, ground_truth_error, look_ahead, output_gradient
 
@@ -74,8 +74,6 @@ class SelectionPolicy(ABC):
         share: Of the train examples, in (0, 1]; at least one is asked about.
     """
 
-    name: ClassVar[str]
-
     def __init__(self, share: float) -> None:
         self.share = share
 
@@ -103,31 +101,16 @@ class SelectionPolicy(ABC):
 class SelectionPolicyRandom(SelectionPolicy):
     """A random share."""
 
-    name = "random"
-
     def values(self, pool: Pool) -> Tensor:
         return torch.ones(len(pool.example_id))
 
 
 class SelectionPolicyAll(SelectionPolicyRandom):
-    """Every train example.
-
-    Raises:
-        UserError: The share is not 1.
-    """
-
-    name = "all"
-
-    def __init__(self, share: float) -> None:
-        if share != 1:
-            raise UserError(f"active.share={share} does not suit active.policy=all: use 1.0, or active.policy=random.")
-        super().__init__(share)
+    """Every train example; the share is 1."""
 
 
 class SelectionPolicyGroundTruthError(SelectionPolicy):
     """Rather what the student gets wrong: value is its loss on the example."""
-
-    name = "ground_truth_error"
 
     def values(self, pool: Pool) -> Tensor:
         found = torch.empty(len(pool.example_id))
@@ -140,8 +123,6 @@ class SelectionPolicyKLDivergence(SelectionPolicy):
     """Rather what the student is unsure of: value is the divergence of a committee, one student read under several
     dropout masks, from its consensus. (The teacher's own distribution is what is to be paid for.)
     """
-
-    name = "kl_divergence"
 
     def values(self, pool: Pool) -> Tensor:
         found = torch.empty(len(pool.example_id))
@@ -159,41 +140,9 @@ class SelectionPolicyKLDivergence(SelectionPolicy):
 class SelectionPolicyMeta(SelectionPolicy):
     """Rather what lowers the validation loss: value is the gain of one small step on the example (`look_ahead`)."""
 
-    name = "meta"
-
     def values(self, pool: Pool) -> Tensor:
         found, gradient = torch.empty(len(pool.example_id)), pool.validation_gradient()
         for rows, hidden, target in pool.states():
-            loss = torch.nn.CrossEntropyLoss(reduction="none")
-            scores = pool.student.score(hidden)
-            found[rows] = look_ahead(hidden, scores, gradient, lambda s, t=target, loss=loss: loss(s, t)).cpu()
+            loss = partial(F.cross_entropy, target=target, reduction="none")
+            found[rows] = look_ahead(hidden, pool.student.score(hidden), gradient, loss).cpu()
         return found
-
-
-POLICIES: dict[str, type[SelectionPolicy]] = {
-    policy.name: policy
-    for policy in (
-        SelectionPolicyAll,
-        SelectionPolicyRandom,
-        SelectionPolicyKLDivergence,
-        SelectionPolicyGroundTruthError,
-        SelectionPolicyMeta,
-    )
-}
-
-
-def create_selection_policy(name: str, share: float) -> SelectionPolicy:
-    """Returns a policy by its name.
-
-    Args:
-        name: Key `active.policy`.
-        share: Share of the train examples (key `active.share`), in (0, 1]; 1 for "all".
-
-    Raises:
-        UserError: There is no policy of that name, or the share does not suit it.
-    """
-    if name not in POLICIES:
-        raise UserError(f"active.policy={name} is not known: use one of {', '.join(POLICIES)}.")
-    if not 0 < share <= 1:
-        raise UserError(f"active.share={share} is no share: give a number above 0 and at most 1.")
-    return POLICIES[name](share)

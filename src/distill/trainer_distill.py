@@ -1,24 +1,43 @@
 """Trains a student with a teacher: the next-item loss L at every position, the teacher's ranking where it was asked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..core.seed import generator
-from ..student.datamodule import ExampleRows, WindowBatch
+from ..data.rows import ExampleRows, WindowBatch
 from ..student.losses import CrossEntropy, NextItemLoss, catalogue_cross_entropies
 from ..student.models import SequentialRecommender
-from ..student.trainer_baseline import NextItemModule, Optimisation
+from ..student.settings import OptimisationSettings
+from ..student.trainer_baseline import NextItemModule
 from .data_bridge import TeacherOutputs
 from .hint import Hint
 from .informativeness import output_gradient
 from .kd_losses import DROLoss, RankingDistillationLoss
 from .listwise_losses import ListLoss
 from .negatives import sample_negatives
-from .weighting import UNIFORM, Lesson, importance
+from .weighting import DistillationBatch, importance, uniform
 
 VALIDATION_ROWS = 256  # validation examples behind each estimate of that loss's gradient
+
+
+class DistillationTerms(NamedTuple):
+    """What a student learns from a teacher's lists, beside the next item.
+
+    ranking: λ Σ_k w_k (BCE_k + α DROS_k), see `kd_losses`.
+    dros: α DROS of the true target.
+    list_losses: Other losses on the teacher's list.
+    hint: Of the teacher's representation of the user, or None.
+    weighting: How much each example counts in ranking, list losses and hint (`weighting`).
+    """
+
+    ranking: RankingDistillationLoss
+    dros: DROLoss
+    list_losses: Sequence[ListLoss] = ()
+    hint: Hint | None = None
+    weighting: Callable[[DistillationBatch], Tensor | None] = uniform
 
 
 class DistilModule(NextItemModule):
@@ -32,30 +51,26 @@ class DistilModule(NextItemModule):
         model: The student, its item table already distilling from the teacher.
         loss: Of the true targets.
         outputs: What the teacher knows.
-        ranking: λ Σ_k w_k (BCE_k + α DROS_k), see `kd_losses`.
-        dros: α DROS of the true target.
-        list_losses: Other losses on the teacher's list.
-        hint: Of the teacher's representation of the user, or None.
-        weighting: How much each example counts in ranking, list losses and hint (`weighting`).
+        terms: What is learned from it.
         validation: Examples whose loss guides the weighting "meta".
         candidate_topk: K, how many of the teacher's items are used.
         optimisation: See `NextItemModule`.
         seed: Of the negatives.
     """
 
+    row_of_example: Tensor
+    candidates: Tensor
+    distance: Tensor
+
     def __init__(
         self,
         model: SequentialRecommender,
         loss: NextItemLoss,
         outputs: TeacherOutputs,
-        ranking: RankingDistillationLoss,
-        dros: DROLoss,
-        list_losses: Sequence[ListLoss],
-        hint: Hint | None,
-        weighting: str,
+        terms: DistillationTerms,
         validation: ExampleRows,
         candidate_topk: int,
-        optimisation: Optimisation,
+        optimisation: OptimisationSettings,
         seed: int,
     ) -> None:
         super().__init__(model, loss, optimisation)
@@ -64,11 +79,8 @@ class DistilModule(NextItemModule):
         self.register_buffer("row_of_example", outputs.row_of_example, persistent=False)
         self.register_buffer("candidates", outputs.candidates[:, :candidate_topk], persistent=False)
         self.register_buffer("distance", outputs.distance[:, :candidate_topk], persistent=False)
-        self.ranking = ranking
-        self.dros = dros
-        self.list_losses = list_losses
-        self.hint = hint
-        self.weighting = weighting
+        self.ranking, self.dros, self.hint = terms.ranking, terms.dros, terms.hint
+        self.list_losses, self.weighting = terms.list_losses, terms.weighting
         self.validation = validation
         self.validation_draw = generator(seed)
 
@@ -83,20 +95,20 @@ class DistilModule(NextItemModule):
         asked = (row >= 0).nonzero().squeeze(1)
         if len(asked) == 0 or not (self.ranking.lam > 0 or self.list_losses or self.hint):
             return {"next_item": self.loss(self.model, hidden, target)} | self._dros(hidden, target)
-        lesson = self._lesson(hidden[asked], target[asked], row[asked])
-        weights = importance(self.weighting, lesson)
-        terms = self._next_item_and_lists(hidden, target, asked, lesson, weights)
+        known = self._known(hidden[asked], target[asked], row[asked])
+        weights = importance(self.weighting, known)
+        terms = self._next_item_and_lists(hidden, target, asked, known, weights)
         if self.ranking.lam > 0:
-            terms |= self._ranking(batch, hidden, target, asked, lesson, weights)
+            terms |= self._ranking(batch, hidden, target, asked, known, weights)
         else:
             terms |= self._dros(hidden, target)
         if self.hint:
-            hint = self.hint(lesson.hidden, row[asked])
+            hint = self.hint(known.hidden, row[asked])
             terms["hint"] = (hint if weights is None else weights * hint).mean()
         return terms
 
     def _next_item_and_lists(
-        self, hidden: Tensor, target: Tensor, asked: Tensor, lesson: Lesson, weights: Tensor | None
+        self, hidden: Tensor, target: Tensor, asked: Tensor, known: DistillationBatch, weights: Tensor | None
     ) -> dict[str, Tensor]:
         """Returns the next-item loss and the list losses; those that are softmaxes over the catalogue share one."""
 
@@ -107,22 +119,22 @@ class DistilModule(NextItemModule):
             joint = [loss for loss in self.list_losses if loss.over_catalogue]
             answers = {"next_item": (target.unsqueeze(1) - 1, torch.ones_like(target.unsqueeze(1), dtype=torch.float))}
             for loss in joint:
-                of_all = len(target) / len(asked) * loss.answer_weights(lesson.distance, weights)  # a mean over asked
-                answers[loss.name] = (spread(lesson.candidates), spread(of_all))
+                of_all = len(target) / len(asked) * loss.answer_weights(known.distance, weights)  # a mean over asked
+                answers[loss.name] = (spread(known.candidates), spread(of_all))
             terms = catalogue_cross_entropies(self.model, hidden, answers, self.loss.dtype)
         else:
             joint, terms = [], {"next_item": self.loss(self.model, hidden, target)}
         for loss in self.list_losses:
             if loss not in joint:
-                terms[loss.name] = loss(self.model, lesson.hidden, lesson.candidates, lesson.distance, weights)
+                terms[loss.name] = loss(self.model, known.hidden, known.candidates, known.distance, weights)
         return terms
 
-    def _lesson(self, hidden: Tensor, target: Tensor, row: Tensor) -> Lesson:
+    def _known(self, hidden: Tensor, target: Tensor, row: Tensor) -> DistillationBatch:
         """Returns what is known of the positions that the teacher ranked; scores only where something asks for them."""
-        needs_scores = self.ranking.lam > 0 or self.weighting != UNIFORM
+        needs_scores = self.ranking.lam > 0 or self.weighting is not uniform
         with torch.set_grad_enabled(self.dros.alpha > 0):  # else they only weigh
-            scores = self.model.score(hidden) if needs_scores else None
-        return Lesson(
+            scores = self.model.score(hidden) if needs_scores else hidden.new_empty(len(hidden), 0)
+        return DistillationBatch(
             hidden,
             scores,
             target - 1,
@@ -137,24 +149,24 @@ class DistilModule(NextItemModule):
         hidden: Tensor,
         target: Tensor,
         asked: Tensor,
-        lesson: Lesson,
+        known: DistillationBatch,
         weights: Tensor | None,
     ) -> dict[str, Tensor]:
         """Returns DLLM2Rec's terms; what DROS sums over the catalogue is made once for target and candidates."""
         robust, terms = None, {}
         if self.dros.alpha > 0:
-            own, robust = self.dros.robust_with_candidates(lesson.scores, lesson.target, lesson.candidates)
+            own, robust = self.dros.robust_with_candidates(known.scores, known.target, known.candidates)
             others = torch.ones_like(target, dtype=torch.bool).index_fill_(0, asked, False)
             if others.any():
                 more = self.dros.robust(self.model.score(hidden[others]), target[others] - 1)
                 own = torch.cat([own, more])
             terms["dros"] = self.dros.alpha * own.mean()
-        negatives = self._negatives(batch, asked, lesson.candidates + 1)
+        negatives = self._negatives(batch, asked, known.candidates + 1)
         chosen = None
         if self.dros.alpha == 0:  # the BCE alone asks for no gradient of the whole catalogue's scores
-            items = torch.cat([lesson.candidates, negatives.unsqueeze(1)], dim=1) + 1
-            chosen = self.model.score(lesson.hidden, items)
-        ranking = self.ranking(lesson.scores, lesson.candidates, lesson.distance, negatives, robust, weights, chosen)
+            items = torch.cat([known.candidates, negatives.unsqueeze(1)], dim=1) + 1
+            chosen = self.model.score(known.hidden, items)
+        ranking = self.ranking(known.scores, known.candidates, known.distance, negatives, robust, weights, chosen)
         return terms | ranking
 
     def _dros(self, hidden: Tensor, target: Tensor) -> dict[str, Tensor]:

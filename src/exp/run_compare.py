@@ -1,28 +1,24 @@
 """Compares models that were evaluated on the same users: means, differences, intervals and tests."""
 
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR, absolute
-from .metrics_files import read_models
-from .run import Run, start
-from .significance import check_compared, compare
+from .program.run import Run, command
 
 
 def job(run: Run) -> None:
-    settings = run.settings("compare")
-    models, num_items = read_models(settings["runs"], settings["names"])
-    folder = run.dir / "metrics" if settings["out"] is None else Path(absolute(settings["out"]))
-    check_compared(run, num_items)
-    compare(run, models, settings["baseline"], folder)
+    from ..evaluation.comparison import tables, write_comparison
+    from ..evaluation.metrics_files import read_models
+    from ..evaluation.settings import check_compared
+    from ..evaluation.significance import compare
+
+    settings = run.settings.compare
+    models, num_items = read_models(settings.runs, settings.names)
+    check_compared(settings, num_items)
+    found = compare(models, settings.baseline, settings)
+    write_comparison(found, settings.out or run.dir / "metrics")
+    for table in tables(found):
+        table.show()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

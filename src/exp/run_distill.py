@@ -1,26 +1,21 @@
 """Distils the teacher outputs into the student, and ranks the test users."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR
-from .comparison import check_metrics, evaluate_distilled
-from .run import Run, start
-from .stages import check_distillation, prepare, train_distilled
+from .program.run import Run, command
+from .stages.report import report
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    check_distillation(run)
-    dataset = prepare(run)
-    check_metrics(run, dataset)
-    train_distilled(run, dataset)
-    evaluate_distilled(run, dataset)
+    road = Road(run)
+    with_baseline = not run.settings.dry_run and road.baseline.is_made()
+    models = ["baseline", "distilled"] if with_baseline else ["distilled"]
+    popularity, *trained = road.evaluations("popularity", *models)
+    comparisons = [road.comparison(trained)] if with_baseline else []
+    if road.go(road.prepared, road.distilled, popularity, *trained, *comparisons):
+        report(run, [popularity, *trained], *comparisons)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

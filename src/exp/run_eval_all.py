@@ -1,23 +1,19 @@
 """Evaluates popularity, baseline, teacher and distilled student on the same test users."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR
-from .comparison import compare_all
-from .run import Run, start
-from .stages import prepare
+from .program.run import Run, command
+from .stages.report import report
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    dataset = prepare(run)
-    compare_all(run, dataset)
+    road = Road(run)
+    popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
+    comparison = road.comparison(trained)
+    if road.go(road.prepared, popularity, *trained, comparison):
+        report(run, [popularity, *trained], comparison)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

@@ -1,22 +1,16 @@
 """Fetches what a run will need, so that nothing is downloaded later: the dataset's raw files and the language model."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR
-from .run import Run, start
-from .stages import check_teacher, prepare
+from .program.run import Run, command
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    prepare(run)
-    check_teacher(run)
+    road = Road(run)
+    if road.go(road.prepared):
+        road.teacher.check()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

@@ -1,21 +1,15 @@
 """Prepares the dataset: raw log to interactions, items, users and examples of every split."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR
-from .run import Run, start
-from .stages import prepare
+from .program.run import Run, command
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    prepare(run)
+    road = Road(run)
+    road.go(road.prepared)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

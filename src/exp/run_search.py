@@ -1,23 +1,19 @@
 """Searches the student's settings on validation, within a budget of trials and minutes."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR
-from .run import Run, start
-from .search import search
-from .search_report import tell
-from .stages import prepare
+from .program.run import Run, command
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    tell(run, search(run, prepare(run)))
+    road = Road(run)
+    if road.go(road.prepared):
+        from .studies.search import search
+        from .studies.search_report import tell
+
+        tell(run, search(run, road.prepared.dataset))
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

@@ -1,25 +1,18 @@
 """Trains the student without a teacher and ranks the test users with it."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ..core.paths import CONF_DIR
-from .comparison import check_metrics, evaluate_baseline
-from .run import Run, start
-from .stages import prepare, train_baseline
+from .program.run import Run, command
+from .stages.report import report
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    dataset = prepare(run)
-    check_metrics(run, dataset)
-    train_baseline(run, dataset)
-    evaluate_baseline(run, dataset)
+    road = Road(run)
+    evaluations = road.evaluations("popularity", "baseline")
+    if road.go(road.prepared, road.baseline, *evaluations):
+        report(run, evaluations)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

@@ -1,30 +1,26 @@
-"""Trains the iLoRA teacher on the baseline's user encoder, ranks the test users, and exports what it knows."""
+"""Trains the iLoRA teacher on its user encoder, ranks the test users, and exports what it knows."""
 
-import hydra
-from omegaconf import DictConfig
+import shutil
 
-from ..core.paths import CONF_DIR
-from .answers import judge_answers
-from .comparison import check_metrics, evaluate_teacher
-from .run import Run, start
-from .stages import export, prepare, train_teacher
+from .program.run import Run, command
+from .stages.report import report
+from .stages.road import Road
 
 
 def job(run: Run) -> None:
-    dataset = prepare(run)
-    check_metrics(run, dataset)
-    train_teacher(run, dataset)
-    if run.cfg.teacher.objective == "generation":
-        judge_answers(run, dataset)
-    else:
-        evaluate_teacher(run, dataset)
-    export(run, dataset)
+    road = Road(run)
+    first = (road.prepared, road.user_encoder, road.teacher)
+    if run.settings.teacher.objective == "generation":
+        if road.go(*first, road.answers, road.outputs):
+            (run.dir / "metrics").mkdir(exist_ok=True)
+            shutil.copyfile(road.answers.folder / "answers.json", run.dir / "metrics" / "answers.json")
+        return
+    evaluations = road.evaluations("popularity", "teacher")
+    if road.go(*first, *evaluations, road.outputs):
+        report(run, evaluations)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
-def main(cfg: DictConfig) -> None:
-    start(cfg, job)
-
+main = command(job, __spec__.name, __doc__)
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .dropout import Dropout
 from .models import SequentialRecommender
+from .settings import CaserSettings
 
 
 class HistoryConvolutions(nn.Module):
@@ -61,6 +62,7 @@ class Caser(SequentialRecommender):
         dropout: Share of the filters' answers dropped in training.
     """
 
+    Settings = CaserSettings
     causal = False
 
     def __init__(

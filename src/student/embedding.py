@@ -22,6 +22,8 @@ class ItemEmbedding(nn.Module):
         hidden_size: D.
     """
 
+    teacher_embeddings: Tensor  # V, as long as there is a projection
+
     def __init__(self, num_items: int, hidden_size: int) -> None:
         super().__init__()
         self.ids = nn.Embedding(num_items + 1, hidden_size, padding_idx=0)
@@ -62,7 +64,7 @@ class ItemEmbedding(nn.Module):
         """Returns `[num_items + 1, D]`; row 0 is zero."""
         if self.projection is None:
             return self.ids.weight
-        return self.ids.weight + F.pad(self._projected(self.teacher_embeddings), (0, 0, 1, 0))
+        return self.ids.weight + F.pad(self.ed_weight * self.projection(self.teacher_embeddings), (0, 0, 1, 0))
 
     def lookup(self, history: Tensor) -> Tensor:
         """Returns the rows of `table()` at `history` `[B, L]` int64, `[B, L, D]`, without making the others.
@@ -72,18 +74,18 @@ class ItemEmbedding(nn.Module):
         if self.projection is None:
             return self.ids(history)
         items, place = history.unique(return_inverse=True)
-        projected = self._projected(self.teacher_embeddings[items - 1])  # padding gets some item's, and loses it again
+        of_teacher = self.teacher_embeddings[items - 1]  # padding gets some item's, and loses it again
+        projected = self.ed_weight * self.projection(of_teacher)
         return F.embedding(place, self.ids(items) + projected.where(items.unsqueeze(1) > 0, 0))
-
-    def _projected(self, teacher_embeddings: Tensor) -> Tensor:
-        return self.ed_weight * self.projection(teacher_embeddings)
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Replaces `ids` by the whole table and forgets the teacher; scores stay the same."""
+        """Replaces `ids` by the whole table and forgets the teacher, if there is one; scores stay the same."""
+        if self.projection is None:
+            return
         self.ids.weight.copy_(self.table())
         self.projection, self.ed_weight = None, 0.0
-        self.teacher_embeddings = None
+        del self.teacher_embeddings
 
 
 def standardised(embeddings: Tensor) -> Tensor:

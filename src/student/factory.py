@@ -1,39 +1,69 @@
-"""Builds a student by name; the one place that knows which there are."""
+"""Students and losses by name; nothing of PyTorch is imported before one is asked for."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..core.errors import UserError
-from .caser import Caser
-from .models import GRU4Rec, SASRec, SequentialRecommender
-from .paper_students import PaperCaser, PaperGRU4Rec, PaperSASRec
+from ..core.registry import Registry
 
-STUDENTS: dict[str, type[SequentialRecommender]] = {
-    "sasrec": SASRec,
-    "gru4rec": GRU4Rec,
-    "caser": Caser,
-    "sasrec_paper": PaperSASRec,
-    "gru4rec_paper": PaperGRU4Rec,
-    "caser_paper": PaperCaser,
-}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .losses import NextItemLoss
+    from .models import SequentialRecommender
+    from .settings import LossSettings
+
+STUDENTS: "Registry[type[SequentialRecommender]]" = Registry(
+    "student.name",
+    __package__,
+    {
+        "sasrec": "models:SASRec",
+        "gru4rec": "models:GRU4Rec",
+        "caser": "caser:Caser",
+        "sasrec_paper": "paper_students:PaperSASRec",
+        "gru4rec_paper": "paper_students:PaperGRU4Rec",
+        "caser_paper": "paper_students:PaperCaser",
+    },
+    kind="models:SequentialRecommender",
+)
+
+LOSSES: "Registry[type[NextItemLoss]]" = Registry(
+    "student.loss.name",
+    __package__,
+    {
+        "cross_entropy": "losses:CrossEntropy",
+        "sampled_softmax": "losses:SampledSoftmax",
+        "gbce": "losses:GBCE",
+        "bce": "losses:BCE",
+    },
+    kind="losses:NextItemLoss",
+)
 
 
-def student_named(name: str) -> type[SequentialRecommender]:
-    """Returns the class of a student (config key `student.name`).
+def create_student(name: str, num_items: int, architecture: Mapping[str, Any]) -> "SequentialRecommender":
+    """Returns a freshly initialised student.
+
+    Args:
+        name: Key `student.name`.
+        num_items: Size of the catalogue.
+        architecture: The constructor's other arguments (key `student.model`).
 
     Raises:
         UserError: There is no student of that name.
     """
-    if name not in STUDENTS:
-        raise UserError(f"student.name={name} is not known: use one of {', '.join(STUDENTS)}.")
-    return STUDENTS[name]
+    return STUDENTS[name](num_items, **architecture)
 
 
-def create_student(name: str, num_items: int, architecture: dict[str, Any]) -> SequentialRecommender:
-    """Returns a freshly initialised student.
+def create_loss(settings: "LossSettings", item_counts: "Tensor", dtype: "torch.dtype") -> "NextItemLoss":
+    """Returns the loss that `settings` describe.
 
     Args:
-        name: See `student_named`.
-        num_items: Size of the catalogue.
-        architecture: The constructor's other arguments (config key `student.model`).
+        settings: Key `student.loss`.
+        item_counts: `[num_items]`, training interactions of each item.
+        dtype: Of cross-entropy's matrix products.
+
+    Raises:
+        UserError: There is no loss of that name.
     """
-    return student_named(name)(num_items, **architecture)
+    own = {name: value for name, value in settings.plain().items() if name != "name"}
+    return LOSSES[settings.name].made(item_counts, dtype, **own)

@@ -1,19 +1,27 @@
 """Next-item losses of students, from hidden states `[M, D]` and targets `[M]` to one scalar."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Self
 
-from ..core.errors import UserError
+from ..training.softmax import full_softmax_loss, full_softmax_losses
 from .models import SequentialRecommender
-from .softmax import full_softmax_loss, full_softmax_losses
+from .settings import CrossEntropySettings, GBCESettings, LossSettings, SampledLossSettings, SampledSoftmaxSettings
 
 
 class NextItemLoss(ABC):
     """Judges the hidden states of a student by the items that came next."""
+
+    Settings: ClassVar[type[LossSettings]]  # of `student.loss`
+
+    @classmethod
+    @abstractmethod
+    def made(cls, item_counts: Tensor, dtype: torch.dtype, **settings: Any) -> Self:
+        """Returns the loss, from what every loss may need and its own settings (see `factory.create_loss`)."""
 
     @abstractmethod
     def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
@@ -33,8 +41,15 @@ class CrossEntropy(NextItemLoss):
         dtype: Of the matrix products, see `full_softmax_loss`.
     """
 
+    Settings = CrossEntropySettings
+
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
+
+    @classmethod
+    def made(cls, item_counts: Tensor, dtype: torch.dtype, **settings: Any) -> Self:
+        """See `NextItemLoss.made`."""
+        return cls(dtype, **settings)
 
     def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
         return catalogue_cross_entropy(model, hidden, target - 1, self.dtype)
@@ -84,6 +99,8 @@ class SampledLoss(NextItemLoss):
             gather of n vectors per position).
     """
 
+    Settings = SampledLossSettings
+
     def __init__(self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool) -> None:
         self.num_negatives = num_negatives
         self.shared = shared
@@ -91,6 +108,11 @@ class SampledLoss(NextItemLoss):
         self.q = weight / weight.sum()  # [num_items] float64
         self.cumulative = self.q.cumsum(0)
         self.num_items = len(item_counts)
+
+    @classmethod
+    def made(cls, item_counts: Tensor, dtype: torch.dtype, **settings: Any) -> Self:
+        """See `NextItemLoss.made`."""
+        return cls(item_counts, **settings)
 
     def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
         if self.cumulative.device != target.device:
@@ -134,6 +156,8 @@ class SampledSoftmax(SampledLoss):
         The others: See `SampledLoss`.
     """
 
+    Settings = SampledSoftmaxSettings
+
     def __init__(
         self,
         item_counts: Tensor,
@@ -168,6 +192,8 @@ class GBCE(SampledLoss):
         The others: See `SampledLoss`.
     """
 
+    Settings: ClassVar[type[SampledLossSettings]] = GBCESettings
+
     def __init__(
         self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool, calibration: float
     ) -> None:
@@ -184,34 +210,7 @@ class GBCE(SampledLoss):
 class BCE(GBCE):
     """Binary cross-entropy with n negatives: gBCE with t = 0, SASRec's own loss with n = 1 (Kang & McAuley 2018)."""
 
+    Settings = SampledLossSettings
+
     def __init__(self, item_counts: Tensor, num_negatives: int, popularity_power: float, shared: bool) -> None:
         super().__init__(item_counts, num_negatives, popularity_power, shared, calibration=0.0)
-
-
-SAMPLED: dict[str, type[SampledLoss]] = {"sampled_softmax": SampledSoftmax, "gbce": GBCE, "bce": BCE}
-LOSSES = ("cross_entropy", *SAMPLED)
-
-
-def check_loss(name: str) -> None:
-    """Makes sure that there is a loss of that name (config key `student.loss.name`).
-
-    Raises:
-        UserError: There is none.
-    """
-    if name not in LOSSES:
-        raise UserError(f"student.loss.name={name} is not known: use one of {', '.join(LOSSES)}.")
-
-
-def create_loss(settings: dict[str, Any], item_counts: Tensor, dtype: torch.dtype) -> NextItemLoss:
-    """Returns the loss that `settings` describe.
-
-    Args:
-        settings: The keys of `conf/student/loss/*.yaml`.
-        item_counts: `[num_items]`, training interactions of each item.
-        dtype: Of cross-entropy's matrix products.
-    """
-    check_loss(settings["name"])
-    if settings["name"] == "cross_entropy":
-        return CrossEntropy(dtype)
-    own = {key: value for key, value in settings.items() if key != "name"}
-    return SAMPLED[settings["name"]](item_counts, **own)

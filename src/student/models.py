@@ -1,7 +1,7 @@
 """Sequential recommenders by item numbers. Only the encoder varies: the item table and the scoring are shared."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .dropout import Dropout
 from .embedding import INITIAL_STD, ItemEmbedding
+from .settings import GRU4RecSettings, ModelSettings, SASRecSettings
 
 
 class SequentialRecommender(nn.Module, ABC):
@@ -20,6 +21,7 @@ class SequentialRecommender(nn.Module, ABC):
         history_length: L, the most items it reads.
     """
 
+    Settings: ClassVar[type[ModelSettings]]  # of `student.model`
     causal: ClassVar[bool] = True  # `encode` gives a state for every position: all can be trained at once
 
     def __init__(self, num_items: int, hidden_size: int, history_length: int) -> None:
@@ -95,6 +97,8 @@ class SASRec(SequentialRecommender):
         dropout: Share of inputs, attention weights and feed-forward outputs dropped in training.
     """
 
+    Settings = SASRecSettings
+
     def __init__(
         self, num_items: int, hidden_size: int, history_length: int, num_blocks: int, num_heads: int, dropout: float
     ) -> None:
@@ -117,7 +121,8 @@ class SASRec(SequentialRecommender):
         x = self._inputs(history)
         for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(self.blocks[-1].last(x, history))[:, 0]
+        last_block = cast("CausalBlock", self.blocks[-1])  # a ModuleList forgets what it holds
+        return self.norm(last_block.last(x, history))[:, 0]
 
     def _inputs(self, history: Tensor) -> Tensor:
         return self.dropout(self.items.lookup(history) + self.positions.weight[: history.shape[1]])
@@ -168,6 +173,8 @@ class GRU4Rec(SequentialRecommender):
         num_layers: Stacked GRU layers.
         dropout: Share of inputs and outputs dropped in training.
     """
+
+    Settings = GRU4RecSettings
 
     def __init__(self, num_items: int, hidden_size: int, history_length: int, num_layers: int, dropout: float) -> None:
         super().__init__(num_items, hidden_size, history_length)

@@ -1,10 +1,10 @@
 """AdamW whose cost for the item table grows with the items of a batch, not with the catalogue."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class RowwiseAdamW(torch.optim.Optimizer):
@@ -19,9 +19,7 @@ class RowwiseAdamW(torch.optim.Optimizer):
         lr, weight_decay: Of AdamW; lr of both.
     """
 
-    def __init__(
-        self, tables: Iterable[nn.Parameter], others: Iterable[nn.Parameter], lr: float, weight_decay: float
-    ) -> None:
+    def __init__(self, tables: Iterable[Tensor], others: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         self.parts = (
             torch.optim.SparseAdam(list(tables), lr=lr),
             torch.optim.AdamW(list(others), lr=lr, weight_decay=weight_decay, fused=True),
@@ -30,8 +28,14 @@ class RowwiseAdamW(torch.optim.Optimizer):
         for part, group in zip(self.parts, self.param_groups, strict=True):
             part.param_groups = [group]  # one group each, shared, so that a schedule reaches both
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():

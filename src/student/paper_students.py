@@ -15,6 +15,7 @@ from .caser import HistoryConvolutions
 from .dropout import Dropout
 from .embedding import INITIAL_STD
 from .models import SequentialRecommender, last_state
+from .settings import PaperCaserSettings, PaperGRU4RecSettings, PaperSASRecSettings
 
 PAPER_INITIAL_STD = 0.01  # of item vectors
 
@@ -60,6 +61,8 @@ class PaperSASRec(PaperStudent):
         dropout: Share of inputs, attention weights and feed-forward outputs dropped in training.
     """
 
+    Settings = PaperSASRecSettings
+
     def __init__(self, num_items: int, hidden_size: int, history_length: int, num_heads: int, dropout: float) -> None:
         super().__init__(num_items, hidden_size, history_length, state_size=hidden_size)
         self.num_heads = num_heads
@@ -100,6 +103,8 @@ class PaperGRU4Rec(PaperStudent):
         num_items, hidden_size, history_length: See `PaperStudent`.
     """
 
+    Settings = PaperGRU4RecSettings
+
     def __init__(self, num_items: int, hidden_size: int, history_length: int) -> None:
         super().__init__(num_items, hidden_size, history_length, state_size=hidden_size)
         self.gru = nn.GRU(hidden_size, hidden_size, batch_first=True)
@@ -119,6 +124,8 @@ class PaperCaser(PaperStudent):
         filter_heights, num_horizontal: See `HistoryConvolutions`.
         dropout: Share of the filters' answers dropped in training.
     """
+
+    Settings = PaperCaserSettings
 
     def __init__(
         self,

@@ -6,8 +6,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from ..core.artefact import read_manifest, writing
-from ..core.dataset import Dataset
 from ..core.errors import UserError
+from ..data.dataset import Dataset
 from .factory import create_student
 from .models import SequentialRecommender
 

@@ -1,43 +1,30 @@
 """Trains a student without a teacher."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from ..core.dataset import ExampleBatch
+from ..core.errors import UserError
 from ..core.metrics import ndcg, rank_of_target
-from ..core.schedule import warmup_constant, warmup_cosine
-from .datamodule import WindowBatch
+from ..core.precision import encoder_precision, logits_dtype
+from ..data.dataset import Dataset, ExampleBatch
+from ..data.rows import WindowBatch
+from ..evaluation.ranking import rows_at_once
+from ..evaluation.settings import MetricsSettings
+from ..training.loop import Plan, fit
+from .datamodule import StudentDataModule
+from .factory import create_loss, create_student
 from .losses import NextItemLoss
 from .models import SequentialRecommender
 from .optimizer import RowwiseAdamW
+from .settings import OptimisationSettings, StudentSettings
 
-
-@dataclass(frozen=True)
-class Optimisation:
-    """AdamW and the course of its learning rate.
-
-    lr: The full learning rate.
-    weight_decay: Decoupled.
-    schedule: "constant", or "cosine" down to 0 at the end of the last epoch that is allowed.
-    warmup_share: Share of all steps in which the learning rate rises linearly to its full value.
-    sparse_items: Whether only the items of a batch are moved on (`RowwiseAdamW`): for large catalogues and a loss that
-        does not score all of them.
-    """
-
-    lr: float
-    weight_decay: float
-    schedule: str
-    warmup_share: float
-    sparse_items: bool
-
-    def lr_factor(self, step: int, steps: int) -> float:
-        """Returns the factor on the full learning rate at `step` of `steps`."""
-        warmup = round(self.warmup_share * steps)
-        return warmup_cosine(step, warmup, steps) if self.schedule == "cosine" else warmup_constant(step, warmup)
+MONITOR = "val/NDCG@10"  # what checkpoints are chosen by
 
 
 class NextItemModule(L.LightningModule):
@@ -49,7 +36,7 @@ class NextItemModule(L.LightningModule):
         optimisation: How.
     """
 
-    def __init__(self, model: SequentialRecommender, loss: NextItemLoss, optimisation: Optimisation) -> None:
+    def __init__(self, model: SequentialRecommender, loss: NextItemLoss, optimisation: OptimisationSettings) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
@@ -80,8 +67,9 @@ class NextItemModule(L.LightningModule):
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
         self.val_ranks.clear()
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         how, steps = self.optimisation, int(self.trainer.estimated_stepping_batches)
+        optimizer: torch.optim.Optimizer
         if how.sparse_items:
             optimizer = self._rowwise()
         else:
@@ -94,3 +82,56 @@ class NextItemModule(L.LightningModule):
         table.sparse = True
         others = [parameter for parameter in self.parameters() if parameter is not table.weight]
         return RowwiseAdamW([table.weight], others, self.optimisation.lr, self.optimisation.weight_decay)
+
+
+def student_loss(settings: StudentSettings, dataset: Dataset) -> NextItemLoss:
+    """Returns the next-item loss that a student's settings describe."""
+    return create_loss(settings.loss, dataset.train_item_counts()[1:], logits_dtype(settings.train.precision))
+
+
+def baseline_module(settings: StudentSettings, dataset: Dataset) -> NextItemModule:
+    """Returns an untrained student that learns from the log alone."""
+    model = create_student(settings.name, dataset.num_items, settings.model.plain())
+    return NextItemModule(model, student_loss(settings, dataset), settings.train)
+
+
+def fit_student(
+    module: NextItemModule,
+    settings: StudentSettings,
+    dataset: Dataset,
+    metrics: MetricsSettings,
+    seed: int,
+    *,
+    stage: str,
+    run_dir: Path,
+    callbacks: Sequence[L.Callback] = (),
+) -> dict[str, float | int]:
+    """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it.
+
+    Raises:
+        UserError: The dataset has no validation examples.
+    """
+    if len(dataset.examples["val"]) == 0:
+        raise UserError(
+            f"Dataset {dataset.name} has no validation examples to choose a checkpoint by: loosen the filters."
+        )
+    data = StudentDataModule(
+        dataset,
+        settings.model.history_length,
+        module.model.causal,
+        settings.train.batch_positions,
+        rows_at_once(metrics, dataset, metrics.filter_seen),
+        metrics.filter_seen,
+        seed,
+    )
+    plan = Plan(
+        stage=stage,
+        monitor=MONITOR,
+        made_from={"dataset": dataset.fingerprint, "student": settings.name, "model": settings.model.plain()},
+        run_dir=run_dir,
+        max_epochs=settings.train.max_epochs,
+        patience=settings.train.patience,
+        precision=encoder_precision(settings.train.precision),
+        resume_from=settings.train.resume_from,
+    )
+    return fit(module, data, plan, callbacks)

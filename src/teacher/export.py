@@ -4,7 +4,6 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..core.artefact import fingerprint, writing
-from ..core.dataset import Dataset, Examples
 from ..core.errors import UserError
-from ..core.progress import progress
-from .ilora_model import ILoRAModel
+from ..core.progress import Advance, progress
+from ..data.dataset import Dataset, Examples
+from .gated_model import GatedLanguageModel
 from .interfaces import best_items
+from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk
 
@@ -26,15 +26,11 @@ log = logging.getLogger(__name__)
 
 @torch.inference_mode()
 def export_teacher_outputs(
-    model: ILoRAModel,
+    model: GatedLanguageModel,
     dataset: Dataset,
     examples: Examples,
     folder: Path,
-    *,
-    k: int,
-    exclude_seen: bool,
-    item_embeddings: str,
-    user_states: bool,
+    settings: ExportSettings,
     batch_examples: int,
     manifest: dict[str, Any],
 ) -> None:
@@ -47,28 +43,23 @@ def export_teacher_outputs(
         dataset: The dataset it was trained on.
         examples: Training examples to ask about.
         folder: Becomes the artefact.
-        k: Items kept per example.
-        exclude_seen: Leave the items of the example's history out of its ranking.
-        item_embeddings: "text" for the frozen language model's encodings of the items, "ranking" for what the teacher
-            ranks by.
-        user_states: Write the representation of every history, too (for hints), 2 bytes a number.
+        settings: What is asked: how many items, which embeddings, and whether the representation of every history is
+            written, too (for hints), 2 bytes a number.
         batch_examples: Examples whose ranking is sorted out at once.
         manifest: What the outputs were made from; tokens, seconds and counts are added.
 
     Raises:
-        UserError: `k` is more than there are items to rank for some example.
+        UserError: `settings.k` is more than there are items to rank for some example.
     """
-    _check_k(dataset, examples, k, exclude_seen)
+    _check_k(dataset, examples, settings)
     parts = folder.with_name(f".{folder.name}.parts")
-    key = _key(model, examples, k, exclude_seen, user_states)
+    key = _key(model, examples, settings)
     found = []
     with progress("teacher: ranking training examples", len(examples)) as advance:
         for number, rows in enumerate(torch.arange(len(examples)).split(PART)):
             part = _kept(parts / f"{key}-{number}.safetensors")
             if part is None:
-                part = _ask(
-                    model, dataset, examples.subset(rows), k, exclude_seen, user_states, batch_examples, advance
-                )
+                part = _ask(model, dataset, examples.subset(rows), settings, batch_examples, advance)
                 _keep(parts / f"{key}-{number}.safetensors", part)
             else:
                 advance(len(rows), "already there")
@@ -76,13 +67,13 @@ def export_teacher_outputs(
     whole = {name: _concatenated([part[name] for part in found]) for name in found[0]}
     with writing(folder, manifest) as temporary:
         write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
-        if user_states:
+        if settings.user_states:
             save_file({"user_states": whole["user_states"]}, temporary / "user_states.safetensors")
-        vectors = model.item_texts if item_embeddings == "text" else model.item_embeddings()
+        vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
         torch.save(vectors.float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
             "kind": "teacher outputs",
-            "k": k,
+            "k": settings.k,
             "score_kind": "log_probability",
             "score_direction": "higher",
             "num_items": dataset.num_items,
@@ -94,27 +85,30 @@ def export_teacher_outputs(
 
 
 def _ask(
-    model: ILoRAModel,
+    model: GatedLanguageModel,
     dataset: Dataset,
     examples: Examples,
-    k: int,
-    exclude_seen: bool,
-    user_states: bool,
+    settings: ExportSettings,
     batch_examples: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> dict[str, Tensor]:
     """Returns `items [n, k]` int64, `scores [n, k]`, perhaps `user_states [n, d]` float16, and what they cost."""
     start, tokens_read = time.perf_counter(), 0
-    items, scores = torch.empty(len(examples), k, dtype=torch.long), torch.empty(len(examples), k)
+    items, scores = torch.empty(len(examples), settings.k, dtype=torch.long), torch.empty(len(examples), settings.k)
     order: list[Tensor] = []
     states: list[Tensor] = []
     for asked, catalogue_scores, tokens, h_seq in model.scores_in_batches(dataset, examples):
         for part in torch.arange(len(asked)).split(batch_examples):
             rows = asked[part]
-            seen = dataset.batch(examples.subset(rows), 1, with_seen=exclude_seen).seen
+            seen = dataset.batch(examples.subset(rows), 1, with_seen=settings.exclude_seen).seen
             seen = None if seen is None else seen.to(catalogue_scores.device)
-            items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], k, seen))
-        if user_states:
+            items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], settings.k, seen))
+        if settings.user_states:
+            if h_seq is None:
+                raise UserError(
+                    "teacher.export.user_states=true asks for representations of the histories, and this teacher has "
+                    "none: set it to false."
+                )
             order.append(asked)
             states.append(h_seq.half().cpu())
         tokens_read += tokens
@@ -123,7 +117,7 @@ def _ask(
         "tokens_read": torch.tensor([tokens_read]),
         "seconds": torch.tensor([time.perf_counter() - start], dtype=torch.float64),
     }
-    more = {"user_states": _concatenated(states)[torch.cat(order).argsort()]} if user_states else {}
+    more = {"user_states": _concatenated(states)[torch.cat(order).argsort()]} if settings.user_states else {}
     return {"items": items, "scores": scores, **more, **cost}
 
 
@@ -132,14 +126,14 @@ def _concatenated(parts: list[Tensor]) -> Tensor:
         return torch.cat(parts)
 
 
-def _key(model: ILoRAModel, examples: Examples, k: int, exclude_seen: bool, user_states: bool) -> str:
+def _key(model: GatedLanguageModel, examples: Examples, settings: ExportSettings) -> str:
     """Returns what parts of the same export have in common: the teacher's trained weights, and what it is asked."""
     digest = hashlib.sha256()
     for name, value in sorted(model.trained_state().items()):
         digest.update(name.encode())
         digest.update(value.float().cpu().contiguous().numpy().tobytes())
     digest.update(examples.example_id.numpy().tobytes())
-    return fingerprint(digest.hexdigest(), k, exclude_seen, user_states)
+    return fingerprint(digest.hexdigest(), settings.key())
 
 
 def _kept(path: Path) -> dict[str, Tensor] | None:
@@ -153,9 +147,10 @@ def _keep(path: Path, part: dict[str, Tensor]) -> None:
     path.with_suffix(".half").replace(path)
 
 
-def _check_k(dataset: Dataset, examples: Examples, k: int, exclude_seen: bool) -> None:
+def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> None:
+    k = settings.k
     most_seen = 0
-    if exclude_seen:
+    if settings.exclude_seen:
         longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(
             0, examples.user, examples.end, "amax"
         )

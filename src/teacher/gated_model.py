@@ -1,15 +1,17 @@
 """What all iLoRA teachers are: a frozen language model whose adapters are mixed anew for each user's history."""
 
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..data.rows import Batch
 from ..student.models import SequentialRecommender
 from .interfaces import TeacherModel
-from .moe_lora_model import inject_adapters, train_adapters
-from .prompt import MARKER_ID
+from .moe_lora_model import GateBinding, train_adapters
+from .prompts.prompt import MARKER_ID
 
 
 class Projector(nn.Module):
@@ -29,33 +31,39 @@ class Projector(nn.Module):
         Markers that are far smaller or larger than words are ignored by the model, or drown the titles.
         """
         ratio = float(words.float().std()) / float(self(items).std())
-        self.layers[-1].weight *= ratio
-        self.layers[-1].bias *= ratio
+        last = cast("nn.Linear", self.layers[-1])  # a Sequential forgets what it holds
+        last.weight.mul_(ratio)
+        last.bias.mul_(ratio)
 
 
-class GatedLanguageModel(TeacherModel):
+class GatedLanguageModel(TeacherModel[Batch]):
     """A language model with LoRA experts, the router that mixes them, and the frozen student that both are fed from.
 
     Trained: adapters, router, projector. Frozen: language model, student.
 
     Args:
-        language_model: Reads `inputs_embeds`.
+        language_model: Reads `inputs_embeds`; has adapters already.
+        binding: Theirs, from `inject_adapters`.
         user_encoder: A trained student.
         router: `[..., d_user]` to `[..., E]`.
-        adapters: The settings of `inject_adapters`.
     """
 
     kept_buffers: ClassVar[frozenset[str]] = frozenset()  # saved with what was trained
+    max_tokens: int  # padded tokens of one forward pass when ranking
 
     def __init__(
-        self, language_model: PreTrainedModel, user_encoder: SequentialRecommender, router: nn.Module, **adapters: Any
+        self,
+        language_model: PreTrainedModel,
+        binding: GateBinding,
+        user_encoder: SequentialRecommender,
+        router: nn.Module,
     ) -> None:
         super().__init__()
-        self.binding = inject_adapters(language_model, **adapters)
+        self.binding = binding
         self.language_model = language_model
         self.user_encoder = user_encoder.requires_grad_(False).eval()
         self.router = router
-        words = language_model.get_input_embeddings().weight
+        words = cast("nn.Embedding", language_model.get_input_embeddings()).weight  # to Transformers, any Module
         self.projector = Projector(user_encoder.item_table().shape[1], words.shape[1])
         self.projector.match_scale(user_encoder.item_table()[1:], words)
 
@@ -65,6 +73,15 @@ class GatedLanguageModel(TeacherModel):
         self.user_encoder.eval()
         train_adapters(self.language_model, mode)
         return self
+
+    @property
+    def history_length(self) -> int:
+        """The most items of a history that are looked at: the user encoder's; a prompt shows its own newest part."""
+        return self.user_encoder.history_length
+
+    @abstractmethod
+    def gates(self, history: Tensor) -> Tensor:
+        """Returns the experts' weights for histories `[B, L]`, `[B, E]`, or `[B, layers * E]` (`GateBinding`)."""
 
     def user_states(self, history: Tensor) -> Tensor:
         """Returns the frozen student's representations `[B, d_user]` of histories `[B, L]`."""

@@ -4,19 +4,24 @@ Every router takes `[..., d_user]` and returns `[..., E]`, rows that are not neg
 """
 
 from collections.abc import Iterable
-from inspect import signature
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
-from .resnet_router import ResNetRouter
+from .settings import DropoutRouterSettings, NoisyRouterSettings, RouterSettings, TopKRouterSettings
 
 HIDDEN = 128  # of the routers with two layers, as in the reference
 
 
-class LinearRouter(nn.Module):
+class Router(nn.Module):
+    """From `[..., d_user]` to the weights `[..., E]`; constructed as `(d_user, num_experts, **its own settings)`."""
+
+    Settings: ClassVar[type[RouterSettings]] = RouterSettings  # of `teacher.router`
+
+
+class LinearRouter(Router):
     """`g = softmax(W u)` (iLoRA, the gating network of the paper)."""
 
     def __init__(self, d_user: int, num_experts: int) -> None:
@@ -30,7 +35,7 @@ class LinearRouter(nn.Module):
         return self.linear(user)
 
 
-class MLPRouter(nn.Module):
+class MLPRouter(Router):
     """`g = softmax(W2 GELU(W1 u + b1) + b2)`, 128 hidden units."""
 
     def __init__(self, d_user: int, num_experts: int) -> None:
@@ -48,6 +53,8 @@ class DropoutRouter(LinearRouter):
         dropout: Share of the logits dropped.
     """
 
+    Settings = DropoutRouterSettings
+
     def __init__(self, d_user: int, num_experts: int, dropout: float) -> None:
         super().__init__(d_user, num_experts)
         self.dropout = nn.Dropout(dropout)
@@ -62,6 +69,8 @@ class TopKRouter(LinearRouter):
     Args:
         top_k: k, at most E.
     """
+
+    Settings = TopKRouterSettings
 
     def __init__(self, d_user: int, num_experts: int, top_k: int) -> None:
         super().__init__(d_user, num_experts)
@@ -90,6 +99,8 @@ class NoisyRouter(LinearRouter):
         noise_std: Standard deviation of the noise.
     """
 
+    Settings = NoisyRouterSettings
+
     def __init__(self, d_user: int, num_experts: int, noise_std: float) -> None:
         super().__init__(d_user, num_experts)
         self.noise_std = noise_std
@@ -98,12 +109,14 @@ class NoisyRouter(LinearRouter):
         return _noisy(super().logits(user), self.noise_std, self.training)
 
 
-class NoisyMLPRouter(nn.Module):
+class NoisyMLPRouter(Router):
     """`g = softmax(W2 ReLU(W1 u) + noise_std ε)`, 128 hidden units, noise in training alone.
 
     Args:
         noise_std: Standard deviation of the noise.
     """
+
+    Settings = NoisyRouterSettings
 
     def __init__(self, d_user: int, num_experts: int, noise_std: float) -> None:
         super().__init__()
@@ -114,46 +127,6 @@ class NoisyMLPRouter(nn.Module):
 
     def forward(self, user: Tensor) -> Tensor:
         return _noisy(self.layers(user), self.noise_std, self.training).softmax(-1)
-
-
-ROUTERS: dict[str, type[nn.Module]] = {
-    "linear": LinearRouter,
-    "mlp": MLPRouter,
-    "dropout": DropoutRouter,
-    "top_k": TopKRouter,
-    "top_k_paper": PaperTopKRouter,
-    "noisy": NoisyRouter,
-    "noisy_mlp": NoisyMLPRouter,
-    "resnet": ResNetRouter,
-}
-
-
-def router_named(name: str) -> type[nn.Module]:
-    """Returns the class of a router (config group `teacher/router`), made from d_user, num_experts and its settings.
-
-    Raises:
-        UserError: There is no router of that name.
-    """
-    if name not in ROUTERS:
-        raise UserError(f"teacher.router.name={name} is not known: use one of {', '.join(ROUTERS)}.")
-    return ROUTERS[name]
-
-
-def create_router(settings: dict[str, Any], d_user: int, num_experts: int) -> nn.Module:
-    """Returns the router that `settings`, the keys of `conf/teacher/router/*.yaml`, describe.
-
-    Raises:
-        UserError: There is no router of that name, or the settings are not its own.
-    """
-    router = router_named(settings["name"])
-    own = {key: value for key, value in settings.items() if key != "name"}
-    known = signature(router).parameters.keys() - {"d_user", "num_experts"}
-    if own.keys() != known:
-        raise UserError(
-            f"teacher.router.name={settings['name']} takes {', '.join(sorted(known)) or 'no settings'}, not "
-            f"{', '.join(sorted(own)) or 'none'}: choose it whole, teacher/router={settings['name']}."
-        )
-    return router(d_user, num_experts, **own)
 
 
 class PerLayerRouter(nn.Module):

@@ -1,26 +1,25 @@
 """iLoRA: a frozen language model with LoRA experts, mixed anew for each user's history, ranking the catalogue."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset as Rows
 from transformers import PreTrainedModel
 
-from ..core.batches import token_batches
-from ..core.dataset import Dataset, ExampleBatch, Examples
-from ..student.datamodule import ExampleRows
+from ..data.batches import token_batches
+from ..data.dataset import Dataset, ExampleBatch, Examples
+from ..data.rows import ExampleRows, Rows, TrainingBatch
 from ..student.models import SequentialRecommender
-from ..student.softmax import full_softmax_loss
-from .fusion import fused
+from ..training.softmax import full_softmax_loss
+from .ensemble import EnsembleMember, ensemble_scores
 from .gated_model import GatedLanguageModel
-from .interfaces import Scored
-from .prompt import PADDING_ID, PromptBuilder
+from .interfaces import AS_RANKED, Presentation, Scored
+from .moe_lora_model import GateBinding
+from .prompts.prompt import PADDING_ID, PromptBuilder
 
 
-class ILoRAModel(GatedLanguageModel):
+class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
     """Scores `q(h_seq) · v_i / sqrt(d) + b_i` for every item i.
 
     `h_seq` is the language model's representation of a prompt that shows titles and, at the marker behind each, the
@@ -31,13 +30,13 @@ class ILoRAModel(GatedLanguageModel):
 
     Trained: adapters, router, projector, the maps to `q` and `v`, `b`. Frozen: language model, student.
 
-    Once trained, the ranking may be joined with the student's own by `student_weight` (`fusion.fused`); it is 0 in
-    training, so that the language model learns to rank by itself.
+    Once trained, it may rank in an ensemble with the student, by `student_weight` (`ensemble.ensemble_scores`); the
+    weight is 0 in training, so that the language model learns to rank by itself.
 
     Args:
         language_model: Takes `inputs_embeds` and `attention_mask`, returns `last_hidden_state`.
         prompts: Builds token ids for its tokenizer.
-        user_encoder, router, adapters: See `GatedLanguageModel`.
+        binding, user_encoder, router: See `GatedLanguageModel`.
         item_texts: `[num_items, d_llm]` encodings of the items' texts (`encode_texts`).
         item_counts: `[num_items + 1]` training interactions of each item.
         gate_input: "student", the frozen student's representation of the history, or "h_seq", the language model's own
@@ -47,10 +46,12 @@ class ILoRAModel(GatedLanguageModel):
     """
 
     kept_buffers = frozenset({"item_texts", "student_weight"})
+    item_texts: Tensor
 
     def __init__(
         self,
         language_model: PreTrainedModel,
+        binding: GateBinding,
         prompts: PromptBuilder,
         user_encoder: SequentialRecommender,
         router: nn.Module,
@@ -60,9 +61,8 @@ class ILoRAModel(GatedLanguageModel):
         pooling: str,
         max_tokens: int,
         gate_input: str,
-        **adapters: Any,
     ) -> None:
-        super().__init__(language_model, user_encoder, router, **adapters)
+        super().__init__(language_model, binding, user_encoder, router)
         self.prompts = prompts
         self.pooling = pooling
         self.max_tokens = max_tokens
@@ -82,13 +82,17 @@ class ILoRAModel(GatedLanguageModel):
         with torch.autocast(ids.device.type, enabled=False):
             return self.item_from_text(self.item_texts) + self.item_from_id(ids)
 
+    def text_embeddings(self) -> Tensor:
+        """See `TeacherModel.text_embeddings`."""
+        return self.item_texts
+
     def _item_ids(self) -> Tensor:
         """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have."""
         ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
         return ids * ids.shape[1] ** 0.5
 
     def gates(self, history: Tensor) -> Tensor:
-        """Returns the experts' weights for histories `[B, L]`, `[B, E]`."""
+        """See `GatedLanguageModel.gates`."""
         if self.gate_input == "student":
             return self.router(self.user_states(history))
         with torch.no_grad(), self.binding.disabled():
@@ -100,13 +104,8 @@ class ILoRAModel(GatedLanguageModel):
         with self.binding.bind(gates):
             return self._read(history)
 
-    @property
-    def history_length(self) -> int:
-        """The most items of a history that are looked at: the user encoder's; the prompt shows its own newest part."""
-        return self.user_encoder.history_length
-
     def prompt_lengths(self, history: Tensor) -> Tensor:
-        """Returns how many tokens the prompts of histories `[B, L]` will have, `[B]` int64 on the CPU."""
+        """See `TeacherModel.prompt_lengths`."""
         return self.prompts.lengths(history)
 
     def catalogue_scores(self, history: Tensor, items: Tensor) -> Tensor:
@@ -119,7 +118,7 @@ class ILoRAModel(GatedLanguageModel):
         with torch.autocast(h_seq.device.type, enabled=False):
             return self.query(h_seq.float()) @ items.T / items.shape[1] ** 0.5 + self.item_bias
 
-    def training_loss(self, batch: ExampleBatch) -> Tensor:
+    def training_loss(self, batch: TrainingBatch, shown: Presentation = AS_RANKED) -> Tensor:
         """Cross-entropy over the whole catalogue (specification §8.6)."""
         return self.catalogue_loss(self.sequence_representation(batch.history, self.gates(batch.history)), batch.target)
 
@@ -140,20 +139,16 @@ class ILoRAModel(GatedLanguageModel):
             items = [self.item_texts, self._item_ids(), self.item_bias.unsqueeze(1)]
             return full_softmax_loss(torch.cat(sides, 1), torch.cat(items, 1), target - 1, dtype)
 
-    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
-        """Returns what is trained on, row by row, and how many tokens each row will have, `[rows]` int64.
-
-        Args:
-            dataset: A prepared dataset.
-            most: Train examples, drawn at random; -1: all.
-            generator: Of the draw.
-        """
+    def training_rows(
+        self, dataset: Dataset, most: int, generator: torch.Generator
+    ) -> tuple[Rows[TrainingBatch], Tensor]:
+        """See `TeacherModel.training_rows`."""
         examples = dataset.examples["train"].sample(most, generator)
         rows = ExampleRows(dataset, examples, self.history_length, with_seen=False)
         return rows, self.prompt_lengths(rows[torch.arange(len(rows))].history)
 
-    def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> Rows:
-        """Returns what is validated on, row by row; `with_seen`: with the items that do not compete."""
+    def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> ExampleRows:
+        """See `TeacherModel.validation_rows`."""
         return ExampleRows(dataset, examples, self.history_length, with_seen)
 
     @torch.no_grad()
@@ -165,7 +160,7 @@ class ILoRAModel(GatedLanguageModel):
         for chosen in token_batches(lengths, self.max_tokens):
             history = rows[chosen].history.to(items.device)
             h_seq = self.sequence_representation(history, self.gates(history))
-            scores = self.joined(self.scores_of(h_seq, items), self.user_states(history))
+            scores = self.ensemble(self.scores_of(h_seq, items), self.user_states(history))
             yield Scored(chosen, scores, int(lengths[chosen].sum()), h_seq)
 
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
@@ -176,11 +171,11 @@ class ILoRAModel(GatedLanguageModel):
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""
-        return self.joined(self.own_scores(batch), self.user_states(batch.history))
+        return self.ensemble(self.own_scores(batch), self.user_states(batch.history))
 
     @torch.no_grad()
     def scores_of_both(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
-        """Returns `[B, num_items]` scores of the language model alone, and of the frozen student."""
+        """See `EnsembleMember.scores_of_both`."""
         return self.own_scores(batch), self.user_encoder.score(self.user_states(batch.history))
 
     @torch.no_grad()
@@ -192,13 +187,13 @@ class ILoRAModel(GatedLanguageModel):
             scores[rows] = self.catalogue_scores(batch.history[rows], items)
         return scores
 
-    def joined(self, scores: Tensor, user: Tensor) -> Tensor:
-        """Returns the ranking of both: the language model's `scores [n, num_items]` and that of the frozen student's
-        representations `user [n, d_user]`.
+    def ensemble(self, scores: Tensor, user: Tensor) -> Tensor:
+        """Returns the scores of the ensemble, from the language model's `scores [n, num_items]` and the frozen
+        student's representations `user [n, d_user]`.
         """
         if self.student_weight == 0:
             return scores
-        return fused(scores, self.user_encoder.score(user), self.student_weight)
+        return ensemble_scores(scores, self.user_encoder.score(user), self.student_weight)
 
     def _read(self, history: Tensor) -> Tensor:
         prompt = self.prompts.build(history)

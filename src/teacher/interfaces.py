@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..core.dataset import Dataset, ExampleBatch, Examples
 from ..core.metrics import top_k
+from ..data.dataset import Dataset, ExampleBatch, Examples
+from ..data.rows import Batch, Rows
 
 
 class Scored(NamedTuple):
@@ -26,12 +27,48 @@ class Scored(NamedTuple):
     user_states: Tensor | None = None
 
 
-class TeacherModel(nn.Module, ABC):
-    """A slow recommender whose knowledge is worth keeping."""
+class Presentation(NamedTuple):
+    """How a training batch is shown to the language model.
+
+    template: Which of the prompt's templates, from 0.
+    with_markers: False: prompts of titles alone, in which item vectors have no part.
+    """
+
+    template: int = 0
+    with_markers: bool = True
+
+
+AS_RANKED = Presentation()  # the way in which prompts are shown when ranking
+
+
+class TeacherModel(nn.Module, ABC, Generic[Batch]):
+    """A slow recommender whose knowledge is worth keeping; `Batch` is what it is trained on."""
 
     @abstractmethod
-    def training_loss(self, batch: ExampleBatch) -> Tensor:
-        """Returns the mean loss of the batch, a scalar with gradients."""
+    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows[Batch], Tensor]:
+        """Returns what is trained on, row by row, and how many tokens each row will have, `[rows]` int64.
+
+        Args:
+            dataset: A prepared dataset.
+            most: Train examples, drawn at random; -1: all.
+            generator: Of the draw.
+        """
+
+    @abstractmethod
+    def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> Rows[ExampleBatch]:
+        """Returns what is validated on, row by row; `with_seen`: with the items that do not compete."""
+
+    @abstractmethod
+    def prompt_lengths(self, history: Tensor) -> Tensor:
+        """Returns how many tokens the prompts of histories `[B, L]` will have at most, `[B]` int64 on the CPU."""
+
+    def presentation(self, done: float, generator: torch.Generator) -> Presentation:
+        """Draws how the next training batch is shown, `done` being the share of the training that lies behind."""
+        return AS_RANKED
+
+    @abstractmethod
+    def training_loss(self, batch: Batch, shown: Presentation = AS_RANKED) -> Tensor:
+        """Returns the mean loss of a batch of `training_rows`, a scalar with gradients."""
 
     @abstractmethod
     def score(self, batch: ExampleBatch) -> Tensor:
@@ -39,7 +76,11 @@ class TeacherModel(nn.Module, ABC):
 
     @abstractmethod
     def item_embeddings(self) -> Tensor:
-        """Returns `[num_items, d_teacher]` float32, row j for item j + 1."""
+        """Returns `[num_items, d_teacher]` float32, what the teacher ranks by; row j for item j + 1."""
+
+    @abstractmethod
+    def text_embeddings(self) -> Tensor:
+        """Returns `[num_items, d]` float32, the frozen language model's encodings of the items' texts, as above."""
 
     def rank(self, batch: ExampleBatch, k: int, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns the k best items as numbers `[B, k]` int64 with their log-probabilities over the whole catalogue.

@@ -122,17 +122,6 @@ class MoELoRALinear(nn.Module):
         # On a CPU dB^T = z^T dy is several times as fast as dB = dy^T z, which F.linear(z, lora_B) would make.
         return y + (z @ self.lora_B.T.contiguous()).to(y.dtype)
 
-    @torch.no_grad()
-    def merged(self, gates: Tensor) -> nn.Linear:
-        """Returns the base layer, its own weights changed to `W + scaling * B diag(repeat(g, r / E)) A`.
-
-        Args:
-            gates: `[E]`, the same for whatever the layer will read; see `GateBinding` for a mixture per layer.
-        """
-        update = (self.lora_B * self._rank_gates(gates)) @ self.lora_A
-        self.base_layer.weight += update  # over a bf16 base the sum is rounded once
-        return self.base_layer
-
     def _rank_gates(self, gates: Tensor) -> Tensor:
         """Returns `[..., r]`, what multiplies each of the r components, for gates `[..., E]` of the binding."""
         own = self.binding.mixture(gates, self.place)
@@ -204,25 +193,6 @@ def target_layers(model: nn.Module, target_modules: str | Sequence[str]) -> dict
 def adapters_of(model: nn.Module) -> dict[str, MoELoRALinear]:
     """Returns the adapters of `model` by the names of the layers they stand around."""
     return {name: module for name, module in model.named_modules() if isinstance(module, MoELoRALinear)}
-
-
-def merge_adapters(model: nn.Module, gates: Tensor) -> None:
-    """Folds the adapters into the layers they stand around and removes them: a plain model again, for one mixture.
-
-    Args:
-        model: A model with adapters.
-        gates: `[E]`, for example those of the one user to serve.
-
-    Raises:
-        UserError: The weights are kept in 4 bits: an update cannot be added to them.
-    """
-    adapters = adapters_of(model)
-    if not all(adapter.base_layer.weight.is_floating_point() for adapter in adapters.values()):
-        raise UserError(
-            "Adapters cannot be merged into 4-bit weights: load the language model with teacher.llm.quantization=null."
-        )
-    for name, adapter in adapters.items():
-        _replace(model, name, adapter.merged(gates))
 
 
 def train_adapters(model: nn.Module, mode: bool) -> None:

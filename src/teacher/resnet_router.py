@@ -4,10 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .gating import Router
+
 CHANNELS, BLOCKS = (16, 32, 64), 3  # of the three stages, and in each
 
 
-class ResNetRouter(nn.Module):
+class ResNetRouter(Router):
     """A one-dimensional ResNet over the d_user features in their order, average pooling, a linear layer, softmax.
 
     Convolutions are 3 wide and have no bias; batch normalisation takes the batch's own statistics in training, so that

@@ -3,65 +3,55 @@
 import logging
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..core.batches import BatchLoader, token_batches
-from ..core.dataset import Dataset, ExampleBatch
 from ..core.metrics import ndcg, rank_of_target
-from ..core.schedule import ilora_cosine
 from ..core.seed import generator
-from ..student.datamodule import WindowBatch
-from .ilora_model import ILoRAModel
-from .memory_saving import LossInParts
+from ..data.batches import BatchLoader, loader_in_order, token_batches
+from ..data.dataset import Dataset, ExampleBatch
+from ..data.rows import Batch, TrainingBatch
+from ..training.loss_in_parts import LossInParts
+from ..training.schedule import ilora_cosine
+from .gated_model import GatedLanguageModel
+from .interfaces import TeacherModel
 from .moe_lora_model import adapters_of
+from .settings import TeacherTrainingSettings
 
 DEAD = 0.1  # an expert that gets less than this share of an equal share is called dead
 
 log = logging.getLogger(__name__)
 
 
-class ILoRAModule(L.LightningModule):
-    """The training loop's view of the teacher.
+class TeacherModule(L.LightningModule, Generic[Batch]):
+    """The training loop's view of a teacher; how it is validated is left open.
 
     Args:
         model: The teacher.
-        lr: Learning rate of projector, item and query maps, and adapters; the router's is `router_lr_factor` times it.
-        router_lr_factor: 0.3 in the reference.
-        weight_decay: For everything but the adapters, as in the reference.
-        warmup_share: Share of all steps in which the learning rate rises linearly to its full value.
-        edge_lr_factor: Share of the learning rate in the first step and in the last; 0.01 in the reference.
+        train: Its optimisation.
+        seed: Of what is drawn in training.
     """
 
-    def __init__(
-        self,
-        model: ILoRAModel,
-        lr: float,
-        router_lr_factor: float,
-        weight_decay: float,
-        warmup_share: float,
-        edge_lr_factor: float,
-    ) -> None:
+    def __init__(self, model: GatedLanguageModel[Batch], train: TeacherTrainingSettings, seed: int) -> None:
         super().__init__()
         self.model = model
-        self.lr = lr
-        self.router_lr_factor = router_lr_factor
-        self.weight_decay = weight_decay
-        self.warmup_share = warmup_share
-        self.edge_lr_factor = edge_lr_factor
+        self.train_settings = train
+        self.draw = generator(seed)
         self.loss = LossInParts(model.training_loss)
-        self.val_ranks: list[Tensor] = []
         self.val_gates: list[Tensor] = []
         self.known_dead: set[tuple[int, int]] = set()  # layer (0 if all share their gates) and expert
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
 
-    def training_step(self, batch: ExampleBatch | WindowBatch, batch_idx: int) -> Tensor:
-        loss = self.loss(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        shown = self.model.presentation(self.global_step / self.trainer.estimated_stepping_batches, self.draw)
+        loss = self.loss(batch, shown=shown)
         self.log("train/loss", loss, batch_size=len(batch.target))
+        self.log("train/with_markers", float(shown.with_markers), batch_size=len(batch.target))
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **settings: Any) -> None:
@@ -80,11 +70,14 @@ class ILoRAModule(L.LightningModule):
             for parameter, gradient in zip(trained, before, strict=True):
                 parameter.grad = None if gradient is None else gradient.clone()
             del loss
-            with self.trainer.precision_plugin.train_step_context():
-                loss = self.loss.again()
-            if loss is None:
-                raise out_of_memory
-            loss = loss / self.trainer.accumulate_grad_batches
+            loss = self._in_more_parts(out_of_memory)
+
+    def _in_more_parts(self, out_of_memory: torch.OutOfMemoryError) -> Tensor:
+        with self.trainer.precision_plugin.train_step_context():
+            loss = self.loss.again()
+        if loss is None:
+            raise out_of_memory
+        return loss / self.trainer.accumulate_grad_batches
 
     def on_after_backward(self) -> None:
         """Logs gradient and weight norms by group: a group whose gradient is zero, or whose weights stay as they are,
@@ -94,17 +87,6 @@ class ILoRAModule(L.LightningModule):
             gradients = [p.grad for p in group["params"] if p.grad is not None]
             self.log(f"gradient_norm/{group['name']}", _norm(gradients))
             self.log(f"weight_norm/{group['name']}", _norm(group["params"]))
-
-    def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target, batch.seen))
-        parts = token_batches(self.model.prompt_lengths(batch.history), self.model.max_tokens)
-        self.val_gates += [self.model.gates(batch.history[rows]) for rows in parts]
-
-    def on_validation_epoch_end(self) -> None:
-        self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
-        self._tell_about_gates(torch.cat(self.val_gates))
-        self.val_ranks.clear()
-        self.val_gates.clear()
 
     def _tell_about_gates(self, gates: Tensor) -> None:
         """Logs how gates `[n, layers * E]` spread over the experts, in one example (entropy) and over all (use).
@@ -133,35 +115,59 @@ class ILoRAModule(L.LightningModule):
             return f"expert {expert}"
         return f"expert {expert} of {list(adapters_of(self.model.language_model))[layer]}"
 
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what training changed and leaves the frozen language model out."""
         trained = {f"model.{name}" for name in self.model.trained_state()}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
 
-    def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(self._groups(), lr=self.lr)
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = torch.optim.AdamW(self._groups(), lr=self.train_settings.lr)
         steps = int(self.trainer.estimated_stepping_batches)
-        warmup, edge = math.floor(self.warmup_share * steps), self.edge_lr_factor
+        warmup = math.floor(self.train_settings.warmup_share * steps)
+        edge = self.train_settings.edge_lr_factor
         factor = partial(ilora_cosine, warmup=warmup, steps=steps, start=edge, end=edge)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _groups(self) -> list[dict]:
+    def _groups(self) -> list[dict[str, Any]]:
         router = list(self.model.router.parameters())
         adapters = [p for name, p in self.model.named_parameters() if "lora_" in name]
         known = {id(p) for p in [*router, *adapters]}
         maps = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
+        how = self.train_settings
         groups = [
-            {"name": "projector", "params": maps, "lr": self.lr, "weight_decay": self.weight_decay},
+            {"name": "projector", "params": maps, "lr": how.lr, "weight_decay": how.weight_decay},
             {
                 "name": "router",
                 "params": router,
-                "lr": self.router_lr_factor * self.lr,
-                "weight_decay": self.weight_decay,
+                "lr": how.router_lr_factor * how.lr,
+                "weight_decay": how.weight_decay,
             },
-            {"name": "adapters", "params": adapters, "lr": self.lr, "weight_decay": 0.0},
+            {"name": "adapters", "params": adapters, "lr": how.lr, "weight_decay": 0.0},
         ]
         return [group for group in groups if group["params"]]  # a mode without router or adapters has fewer
+
+
+class ILoRAModule(TeacherModule[TrainingBatch]):
+    """A teacher that is validated by how it ranks the catalogue.
+
+    Args: As `TeacherModule`.
+    """
+
+    def __init__(self, model: GatedLanguageModel[TrainingBatch], train: TeacherTrainingSettings, seed: int) -> None:
+        super().__init__(model, train, seed)
+        self.val_ranks: list[Tensor] = []
+
+    def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
+        self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target, batch.seen))
+        parts = token_batches(self.model.prompt_lengths(batch.history), self.model.max_tokens)
+        self.val_gates += [self.model.gates(batch.history[rows]) for rows in parts]
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
+        self._tell_about_gates(torch.cat(self.val_gates))
+        self.val_ranks.clear()
+        self.val_gates.clear()
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
@@ -174,8 +180,7 @@ class TeacherDataModule(L.LightningDataModule):
     Args:
         model: Tells what it trains on and how long a prompt will be.
         dataset: A prepared dataset.
-        max_examples, max_val_examples: Examples to learn from and to validate on, drawn at random; -1: all.
-        max_tokens: Padded tokens per training batch.
+        train: How many examples, and how large batches are.
         eval_batch_size: Examples per validation batch.
         filter_seen: Whether validation leaves seen items out of the ranking.
         seed: Seed of the draws and of the training order.
@@ -183,20 +188,18 @@ class TeacherDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        model: ILoRAModel,
+        model: TeacherModel,
         dataset: Dataset,
-        max_examples: int,
-        max_val_examples: int,
-        max_tokens: int,
+        train: TeacherTrainingSettings,
         eval_batch_size: int,
         filter_seen: bool,
         seed: int,
     ) -> None:
         super().__init__()
-        self.train_rows, self.train_lengths = model.training_rows(dataset, max_examples, generator(seed))
-        val = dataset.examples["val"].sample(max_val_examples, generator(seed))
+        self.train_rows, self.train_lengths = model.training_rows(dataset, train.max_examples, generator(seed))
+        val = dataset.examples["val"].sample(train.max_val_examples, generator(seed))
         self.val_rows = model.validation_rows(dataset, val, with_seen=filter_seen)
-        self.max_tokens = max_tokens
+        self.max_tokens = train.max_tokens
         self.eval_batch_size = eval_batch_size
         self.generator = generator(seed)
 
@@ -209,5 +212,4 @@ class TeacherDataModule(L.LightningDataModule):
         return BatchLoader(self.train_rows, self.train_lengths, self.max_tokens, self.generator)
 
     def val_dataloader(self) -> DataLoader:
-        rows = torch.arange(len(self.val_rows)).split(self.eval_batch_size)
-        return DataLoader(self.val_rows, sampler=rows, batch_size=None)
+        return loader_in_order(self.val_rows, self.eval_batch_size)

@@ -1,22 +1,21 @@
 """One pass per user instead of one per example: a history is read once, and every prefix of it scores the next item."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset as Rows
-from torch.utils.data import Subset
 
-from ..core.batches import token_batches
-from ..core.dataset import Dataset, Examples
 from ..core.errors import UserError
-from ..student.datamodule import TrainingWindows, WindowBatch
+from ..data.batches import token_batches
+from ..data.dataset import Dataset, Examples
+from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows
 from ..student.models import SequentialRecommender
 from .ilora_model import ILoRAModel
-from .interfaces import Scored
-from .prompt import MARKER_ID, PADDING_ID
-from .user_prompt import UserPromptBatch, UserPrompts, block_causal_mask
+from .interfaces import AS_RANKED, Presentation, Scored
+from .prompts.prompt import MARKER_ID, PADDING_ID
+from .prompts.user_prompt import UserPromptBatch, UserPrompts, block_causal_mask
 
 
 class UserPassModel(ILoRAModel):
@@ -36,7 +35,7 @@ class UserPassModel(ILoRAModel):
         UserError: The longest titles of the catalogue would not fit into a prompt, as many as it shows.
     """
 
-    def __init__(self, *args, **settings) -> None:
+    def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.user_prompts = UserPrompts(self.prompts)
         longest = self.user_prompts.longest(self.window_length)
@@ -52,7 +51,7 @@ class UserPassModel(ILoRAModel):
         return min(self.prompts.prompt_items, self.user_encoder.history_length)
 
     def prompt_lengths(self, history: Tensor) -> Tensor:
-        """See `ILoRAModel.prompt_lengths`."""
+        """See `TeacherModel.prompt_lengths`."""
         return self.user_prompts.lengths(newest(history, self.window_length))
 
     def catalogue_scores(self, history: Tensor, items: Tensor) -> Tensor:
@@ -61,13 +60,13 @@ class UserPassModel(ILoRAModel):
         rows, last = torch.arange(len(history), device=history.device), (history > 0).sum(1) - 1
         return self.scores_of(self.prefix_representations(history)[rows, last], items)
 
-    def training_loss(self, batch: WindowBatch) -> Tensor:
+    def training_loss(self, batch: TrainingBatch, shown: Presentation = AS_RANKED) -> Tensor:
         """Cross-entropy over the whole catalogue at every position of a window that has a target."""
         real = batch.target > 0
         return self.catalogue_loss(self.prefix_representations(batch.history)[real], batch.target[real])
 
     def gates(self, history: Tensor) -> Tensor:
-        """See `ILoRAModel.gates`: those after the last item, which its own tokens are read with."""
+        """See `GatedLanguageModel.gates`: those after the last item, which its own tokens are read with."""
         history = newest(history, self.window_length)
         rows, last = torch.arange(len(history), device=history.device), (history > 0).sum(1) - 1
         return self.prefix_gates(history, self.user_prompts.build(history))[rows, last]
@@ -88,8 +87,10 @@ class UserPassModel(ILoRAModel):
             h_seq = self._states(history, prompt)
         return self.router(h_seq.float())
 
-    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
-        """See `ILoRAModel.training_rows`; rows are windows, drawn until they hold `most` examples."""
+    def training_rows(
+        self, dataset: Dataset, most: int, generator: torch.Generator
+    ) -> tuple[Rows[TrainingBatch], Tensor]:
+        """See `TeacherModel.training_rows`; rows are windows, drawn until they hold `most` examples."""
         windows = TrainingWindows(dataset, self.window_length)
         lengths = self._window_lengths(dataset, windows)
         if most == -1:
@@ -97,7 +98,7 @@ class UserPassModel(ILoRAModel):
         drawn = torch.randperm(len(windows), generator=generator)
         before = windows.num_positions[drawn].cumsum(0) - windows.num_positions[drawn]
         drawn = drawn[before < most]
-        return Subset(windows, drawn), lengths[drawn]
+        return ChosenRows(windows, drawn), lengths[drawn]
 
     @torch.no_grad()
     def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
@@ -116,7 +117,7 @@ class UserPassModel(ILoRAModel):
                 at = (row >= 0).to(items.device)
                 rows, h_seq = row[row >= 0], self.prefix_representations(history)[at]
                 whole = dataset.batch(examples.subset(rows), self.history_length).history.to(items.device)
-                scores = self.joined(self.scores_of(h_seq, items), self.user_states(whole))
+                scores = self.ensemble(self.scores_of(h_seq, items), self.user_states(whole))
                 yield Scored(rows, scores, int(lengths[chosen[asked]].sum()), h_seq)
 
     def read_together(self, dataset: Dataset) -> Tensor:

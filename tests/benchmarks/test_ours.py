@@ -2,7 +2,7 @@ import torch
 
 from benchmarks.ours import WindowBatches, newest_windows, synthetic_dataset, write_log
 from benchmarks.workers.padded_loop import padded
-from src.student.datamodule import TrainingWindows
+from src.data.rows import TrainingWindows
 from tests.worlds import dataset_of
 
 

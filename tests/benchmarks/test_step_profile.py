@@ -5,7 +5,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.step_profile import group_of, named, shares_of
 from benchmarks.work import Work
 from src.student.dropout import Dropout
-from src.student.softmax import full_softmax_loss
+from src.training.softmax import full_softmax_loss
 
 
 def test_work_counts_products_forward_and_backward_by_format():

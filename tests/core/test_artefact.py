@@ -1,10 +1,11 @@
 import hashlib
 import json
 import stat
+from pathlib import Path
 
 import pytest
 
-from src.core.artefact import fingerprint, read_manifest, sha256_of, write_json, writing
+from src.core.artefact import digest, fingerprint, read_manifest, sha256_of, write_json, writing
 from src.core.errors import UserError
 
 
@@ -30,7 +31,8 @@ def test_a_folder_appears_whole_with_what_the_block_added_to_the_manifest(tmp_pa
         manifest["counts"] = 3
         assert not folder.exists()
     assert sorted(path.name for path in folder.iterdir()) == ["file", "manifest.json"]
-    assert read_manifest(folder) == {"kind": "test", "counts": 3}
+    file = {"bytes": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
+    assert read_manifest(folder) == {"kind": "test", "counts": 3, "files": {"file": file}}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert [path.name for path in folder.parent.iterdir()] == ["artefact"]
 
@@ -56,7 +58,51 @@ def test_a_failure_leaves_nothing_behind_and_the_earlier_artefact_as_it_was(tmp_
                 raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
     assert (tmp_path / "earlier" / "file").read_text() == "earlier"
-    assert read_manifest(tmp_path / "earlier") == {"version": 1}
+    assert read_manifest(tmp_path / "earlier")["version"] == 1
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes an artefact of these files, with `about` in its manifest, and returns its folder."""
+
+    def write(about: str, files: dict[str, bytes]) -> Path:
+        with writing(tmp_path / about, {"about": about}) as temporary:
+            for name, content in files.items():
+                (temporary / name).write_bytes(content)
+        return tmp_path / about
+
+    return write
+
+
+FILES = {"weights": b"\0\x01\xff", "notes.txt": b"line\n", "empty": b""}
+
+
+def test_a_digest_is_of_the_files_and_not_of_the_rest_of_the_manifest(write):
+    mark = digest(write("first", FILES))
+    assert len(mark) == 16 and int(mark, 16) >= 0
+    assert digest(write("second", dict(reversed(FILES.items())))) == mark
+
+
+def test_a_digest_changes_with_any_byte_of_any_file_and_with_any_name(write):
+    others = [
+        {**FILES, name: content[:place] + b"!" + content[place + 1 :]}
+        for name, content in FILES.items()
+        for place in range(len(content) + 1)
+    ]
+    others += [{**FILES, "weights": FILES["notes.txt"], "notes.txt": FILES["weights"]}, {**FILES, "another": b""}]
+    others += [{name: FILES[name] for name in ("weights", "notes.txt")}]
+    others += [{name.replace("notes", "note"): content for name, content in FILES.items()}]
+    marks = {digest(write(str(place), files)) for place, files in enumerate([FILES, *others])}
+    assert len(marks) == 1 + len(others) == 1 + 11 + 4
+
+
+def test_a_folder_that_this_program_did_not_write_has_the_digest_of_its_files_too(write):
+    folder = write("artefact", FILES)
+    mark = digest(folder)
+    (folder / "manifest.json").unlink()
+    assert digest(folder) == mark
+    (folder / "notes.txt").write_bytes(b"one more\n")
+    assert digest(folder) != mark
 
 
 def test_a_folder_without_a_readable_manifest_is_refused(tmp_path):

@@ -1,6 +1,8 @@
 import subprocess
+import sys
 
 import pytest
+import torch
 
 from src.core import git_info as module
 from src.core.git_info import LIBRARIES, environment, git_info
@@ -35,6 +37,11 @@ def test_outside_a_checkout_both_are_unknown(tmp_path):
     assert git_info(tmp_path) == {"commit": None, "dirty": None}
 
 
+def test_an_installed_package_says_nothing_of_the_checkout_it_is_started_in(checkout, monkeypatch):
+    monkeypatch.setattr(module, "IN_CHECKOUT", False)
+    assert git_info(checkout[0]) == {"commit": None, "dirty": None}
+
+
 def test_without_git_both_are_unknown(checkout, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert git_info(checkout[0]) == {"commit": None, "dirty": None}
@@ -46,3 +53,12 @@ def test_the_environment_names_code_libraries_and_machine(monkeypatch):
     assert found["git"] == {"commit": "c0ffee", "dirty": False}
     assert set(found["libraries"]) == set(LIBRARIES) and all(found["libraries"].values())
     assert found["machine"]["cpus"] >= 1 and found["machine"]["platform"]
+
+
+def test_the_gpus_are_those_of_pytorch_which_is_not_imported_to_ask(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"GPU {place}")
+    assert environment()["machine"]["gpus"] == ["GPU 0", "GPU 1"]
+    monkeypatch.delitem(sys.modules, "torch")
+    assert environment()["machine"]["gpus"] is None
+    assert "torch" not in sys.modules

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from src.core.logging import NOISY, Stopwatch, quiet_libraries, tensorboard
+from src.core.logging import NOISY, Stopwatch, quiet_libraries
 
 
 def read(run_dir) -> dict:
@@ -24,6 +24,15 @@ def test_the_stopwatch_writes_each_stage_when_it_ends(tmp_path, monkeypatch):
     assert {"git", "python", "libraries", "machine"} < set(read(tmp_path))
 
 
+def test_the_code_that_is_told_is_the_one_the_run_began_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.core.logging.git_info", lambda: {"commit": "c0ffee", "dirty": False})
+    watch = Stopwatch(tmp_path)
+    monkeypatch.setattr("src.core.logging.git_info", lambda: {"commit": "edited meanwhile", "dirty": True})
+    with watch.stage("prepare"):
+        pass
+    assert read(tmp_path)["git"] == {"commit": "c0ffee", "dirty": False}
+
+
 def test_a_stage_that_fails_keeps_the_times_of_those_before(tmp_path):
     watch = Stopwatch(tmp_path)
     with watch.stage("whole"):
@@ -39,13 +48,6 @@ def test_a_stage_that_fails_keeps_the_times_of_those_before(tmp_path):
 def test_a_stage_is_announced(tmp_path, caplog):
     with caplog.at_level(logging.INFO), Stopwatch(tmp_path).stage("teacher: export"):
         assert "teacher: export" in caplog.text
-
-
-def test_events_go_to_the_stage_s_folder(tmp_path):
-    logger = tensorboard(tmp_path, "baseline")
-    logger.log_metrics({"loss": 1.0}, step=0)
-    logger.finalize("success")
-    assert [path.name for path in (tmp_path / "tensorboard" / "baseline").glob("events*")]
 
 
 def test_libraries_speak_only_of_faults():

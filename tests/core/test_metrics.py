@@ -11,10 +11,8 @@ from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_norm
 from src.core.errors import UserError
 from src.core.metrics import (
     METRICS,
-    check_cut_offs,
     hit_ratio,
     mean_metrics,
-    metric_named,
     ndcg,
     rank_of_target,
     recall,
@@ -137,20 +135,6 @@ def test_means_are_named_after_kind_and_k():
             **{"HR@5": 1.0, "NDCG@5": 0.75, "Recall@5": 1.0, "MRR@5": 2 / 3},
         }
     )
-
-
-def test_a_metric_is_called_by_its_name():
-    metric, k = metric_named("MRR@3")
-    assert metric(torch.tensor([2, 4]), k).tolist() == [0.5, 0.0]
-    for wrong in ("MRR", "MRR@0", "MAP@3", "MRR@3.5"):
-        with pytest.raises(UserError, match=f"The metric {wrong} is not known: use one of HR@K, NDCG@K"):
-            metric_named(wrong)
-
-
-def test_a_cut_off_beyond_the_catalogue_is_refused():
-    check_cut_offs("metrics.ks", [1, 5], 5)
-    with pytest.raises(UserError, match=r"metrics.ks asks for more items than the catalogue's 5: use smaller K"):
-        check_cut_offs("metrics.ks", [1, 6], 5)
 
 
 def test_top_k_leaves_excluded_items_out():

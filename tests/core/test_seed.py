@@ -26,7 +26,16 @@ def test_a_seed_fixes_python_numpy_and_pytorch():
     assert draws() == first
     seed_everything(4)
     assert all(a != b for a, b in zip(draws(), first, strict=True))
-    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def test_each_library_draws_as_if_it_had_been_seeded_by_itself():
+    seed_everything(3)
+    everything = draws()
+    random.seed(3)
+    np.random.seed(3)
+    torch.manual_seed(3)
+    assert draws() == everything
 
 
 def test_a_generator_neither_shifts_nor_hears_the_others():

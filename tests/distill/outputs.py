@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from src.core.artefact import writing
-from src.core.dataset import Dataset
+from src.data.dataset import Dataset
 from src.teacher.export import write_rankings
 
 D_TEACHER, K = 4, 3

@@ -4,9 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
-from src.core.errors import UserError
 from src.distill.dros import propensity_scores
 from src.distill.kd_losses import (
     PRESETS,
@@ -17,7 +15,6 @@ from src.distill.kd_losses import (
     consistency_weights,
     mixed_weights,
     position_weights,
-    preset_named,
     ranking_bce,
     ranking_bce_paper,
     weighted_total,
@@ -246,23 +243,6 @@ def test_propensities_move_with_the_module_and_stay_out_of_checkpoints():
     loss = RankingDistillationLoss(PRESETS["corrected"], propensity(), 1.0, 1.0, 1.0, GAMMAS)
     assert loss.state_dict() == {}
     assert loss.to("meta").weighted_bce.propensity.device.type == "meta"
-
-
-def test_an_unknown_preset_is_named_with_those_that_exist():
-    with pytest.raises(UserError, match=r"distill\.preset=papre is not known: use one of paper, corrected"):
-        preset_named("papre")
-
-
-def test_the_shipped_config_fits():
-    config = OmegaConf.load("conf/distill/dllm2rec.yaml")
-    gammas = (config.gamma_position, config.gamma_confidence, config.gamma_consistency)
-    preset = preset_named(config.preset)
-    assert preset is PRESETS["corrected"]
-    loss = RankingDistillationLoss(preset, propensity(), config.lam, config.alpha, config.beta, gammas)
-    assert all(term.isfinite() for term in loss(**example()).values())
-    assert propensity_scores(torch.arange(3), config.ps_power).shape == (3,)
-    assert config.candidate_topk == 10 and config.ed_weight == 0.3
-    assert config.teacher_outputs_path is None and config.score_direction is None
 
 
 # --- golden values of the reference code -----------------------------------------------------------------------------

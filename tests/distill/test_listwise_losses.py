@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
+from src.core.settings_reading import read_settings
 from src.distill.listwise_losses import (
     LIST_LOSSES,
     ListLoss,
@@ -15,6 +15,7 @@ from src.distill.listwise_losses import (
     rank_weights,
     softmax_ranking,
 )
+from src.distill.settings import DistillSettings
 from src.student.models import SequentialRecommender
 from tests.student.students import NUM_ITEMS, histories, student
 
@@ -124,14 +125,10 @@ def test_only_the_rank_weights_look_at_the_order_of_the_list(order):
 
 
 def test_only_what_has_a_weight_is_made():
-    off = {"weight": 0.0, "temperature": 1.0}
-    given_ = dict.fromkeys(LIST_LOSSES, off) | {"rd": {"weight": 0.25, "temperature": 2.0}}
+    assert create_list_losses(read_settings(DistillSettings, {}), torch.float32) == []
+    given_ = read_settings(DistillSettings, {"rd": {"weight": 0.25, "temperature": 2.0}})
     assert create_list_losses(given_, torch.bfloat16) == [ListLoss("rd", 0.25, 2.0, torch.bfloat16)]
-
-
-@pytest.mark.parametrize("name", ["combined", "kl", "rd", "soft_targets", "hint", "text_init", "embedding"])
-def test_each_method_has_a_file_that_turns_dllm2rec_off(name):
-    config = OmegaConf.load(f"conf/distill/{name}.yaml")
-    assert list(config.defaults) == ["dllm2rec", "_self_"] and config.lam == 0
-    if name in LIST_LOSSES:
-        assert config[name].weight == 1
+    all_of_them = {name: {"weight": place + 1.0, "temperature": place + 2.0} for place, name in enumerate(LIST_LOSSES)}
+    assert create_list_losses(read_settings(DistillSettings, all_of_them), torch.float32) == [
+        ListLoss(name, place + 1.0, place + 2.0, torch.float32) for place, name in enumerate(LIST_LOSSES)
+    ]

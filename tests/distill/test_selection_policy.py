@@ -3,11 +3,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
-from src.core.errors import UserError
-from src.distill.selection_policy import POLICIES, Pool, SelectionPolicy, create_selection_policy
-from src.student.datamodule import TrainingWindows
+from src.data.rows import TrainingWindows
+from src.distill.factory import POLICIES, create_selection_policy
+from src.distill.selection_policy import Pool, SelectionPolicy
+from src.distill.settings import ActiveSettings
 from src.student.models import SequentialRecommender
 from tests.student.students import D, L, student
 from tests.worlds import tiny_dataset
@@ -19,6 +19,10 @@ NAMES = ["gru4rec", "caser"]  # one is trained at all positions, one reads each 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def policy_named(name: str, share: float) -> SelectionPolicy:
+    return create_selection_policy(ActiveSettings(policy=name, share=share))
 
 
 def pool(name: str = "gru4rec", together: torch.Tensor | None = None, dropout: float = 0.5) -> Pool:
@@ -53,19 +57,19 @@ class Valued(SelectionPolicy):
         return self.given
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", list(POLICIES))
 @given(share=st.floats(0.01, 1), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=10)
 def test_the_share_is_taken_once_each_in_ascending_order(name, share, seed):
     share = 1 if name == "all" else share
-    chosen = create_selection_policy(name, share).select(pool(), seeded(seed)).tolist()
+    chosen = policy_named(name, share).select(pool(), seeded(seed)).tolist()
     assert len(chosen) == max(1, round(share * len(TRAIN)))
     assert chosen == sorted(set(chosen)) and set(chosen) <= set(TRAIN.example_id.tolist())
 
 
 @pytest.mark.parametrize("name", [name for name in POLICIES if name != "all"])
 def test_policies_follow_their_seed(name):
-    policy = create_selection_policy(name, 0.3)
+    policy = policy_named(name, 0.3)
     first = policy.select(pool(), seeded(1))
     assert torch.equal(first, policy.select(pool(), seeded(1)))
     assert not torch.equal(first, policy.select(pool(), seeded(2)))
@@ -83,7 +87,7 @@ def test_examples_are_drawn_in_proportion_to_their_values():
 
 def test_what_is_read_together_is_asked_about_together():
     together = torch.arange(len(TRAIN)) // 4
-    chosen = create_selection_policy("random", 0.4).select(pool(together=together), seeded()) - TRAIN.example_id[0]
+    chosen = policy_named("random", 0.4).select(pool(together=together), seeded()) - TRAIN.example_id[0]
     groups = together[chosen].unique()
     assert chosen.tolist() == [row for row in range(len(TRAIN)) if together[row] in groups]
     wanted = round(0.4 * len(TRAIN))
@@ -95,13 +99,13 @@ def test_the_error_is_the_loss_of_the_student_on_each_example(name):
     here, target = pool(name), DATASET.batch(TRAIN, L).target
     with torch.no_grad():
         expected = F.cross_entropy(here.student.score(literal_states(here.student)), target - 1, reduction="none")
-    found = create_selection_policy("ground_truth_error", 0.5).values(here)
+    found = policy_named("ground_truth_error", 0.5).values(here)
     assert torch.allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_student_without_dropout_agrees_with_itself(name):
-    policy = create_selection_policy("kl_divergence", 0.5)
+    policy = policy_named("kl_divergence", 0.5)
     assert policy.values(pool(name, dropout=0.0)).abs().max() < 1e-5
     here = pool(name)
     state = torch.get_rng_state()
@@ -127,23 +131,5 @@ def test_meta_is_the_gain_of_a_step_of_the_output_layer(name):
         (gradient(hidden[row : row + 1], batch.target[row : row + 1]) * wanted).sum().clamp(min=0)
         for row in range(len(TRAIN))
     ]
-    found = create_selection_policy("meta", 0.5).values(here)
+    found = policy_named("meta", 0.5).values(here)
     assert torch.allclose(found, torch.stack(expected), atol=1e-5) and (found > 0).any()
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_shipped_configs_build_their_policy(name):
-    config = OmegaConf.load(f"conf/active/{name}.yaml")
-    assert set(config) == {"policy", "share"}
-    assert type(create_selection_policy(config.policy, config.share)) is POLICIES[name]
-
-
-def test_an_unknown_policy_is_named_with_those_that_exist():
-    with pytest.raises(UserError, match=r"active\.policy=mta is not known: use one of all, random, kl_divergence"):
-        create_selection_policy("mta", 0.5)
-
-
-@pytest.mark.parametrize("name, share", [("random", 0.0), ("random", 1.5), ("meta", -1.0), ("all", 0.5)])
-def test_a_share_that_does_not_suit_is_refused_by_its_key(name, share):
-    with pytest.raises(UserError, match=rf"active\.share={share}"):
-        create_selection_policy(name, share)

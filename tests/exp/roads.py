@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-
+from src.core.artefact import writing
 from src.core.logging import Stopwatch
-from src.core.paths import CONF_DIR, ROOT
-from src.exp.run import Run
+from src.core.paths import ROOT
+from src.data.dataset import Dataset
+from src.data.raw.log import RawLog
+from src.exp.program.config import compose_settings
+from src.exp.program.run import Run
+from src.exp.stages.road import Road
 from tests.worlds import tiny_logs, tiny_titles, write_raw_log
 
 SMALL = [
@@ -19,6 +21,9 @@ SMALL = [
     "student.model.hidden_size=8",
     "student.model.history_length=8",
     "student.train.max_epochs=2",
+    "teacher.user_encoder.model.hidden_size=8",
+    "teacher.user_encoder.model.history_length=8",
+    "teacher.user_encoder.train.max_epochs=2",
     "teacher.train.max_epochs=1",
     "teacher.train.validations_per_epoch=1",
     "teacher.train.precision=32-true",
@@ -32,20 +37,27 @@ SMALL = [
 
 def place(folder: Path) -> list[str]:
     """Overrides that keep everything a run writes in `folder`."""
-    names = ("processed_dir", "models_dir", "teacher_outputs_dir", "language_models_dir")
+    names = ("processed_dir", "models_dir", "teacher_outputs_dir", "evaluations_dir", "language_models_dir")
     return [f"paths.{name}={folder / name}" for name in names]
-
-
-def compose_with(*overrides: str) -> DictConfig:
-    """Returns the shipped config with overrides, as an entry point gets it."""
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose("config", list(overrides))
 
 
 def run_in(folder: Path, *overrides: str) -> Run:
     """Returns a small run with `folder` for everything."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Run(compose_with(*SMALL, *place(folder), *overrides), folder, Stopwatch(folder))
+    return Run(compose_settings(*SMALL, *place(folder), *overrides), folder, Stopwatch(folder))
+
+
+def road_in(folder: Path, dataset: Dataset, *overrides: str) -> Road:
+    """Returns the stages of a small run over a dataset in memory, as if it lay prepared in `folder`."""
+    road = Road(run_in(folder, f"dataset.name={dataset.name}", *overrides))
+    prepared = road.prepared
+    prepared.raw = RawLog(folder, {}, dataset.fingerprint)
+    prepared.dataset = dataset
+    sizes = {"users": dataset.num_users, "items": dataset.num_items, "interactions": len(dataset.item_log)}
+    prepared.counts = sizes | {f"{split}_examples": len(examples) for split, examples in dataset.examples.items()}
+    with writing(prepared.folder, {"counts": prepared.counts}):
+        pass
+    return road
 
 
 def raw_log(data_dir: Path, seed: int = 0) -> Path:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from src.core.dataset import Dataset
 from src.core.seed import seed_everything
-from src.core.training import fit
+from src.data.dataset import Dataset
 from src.student.datamodule import StudentDataModule
-from src.student.trainer_baseline import NextItemModule, Optimisation
+from src.student.settings import OptimisationSettings
+from src.student.trainer_baseline import NextItemModule
+from src.training.loop import Plan, fit
 from tests.student.students import L
 
-OPTIMISATION = Optimisation(lr=0.01, weight_decay=0.01, schedule="constant", warmup_share=0.0, sparse_items=False)
+OPTIMISATION = OptimisationSettings(lr=0.01, weight_decay=0.01, max_epochs=3)
 
 
 def fitted(
@@ -31,13 +32,15 @@ def fitted(
         StudentDataModule(
             dataset, L, module.model.causal, batch_positions=24, eval_batch_size=5, filter_seen=False, seed=seed
         ),
-        stage="student",
-        monitor="val/NDCG@10",
-        made_from={},
-        run_dir=run_dir,
-        max_epochs=epochs,
-        patience=epochs,
-        precision="32-true",
-        resume_from=None if resume_from is None else str(resume_from / "checkpoints" / "student" / "last.ckpt"),
+        Plan(
+            stage="student",
+            monitor="val/NDCG@10",
+            made_from={},
+            run_dir=run_dir,
+            max_epochs=epochs,
+            patience=epochs,
+            precision="32-true",
+            resume_from=None if resume_from is None else resume_from / "checkpoints" / "student" / "last.ckpt",
+        ),
     )
     return module.model.state_dict()

@@ -1,24 +1,35 @@
 """Every shipped student, made small."""
 
+from functools import cache
+
 import torch
-import yaml
 from torch import Tensor
 
-from src.core.paths import CONF_DIR
+from src.exp.program.config import compose_settings
 from src.student.factory import STUDENTS, create_student
 from src.student.models import SequentialRecommender
 from src.student.paper_students import PaperStudent
+from src.student.settings import LossSettings, StudentSettings
 
 NAMES = sorted(STUDENTS)
 PAPER = [name for name in NAMES if issubclass(STUDENTS[name], PaperStudent)]
 NUM_ITEMS, D, L = 15, 8, 6
 
 
+@cache
+def shipped(option: str, loss: str = "cross_entropy") -> StudentSettings:
+    """Returns the settings that `student=<option> student/loss=<loss>` stands for."""
+    return compose_settings(f"student={option}", f"student/loss={loss}").student
+
+
+def shipped_loss(name: str) -> LossSettings:
+    return shipped("sasrec", name).loss
+
+
 def architecture(name: str, dropout: float = 0.0) -> dict:
     """Returns `student.model` as shipped, but of width 8, six items long; not every student has dropout."""
-    shipped = yaml.safe_load((CONF_DIR / "student" / f"{name}.yaml").read_text())["model"]
     small = {"hidden_size": D, "history_length": L, "dropout": dropout}
-    return {key: small.get(key, value) for key, value in shipped.items()}
+    return {key: small.get(key, value) for key, value in shipped(name).model.plain().items()}
 
 
 def student(name: str, seed: int = 0, dropout: float = 0.0) -> SequentialRecommender:

@@ -1,116 +1,9 @@
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from src.core.dataset import Dataset
-from src.student.datamodule import ExampleRows, StudentDataModule, TrainingExamples, TrainingWindows, WindowBatch
-from tests.worlds import dataset_of, tiny_dataset
-
-Window = list[tuple[int, int, int]]  # (last history item, target, example id) of each position
-
-
-def literal_windows(logs: list[list[int]], num_train: list[int], length: int) -> list[Window]:
-    """Cuts each training part from its end backwards; example ids count the train examples in order."""
-    windows, example_id = [], 0
-    for log, end in zip(logs, num_train, strict=True):
-        positions = []
-        for place in range(1, end):
-            positions.append((log[place - 1], log[place], example_id))
-            example_id += 1
-        while positions:
-            windows.append(positions[-length:])
-            del positions[-length:]
-    return windows
-
-
-def as_windows(batch: WindowBatch) -> list[Window]:
-    rows = []
-    for history, target, example_id in zip(batch.history, batch.target, batch.example_id, strict=True):
-        positions = list(zip(history.tolist(), target.tolist(), example_id.tolist(), strict=True))
-        n = sum(item != 0 for item in target.tolist())
-        assert positions[n:] == [(0, 0, -1)] * (len(positions) - n)
-        rows.append(positions[:n])
-    return rows
-
-
-@st.composite
-def parts(draw) -> tuple[list[list[int]], list[int]]:
-    logs = draw(st.lists(st.lists(st.integers(1, 15), min_size=1, max_size=12), min_size=1, max_size=5))
-    logs.append([1, 1, 1, 1])  # so that there is something to learn from, and nothing but item 1 in it
-    return logs, [*(draw(st.integers(0, len(log))) for log in logs[:-1]), 3]
-
-
-@given(parts(), st.integers(1, 13))
-@settings(deadline=None)
-def test_every_train_example_is_the_target_of_exactly_one_position(world, length):
-    logs, num_train = world
-    dataset = dataset_of(logs, num_train=num_train)
-    windows = TrainingWindows(dataset, length)
-    found = as_windows(windows[torch.arange(len(windows))])
-    assert sorted(found) == sorted(literal_windows(logs, num_train, length))
-    ids = [example_id for window in found for _, _, example_id in window]
-    assert sorted(ids) == dataset.examples["train"].example_id.tolist()
-
-
-def test_each_position_shows_the_history_of_its_example():
-    dataset = tiny_dataset()
-    windows = TrainingWindows(dataset, 4)
-    batch, train = windows[torch.arange(len(windows))], dataset.examples["train"]
-    for row, place in (batch.target > 0).nonzero().tolist():
-        example = train.subset(train.example_id == batch.example_id[row, place])
-        expected = dataset.batch(example, place + 1)
-        assert batch.history[row, : place + 1].tolist() == expected.history[0].tolist()
-        assert batch.target[row, place] == expected.target[0]
-
-
-def test_windows_by_hand():
-    dataset = dataset_of([[1, 2, 1, 1, 3, 4, 5], [6, 7, 8, 9]])
-    windows = TrainingWindows(dataset, 3)
-    batch = windows[torch.tensor([0, 1, 2])]
-    assert batch.history.tolist() == [[2, 1, 1], [1, 0, 0], [6, 0, 0]]
-    assert batch.target.tolist() == [[1, 1, 3], [2, 0, 0], [7, 0, 0]]
-    assert batch.example_id.tolist() == [[1, 2, 3], [0, -1, -1], [4, -1, -1]]
-    assert windows[torch.tensor([2])].history.tolist() == [[6]]  # padded to the longest of the asked
-
-
-def test_item_one_is_not_padding():
-    windows = TrainingWindows(dataset_of([[1, 1, 1, 1, 1]]), 4)
-    batch = windows[torch.tensor([0])]
-    assert batch.history.tolist() == batch.target.tolist() == [[1, 1]]
-    assert batch.example_id.tolist() == [[0, 1]]
-
-
-def test_example_rows_are_batches_of_the_dataset():
-    dataset = tiny_dataset()
-    examples = dataset.examples["val"]
-    rows = ExampleRows(dataset, examples, 5, with_seen=True)
-    batch = rows[torch.tensor([3, 0])]
-    expected = dataset.batch(examples.subset(torch.tensor([3, 0])), 5, with_seen=True)
-    assert len(rows) == 12
-    assert ExampleRows(dataset, examples, 5, with_seen=False)[torch.tensor([3])].seen is None
-    for name in ("example_id", "history", "target", "seen"):
-        assert torch.equal(getattr(batch, name), getattr(expected, name))
-
-
-def test_training_examples_are_the_train_split_one_target_each():
-    dataset = tiny_dataset()
-    rows = TrainingExamples(dataset, 4)
-    assert len(rows) == len(dataset.examples["train"])
-    batch, expected = rows[torch.arange(len(rows))], dataset.batch(dataset.examples["train"], 4)
-    assert torch.equal(batch.history, expected.history)
-    assert torch.equal(batch.target, expected.target.unsqueeze(1))
-    assert torch.equal(batch.example_id, expected.example_id.unsqueeze(1))
-    assert torch.equal(rows.num_positions, (expected.history > 0).sum(1))
-    first = int((dataset.examples["train"].end == 1).nonzero()[0])
-    assert rows[torch.tensor([first])].history.shape == (1, 1)  # padded to the longest of the asked
-
-
-def test_encoders_that_read_a_history_as_a_whole_are_trained_by_example():
-    data = module(tiny_dataset(), causal=False)
-    batches = list(data.train_dataloader())
-    assert all(batch.target.shape == (len(batch.history), 1) for batch in batches)
-    ids = torch.cat([batch.example_id.flatten() for batch in batches])
-    assert ids.sort().values.tolist() == data.dataset.examples["train"].example_id.tolist()
+from src.data.dataset import Dataset
+from src.student.datamodule import StudentDataModule
+from tests.data.test_rows import Window, as_windows
+from tests.worlds import tiny_dataset
 
 
 def module(dataset: Dataset, seed: int = 0, causal: bool = True, filter_seen: bool = False) -> StudentDataModule:
@@ -161,6 +54,9 @@ def test_validation_leaves_out_seen_items_where_asked():
     assert torch.equal(next(iter(module(dataset, filter_seen=True).val_dataloader())).seen, expected.seen)
 
 
-def test_a_batch_moves_to_a_device_whole():
-    batch = WindowBatch(*torch.ones(3, 2, 2)).to(torch.device("meta"))
-    assert {batch.history.device.type, batch.target.device.type, batch.example_id.device.type} == {"meta"}
+def test_encoders_that_read_a_history_as_a_whole_are_trained_by_example():
+    data = module(tiny_dataset(), causal=False)
+    batches = list(data.train_dataloader())
+    assert all(batch.target.shape == (len(batch.history), 1) for batch in batches)
+    ids = torch.cat([batch.example_id.flatten() for batch in batches])
+    assert ids.sort().values.tolist() == data.dataset.examples["train"].example_id.tolist()

@@ -160,4 +160,4 @@ def test_dropout_acts_in_training_only(name):
 
 
 def model_name(model: SequentialRecommender) -> str:
-    return next(name for name, kind in STUDENTS.items() if kind is type(model))
+    return next(name for name in STUDENTS if STUDENTS[name] is type(model))

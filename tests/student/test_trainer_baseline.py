@@ -1,17 +1,24 @@
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning import Callback
 
-from src.core.schedule import warmup_cosine
-from src.student.datamodule import TrainingWindows, WindowBatch
-from src.student.factory import create_student
-from src.student.losses import CrossEntropy, SampledSoftmax
-from src.student.trainer_baseline import NextItemModule, Optimisation
+from src.core.errors import UserError
+from src.core.seed import generator, seed_everything
+from src.core.settings_reading import changed
+from src.data.rows import TrainingWindows, WindowBatch
+from src.evaluation.settings import MetricsSettings
+from src.student.factory import STUDENTS, create_student
+from src.student.losses import BCE, CrossEntropy, SampledSoftmax
+from src.student.settings import OptimisationSettings
+from src.student.trainer_baseline import NextItemModule, baseline_module, fit_student, student_loss
+from src.training.schedule import warmup_cosine
 from tests.student.fitting import OPTIMISATION, fitted
-from tests.student.students import NAMES, NUM_ITEMS, D, architecture, student
-from tests.worlds import tiny_dataset, tiny_logs
+from tests.student.students import NAMES, NUM_ITEMS, D, architecture, shipped, student
+from tests.worlds import dataset_of, tiny_dataset, tiny_logs
 
 LOSS = CrossEntropy(torch.float32)
 
@@ -71,7 +78,8 @@ def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
 
 
 def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):
-    module = NextItemModule(student("sasrec"), LOSS, Optimisation(0.02, 0.3, "cosine", 0.25, sparse_items=False))
+    how = OptimisationSettings(lr=0.02, weight_decay=0.3, lr_schedule="cosine", warmup_share=0.25, max_epochs=1)
+    module = NextItemModule(student("sasrec"), LOSS, how)
     monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
     course = module.configure_optimizers()
     optimizer, scheduler = course["optimizer"], course["lr_scheduler"]["scheduler"]
@@ -91,7 +99,7 @@ def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):
 def test_with_sparse_items_only_the_items_of_the_batch_and_its_negatives_move(monkeypatch):
     dataset, model = tiny_dataset(), student("sasrec")
     loss = SampledSoftmax(dataset.train_item_counts()[1:], 2, 0.0, True, True)
-    module = NextItemModule(model, loss, Optimisation(0.02, 0.0, "constant", 0.0, sparse_items=True))
+    module = NextItemModule(model, loss, OptimisationSettings(lr=0.02, sparse_items=True, max_epochs=1))
     monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
     optimizer = module.configure_optimizers()["optimizer"]
     drawn = torch.tensor([1, 15])
@@ -105,11 +113,6 @@ def test_with_sparse_items_only_the_items_of_the_batch_and_its_negatives_move(mo
     assert moved == sorted({*batch.history.flatten().tolist(), *batch.target.flatten().tolist(), 1, 15} - {0})
     assert len(moved) < NUM_ITEMS
     assert not torch.equal(after["blocks.0.qkv.weight"], before["blocks.0.qkv.weight"])
-
-
-def test_a_constant_schedule_keeps_the_full_rate_after_warm_up():
-    how = Optimisation(0.02, 0.0, "constant", 0.5, sparse_items=False)
-    assert [how.lr_factor(step, steps=4) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,3 +138,76 @@ def test_training_lowers_the_loss(tmp_path):
 
     fitted(make, dataset, tmp_path)
     assert modules[0].eval().loss_terms(whole_batch(dataset))["next_item"].item() < modules[1] - 0.1
+
+
+SMALL = changed(shipped("gru4rec", "bce"), {"model.hidden_size": 8, "model.history_length": 6, "train.max_epochs": 1})
+METRICS = MetricsSettings(ks=[1])
+
+
+def test_a_module_is_made_from_the_settings_of_a_student():
+    settings = changed(SMALL, {"model.dropout": 0.25, "loss.num_negatives": 3, "loss.popularity_power": 1.0})
+    dataset = tiny_dataset()
+    module = baseline_module(settings, dataset)
+    assert type(module.model) is STUDENTS["gru4rec"]
+    assert (module.model.num_items, module.model.history_length, module.model.dropout.p) == (15, 6, 0.25)
+    assert type(module.loss) is BCE and module.loss.num_negatives == 3
+    counts = dataset.train_item_counts()[1:].clamp(min=1).double()
+    assert torch.allclose(module.loss.q, counts / counts.sum())
+    assert module.optimisation == settings.train
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_cross_entropy_is_computed_in_the_precision_of_the_settings(precision, dtype):
+    settings = changed(shipped("gru4rec"), {"train.precision": precision})
+    assert student_loss(settings, tiny_dataset()).dtype == dtype
+
+
+def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
+    given = {}
+
+    def fit(module, data, plan, callbacks) -> dict:
+        given.update(module=module, data=data, plan=plan, callbacks=callbacks)
+        return {"epochs": 1}
+
+    monkeypatch.setattr("src.student.trainer_baseline.fit", fit)
+    change = {
+        "max_epochs": 7,
+        "patience": 3,
+        "precision": "32-true",
+        "resume_from": "/last.ckpt",
+        "batch_positions": 24,
+    }
+    settings = changed(SMALL, {f"train.{key}": value for key, value in change.items()})
+    dataset, callback = tiny_dataset(), Callback()
+    module = baseline_module(settings, dataset)
+    metrics = MetricsSettings(ks=[1], filter_seen=True, max_rows=5)
+    how = {"stage": "baseline", "run_dir": tmp_path, "callbacks": [callback]}
+    assert fit_student(module, settings, dataset, metrics, 3, **how) == {"epochs": 1}
+    assert given["module"] is module and given["callbacks"] == [callback]
+    plan, data = given["plan"], given["data"]
+    assert (plan.stage, plan.run_dir, plan.monitor) == ("baseline", tmp_path, "val/NDCG@10")
+    assert (plan.max_epochs, plan.patience, plan.precision) == (7, 3, "32-true")
+    assert plan.resume_from == Path("/last.ckpt")
+    assert plan.made_from == {
+        "dataset": dataset.fingerprint, "student": "gru4rec", "model": settings.model.plain()
+    }  # fmt: skip
+    assert (data.history_length, data.batch_positions, data.eval_batch_size, data.filter_seen) == (6, 24, 5, True)
+    assert torch.equal(data.generator.get_state(), generator(3).get_state())
+
+
+def test_a_trained_student_has_the_best_weights(tmp_path):
+    seed_everything(0)
+    module, dataset = baseline_module(SMALL, tiny_dataset()), tiny_dataset()
+    before = module.model.item_table().clone()
+    result = fit_student(module, SMALL, dataset, METRICS, 0, stage="baseline", run_dir=tmp_path)
+    assert set(result) == {"best_val_ndcg@10", "epochs", "steps"} and result["epochs"] == 1
+    (best,) = (tmp_path / "checkpoints" / "baseline").glob("best-*.ckpt")
+    saved = torch.load(best, weights_only=True)["state_dict"]
+    assert all(torch.equal(saved[name], value) for name, value in module.state_dict().items())
+    assert not torch.equal(module.model.item_table(), before)
+
+
+def test_without_validation_examples_there_is_nothing_to_choose_by(tmp_path):
+    empty = dataset_of([[1, 2, 3]], num_train=[3])
+    with pytest.raises(UserError, match="Dataset tiny has no validation examples to choose a checkpoint by"):
+        fit_student(baseline_module(SMALL, empty), SMALL, empty, METRICS, 0, stage="baseline", run_dir=tmp_path)

@@ -4,13 +4,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from src.core.dataset import Dataset, ExampleBatch
+from src.data.dataset import Dataset, ExampleBatch
 from src.student.models import SASRec
-from src.teacher.gating import PerLayerRouter, router_named
+from src.teacher.factory import ROUTERS
+from src.teacher.gating import PerLayerRouter
 from src.teacher.ilora_model import ILoRAModel, encode_texts
-from src.teacher.language_model import tiny_random
-from src.teacher.moe_lora_model import target_layers
-from src.teacher.prompt import PromptBuilder
+from src.teacher.language_model.tiny import tiny_random
+from src.teacher.moe_lora_model import inject_adapters, target_layers
+from src.teacher.prompts.prompt import PromptBuilder
 
 TEMPLATE = "Seen: [HistoryHere]. Next is"
 HISTORY_LENGTH = 8
@@ -41,25 +42,24 @@ def tiny_teacher(
     torch.manual_seed(seed)
     bidirectional, tokenizer = tiny_random()
     language_model = language_model or bidirectional
-    texts = tokenizer(dataset.catalogue.texts).input_ids
+    texts = encode_texts(language_model, tokenizer(dataset.catalogue.texts).input_ids, pooling, max_tokens)
     mixtures = len(target_layers(language_model, "all-linear")) if gate_per_layer else 1
-    routers = [router_named(router)(32 if gate_input == "h_seq" else 16, 4) for _ in range(mixtures)]
+    routers = [ROUTERS[router](32 if gate_input == "h_seq" else 16, 4) for _ in range(mixtures)]
+    student = SASRec(dataset.num_items, 16, history_length, num_blocks=1, num_heads=2, dropout=0.5)
+    binding = inject_adapters(
+        language_model, "all-linear", r=8, num_experts=4, alpha=32, dropout=dropout, gate_per_layer=gate_per_layer
+    )
     teacher = kind(
         language_model,
+        binding,
         prompt_builder(dataset.catalogue.titles, prompt_items, prompt_tokens),
-        SASRec(dataset.num_items, 16, history_length, num_blocks=1, num_heads=2, dropout=0.5),
+        student,
         PerLayerRouter(routers) if gate_per_layer else routers[0],
-        encode_texts(language_model, texts, pooling, max_tokens),
+        texts,
         dataset.train_item_counts(),
-        target_modules="all-linear",
-        r=8,
-        num_experts=4,
-        alpha=32,
-        dropout=dropout,
         pooling=pooling,
         max_tokens=max_tokens,
         gate_input=gate_input,
-        gate_per_layer=gate_per_layer,
     )
     if adapters_at_work:
         for name, parameter in teacher.named_parameters():

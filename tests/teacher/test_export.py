@@ -12,6 +12,7 @@ from src.distill.data_bridge import load_teacher_outputs
 from src.teacher import export as export_module
 from src.teacher.export import export_teacher_outputs, write_rankings
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.settings import ExportSettings
 from src.teacher.user_pass import UserPassModel
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
 from tests.worlds import tiny_dataset
@@ -35,10 +36,7 @@ def export(
         DATASET,
         ASKED,
         folder,
-        k=k,
-        exclude_seen=exclude_seen,
-        user_states=user_states,
-        item_embeddings=item_embeddings,
+        ExportSettings(k=k, exclude_seen=exclude_seen, item_embeddings=item_embeddings, user_states=user_states),
         batch_examples=batch_examples,
         manifest={"dataset_fingerprint": DATASET.fingerprint},
     )
@@ -97,6 +95,7 @@ def test_the_folder_holds_dllm2recs_files_and_says_what_they_are(tmp_path):
     prompts = teacher.prompts.build(DATASET.batch(ASKED, HISTORY_LENGTH).history)
     assert manifest["tokens_read"] == int((prompts.token_ids != -2).sum())
     assert manifest.pop("seconds") >= 0
+    assert manifest.pop("files").keys() == {path.name for path in folder.iterdir()} - {"manifest.json"}
     manifest.pop("tokens_read")
     assert manifest == {
         "dataset_fingerprint": DATASET.fingerprint,

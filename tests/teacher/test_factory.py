@@ -3,19 +3,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from src.core.artefact import writing
-from src.core.catalogue import Catalogue
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
-from src.student.datamodule import TrainingWindows
+from src.core.settings_reading import changed
+from src.data.catalogue import Catalogue
+from src.data.rows import TrainingWindows
+from src.exp.program.config import compose_settings
 from src.student.factory import create_student
 from src.student.models import SASRec
-from src.teacher.factory import create_teacher, load_trained, save_trained
+from src.teacher.factory import create_teacher
 from src.teacher.gating import MLPRouter
 from src.teacher.moe_lora_model import MoELoRALinear
+from src.teacher.prompts.templates import read_template
+from src.teacher.settings import TeacherSettings
+from src.teacher.store import load_trained, save_trained
 from tests.student.students import NAMES, architecture
 from tests.teacher.teachers import first_batch
 from tests.worlds import tiny_dataset
@@ -23,22 +27,19 @@ from tests.worlds import tiny_dataset
 DATASET = tiny_dataset()
 BATCH = first_batch(DATASET, 4)
 WINDOWS = TrainingWindows(DATASET, 8)[torch.arange(4)]
+SHIPPED = compose_settings("teacher/llm=tiny_random").teacher
 
 
-def settings_of(**changes: object) -> dict:
-    """`cfg.teacher` with the random language model, as the shipped files say."""
-    cfg = OmegaConf.load(CONF_DIR / "teacher" / "ilora.yaml")
-    cfg.llm = OmegaConf.load(CONF_DIR / "teacher" / "llm" / "tiny_random.yaml")
-    cfg.router = OmegaConf.load(CONF_DIR / "teacher" / "router" / "linear.yaml")
-    for key, value in changes.items():
-        OmegaConf.update(cfg, key.replace("__", "."), value)
-    return OmegaConf.to_container(cfg)
+def settings_of(**changes: object) -> TeacherSettings:
+    """The shipped settings with the random language model."""
+    return changed(SHIPPED, {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def teacher_of(settings: dict, template: str = "movies", dataset=DATASET, folder: Path = Path("absent"), student=None):
+def teacher_of(settings: TeacherSettings, dataset=DATASET, student=None):
     torch.manual_seed(0)
     student = student or SASRec(dataset.num_items, 16, 8, num_blocks=1, num_heads=2, dropout=0.1)
-    return create_teacher(settings, dataset, student, template, CONF_DIR / "prompts", folder)
+    template = read_template(CONF_DIR / "prompts", "movies", settings.objective)
+    return create_teacher(settings, dataset, student, template, Path("absent"))
 
 
 def test_settings_reach_every_part():
@@ -130,24 +131,28 @@ def test_item_texts_are_cut_to_their_tokens():
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("overrides", "sentence"),
     [
-        ({"name": "oracle"}, r"teacher.name=oracle is not known: use ilora"),
-        ({"router__name": "tree"}, r"teacher.router.name=tree is not known"),
-        ({"router": {"name": "top_k", "top_k": 5}}, r"teacher.router.top_k=5 is more than teacher.lora.num_experts=4"),
-        ({"lora__r": 10}, r"teacher.lora.r=10 is not divisible"),
-        ({"llm__target_modules": ["q_proj"]}, r"no linear layer named q_proj"),
-        ({"llm__path": "/nowhere/at/all", "llm__name": "some"}, r"The language model some cannot be loaded"),
+        (["teacher.name=oracle"], r"teacher.name=oracle is not known: use one of ilora"),
+        (["teacher.router.name=tree"], r"teacher.router.name=tree is not known"),
+        (
+            ["teacher/router=top_k", "teacher.router.top_k=5"],
+            r"teacher.router.top_k=5 is more than teacher.lora.num_experts=4",
+        ),
+        (["teacher.lora.r=10"], r"teacher.lora.r=10 is not divisible"),
+        (["teacher.llm.target_modules=[q_proj]"], r"no linear layer named q_proj"),
+        (["teacher.llm.path=/nowhere/at/all", "teacher.llm.name=some"], r"The language model some cannot be loaded"),
+        (["dataset.prompt=books"], r"dataset.prompt=books has no template"),
     ],
 )
-def test_wrong_settings_are_refused_by_name(changes, sentence):
+def test_wrong_settings_are_refused_by_name(overrides, sentence):
     with pytest.raises(UserError, match=sentence):
-        teacher_of(settings_of(**changes))
+        teacher_of(compose_settings("teacher/llm=tiny_random", *overrides).teacher)
 
 
-def test_a_missing_template_is_refused():
-    with pytest.raises(UserError, match=r"dataset.prompt=books has no template"):
-        teacher_of(settings_of(), template="books")
+def test_an_unknown_teacher_is_not_made():
+    with pytest.raises(UserError, match=r"teacher.name=oracle is not known: use one of ilora"):
+        teacher_of(settings_of(name="oracle"))
 
 
 # --- the artefact --------------------------------------------------------------------------------------------------
@@ -162,7 +167,7 @@ def moved(teacher):
 
 def test_a_saved_teacher_scores_the_same_when_loaded(tmp_path):
     saved = moved(teacher_of(settings_of()))
-    about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings_of()}
+    about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings_of().plain()}
     save_trained(tmp_path / "teacher", saved, about)
     fresh = teacher_of(settings_of())
     assert not torch.allclose(fresh.eval().score(BATCH), saved.score(BATCH))
@@ -181,7 +186,7 @@ def test_the_artefact_leaves_the_language_model_out(tmp_path):
 
 
 def test_a_teacher_of_something_else_is_refused_with_both_sides_and_the_command(tmp_path):
-    teacher, ours = teacher_of(settings_of()), settings_of()
+    teacher, ours = teacher_of(settings_of()), settings_of().plain()
     for theirs, said in (
         ({"dataset_fingerprint": "another", "settings": ours}, f"another instead of {DATASET.fingerprint}"),
         ({"settings": ours | {"mode": "lora"}}, "mode lora instead of ilora"),
@@ -189,7 +194,7 @@ def test_a_teacher_of_something_else_is_refused_with_both_sides_and_the_command(
     ):
         save_trained(tmp_path / "teacher", teacher, {"dataset_fingerprint": DATASET.fingerprint, **theirs})
         with pytest.raises(UserError, match=rf"was made for .*{said}.*src\.exp\.run_teacher dataset=tiny"):
-            load_trained(teacher, tmp_path / "teacher", DATASET, ours)
+            load_trained(teacher, tmp_path / "teacher", DATASET, settings_of())
 
 
 def test_an_artefact_of_another_kind_is_refused(tmp_path):

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedModel
 
 from src.core.errors import UserError
-from src.teacher.language_model import enable_gradient_checkpointing
+from src.teacher.language_model.recomputing import enable_gradient_checkpointing
 from src.teacher.moe_lora_model import (
     GateBinding,
     MoELoRALinear,
     adapters_of,
     inject_adapters,
-    merge_adapters,
     train_adapters,
 )
+from tests.teacher.merging import merged
 
 NUM_EXPERTS = 2
 TOKENS = torch.tensor([[5, 9, 2, 7, 1], [3, 8, 8, 4, 6]])
@@ -156,9 +156,7 @@ def generated(model: LlamaForCausalLM, tokens: Tensor, num_beams: int) -> Tensor
 def test_generation_with_a_cache_gives_each_user_the_tokens_of_their_merged_model(num_beams):
     torch.manual_seed(2)
     model = llama(LlamaForCausalLM)
-    weights = model.state_dict()
     binding = with_adapters(model)
-    adapters = {name: p.clone() for name, p in model.state_dict().items() if "lora_" in name}
     train_adapters(model, False)
     with binding.bind(FIRST.repeat_interleave(num_beams, 0)):
         together = generated(model, TOKENS, num_beams)
@@ -167,11 +165,7 @@ def test_generation_with_a_cache_gives_each_user_the_tokens_of_their_merged_mode
     assert not torch.equal(together, exchanged)  # the gates decide what is said
 
     for user in range(2):
-        alone = llama(LlamaForCausalLM)
-        alone.load_state_dict(weights)
-        inject_adapters(alone, "all-linear", 4, NUM_EXPERTS, 8.0, 0.0)
-        alone.load_state_dict(adapters, strict=False)
-        merge_adapters(alone.eval(), FIRST[user])
+        alone = merged(model, FIRST[user])
         assert torch.equal(generated(alone, TOKENS[[user]], num_beams)[0], together[user])
 
 

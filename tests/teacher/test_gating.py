@@ -1,9 +1,14 @@
+from inspect import signature
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.teacher.gating import ROUTERS, OneExpert, PerLayerRouter, TopKRouter, create_router, router_named
+from src.exp.program.config import compose_settings
+from src.teacher.factory import ROUTERS, create_router
+from src.teacher.gating import OneExpert, PerLayerRouter, TopKRouter
+from src.teacher.settings import settings_of_router
 from tests.golden import load_golden
 
 SETTINGS = {
@@ -28,7 +33,7 @@ PRECISIONS = [("f32", torch.float32, 1e-5), ("f64", torch.float64, 1e-12)]
 
 def router_of(name: str, d_user: int = 8, num_experts: int = 4) -> nn.Module:
     torch.manual_seed(0)
-    return router_named(name)(d_user, num_experts, **SETTINGS.get(name, {}))
+    return ROUTERS[name](d_user, num_experts, **SETTINGS.get(name, {}))
 
 
 def fill(router: nn.Module, stored: list[Tensor]) -> None:
@@ -45,7 +50,7 @@ def fill(router: nn.Module, stored: list[Tensor]) -> None:
 def test_routers_equal_the_reference_codes(seed, variant, dtype, tolerance, network, outputs, name, settings):
     tensors, about = load_golden(f"case2_gating_seed{seed}")
     stored = {key: value for key, value in tensors.items() if key.startswith(f"{network}/param/")}
-    router = router_named(name)(64, about["E"], **settings).to(dtype).eval()
+    router = ROUTERS[name](64, about["E"], **settings).to(dtype).eval()
     fill(router, [stored[key] for key in sorted(stored, key=lambda key: (key.rpartition(".")[0], "bias" in key))])
     x = tensors["x3"].to(dtype).requires_grad_()
     gates = router(x)
@@ -61,7 +66,7 @@ def test_routers_equal_the_reference_codes(seed, variant, dtype, tolerance, netw
 
 def golden_resnet(seed: int, dtype: torch.dtype) -> tuple[nn.Module, dict[str, Tensor]]:
     tensors, about = load_golden(f"case2_router_seed{seed}")
-    router = router_named("resnet")(about["input_len"], about["num_experts"]).to(dtype)
+    router = ROUTERS["resnet"](about["input_len"], about["num_experts"]).to(dtype)
     state = {}
     for name in router.state_dict():
         state[name] = tensors[f"param/{their_name(name)}"]
@@ -112,7 +117,7 @@ def test_in_training_the_residual_network_takes_the_batchs_statistics(seed, vari
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", list(ROUTERS))
 @pytest.mark.parametrize("num_experts", [1, 2, 5])
 def test_gates_are_not_negative_and_sum_to_one(name, num_experts, training):
     gates = router_of(name, num_experts=num_experts).train(training)(10 * torch.randn(6, 8))
@@ -121,13 +126,13 @@ def test_gates_are_not_negative_and_sum_to_one(name, num_experts, training):
     torch.testing.assert_close(gates.sum(1), torch.ones(6))
 
 
-@pytest.mark.parametrize("name", ROUTERS)
+@pytest.mark.parametrize("name", list(ROUTERS))
 def test_any_leading_dimensions_give_the_same_gates(name):
     router, users = router_of(name).eval(), torch.randn(3, 2, 8)
     torch.testing.assert_close(router(users), router(users.reshape(6, 8)).reshape(3, 2, 4))
 
 
-@pytest.mark.parametrize("name", ROUTERS.keys() - {"top_k", "top_k_paper"})
+@pytest.mark.parametrize("name", sorted(set(ROUTERS) - {"top_k", "top_k_paper"}))
 def test_users_get_mixtures_of_their_own(name):
     gates = router_of(name).eval()(torch.randn(2, 8))
     assert not torch.allclose(gates[0], gates[1])
@@ -158,7 +163,7 @@ def test_a_single_chosen_expert_teaches_the_router_nothing(name, learns):
 
 def test_layers_with_routers_of_their_own_have_their_gates_side_by_side():
     torch.manual_seed(0)
-    routers, users = [router_named("mlp")(8, 4) for _ in range(3)], torch.randn(6, 2, 8)
+    routers, users = [ROUTERS["mlp"](8, 4) for _ in range(3)], torch.randn(6, 2, 8)
     gates = PerLayerRouter(routers)(users)
     assert gates.shape == (6, 2, 12)
     for layer, router in enumerate(routers):
@@ -171,22 +176,28 @@ def test_one_expert_is_the_same_for_everyone():
 
 def test_an_unknown_router_is_refused_with_those_there():
     with pytest.raises(UserError, match=r"teacher.router.name=tree is not known: use one of linear, mlp"):
-        router_named("tree")
+        ROUTERS["tree"]
+
+
+@pytest.mark.parametrize("name", list(ROUTERS))
+def test_a_router_is_made_from_its_own_settings(name):
+    settings = compose_settings(f"teacher/router={name}").teacher.router
+    router = create_router(settings, 8, 4)
+    assert type(router) is ROUTERS[name]
+    assert type(settings) is settings_of_router(name) is ROUTERS[name].Settings
+    assert set(signature(ROUTERS[name]).parameters) - {"d_user", "num_experts"} == set(settings.plain()) - {"name"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("overrides", "sentence"),
     [
-        ({"name": "top_k"}, "top_k takes top_k, not none: choose it whole, teacher/router=top_k"),
-        (
-            {"name": "mlp", "noise_std": 0.1},
-            "mlp takes no settings, not noise_std: choose it whole, teacher/router=mlp",
-        ),
+        (["teacher.router.name=top_k"], "teacher.router.top_k is missing: it must be a whole number above 0"),
+        (["teacher.router.name=mlp", "teacher.router.noise_std=0.1"], "teacher.router.noise_std is not known"),
     ],
 )
-def test_settings_of_another_router_are_refused(settings, sentence):
-    with pytest.raises(UserError, match=f"teacher.router.name={sentence}"):
-        create_router(settings, 8, 4)
+def test_settings_of_another_router_are_refused(overrides, sentence):
+    with pytest.raises(UserError, match=sentence):
+        compose_settings(*overrides)
 
 
 def test_more_experts_in_use_than_there_are_is_refused():

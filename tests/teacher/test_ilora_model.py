@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.core.dataset import ExampleBatch
+from src.data.dataset import ExampleBatch
 from src.teacher.gated_model import Projector
 from src.teacher.ilora_model import ILoRAModel, encode_texts, pool
-from src.teacher.language_model import tiny_random
-from src.teacher.moe_lora_model import MoELoRALinear, adapters_of, merge_adapters
-from src.teacher.prompt import MARKER_ID
+from src.teacher.language_model.tiny import tiny_random
+from src.teacher.moe_lora_model import MoELoRALinear, adapters_of
+from src.teacher.prompts.prompt import MARKER_ID
+from tests.teacher.merging import merged
 from tests.teacher.teachers import first_batch, prompt_builder, tiny_teacher
 from tests.worlds import tiny_dataset
 
@@ -28,24 +29,11 @@ def far_apart(first: Tensor, second: Tensor) -> bool:
 # --- the score, written down for one user --------------------------------------------------------------------------
 
 
-def merged_language_model(teacher: ILoRAModel, gates: Tensor) -> nn.Module:
-    """The language model of one user, with weights `W + scaling Σ_e g_e B_e A_e` and no adapter left."""
-    model, _ = tiny_random()
-    layers = dict(model.named_modules())
-    for name, adapter in teacher.language_model.named_modules():
-        if isinstance(adapter, MoELoRALinear):
-            for expert, gate in enumerate(gates):
-                block = slice(2 * expert, 2 * expert + 2)
-                update = adapter.lora_B[:, block] @ adapter.lora_A[block]
-                layers[name].weight.data += 32 / 2 * gate * update
-    return model
-
-
 @torch.no_grad()
 def literal_scores(teacher: ILoRAModel, history: list[int], pooling: str) -> Tensor:
     student = teacher.user_encoder
     user = student.encode(torch.tensor([history]))[0, -1]
-    model = merged_language_model(teacher, teacher.router(user))
+    model = merged(teacher.language_model, teacher.router(user))
     tokens = teacher.prompts.build(torch.tensor([history])).token_ids[0].tolist()
     markers = iter(history[-4:])
     words = model.get_input_embeddings().weight
@@ -116,18 +104,13 @@ def test_layers_with_gates_of_their_own_are_mixed_as_if_the_weights_were_merged(
     teacher = tiny_teacher(DATASET, gate_per_layer=True)
     history = BATCH.history[3:4]
     gates = teacher.gates(history)
-    model, _ = tiny_random()
-    layers = dict(model.named_modules())
-    for place, (name, adapter) in enumerate(adapters_of(teacher.language_model).items()):
-        own = teacher.router.routers[place](teacher.user_states(history))[0]
-        assert torch.equal(own, gates[0, 4 * place : 4 * place + 4])
-        layers[name].weight.data += 16 * (adapter.lora_B * own.repeat_interleave(2)) @ adapter.lora_A
+    own = torch.cat([router(teacher.user_states(history)) for router in teacher.router.routers])
+    assert torch.equal(own.flatten(), gates[0])
+    assert len(own) == len(adapters_of(teacher.language_model))
     h_seq = teacher.sequence_representation(history, gates)
     with pytest.raises(RuntimeError, match="unflatten"):
         teacher.sequence_representation(history, gates[:, 1:])
-    merge_adapters(teacher.language_model, gates[0])
-    torch.testing.assert_close(teacher.sequence_representation(history, gates), h_seq, rtol=1e-4, atol=1e-5)
-    teacher.language_model = model
+    teacher.language_model = merged(teacher.language_model, own)
     torch.testing.assert_close(teacher.sequence_representation(history, gates), h_seq, rtol=1e-4, atol=1e-5)
 
 

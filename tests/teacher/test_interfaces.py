@@ -3,16 +3,26 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset as Rows
 
-from src.core.dataset import Dataset, ExampleBatch, Examples
-from src.teacher.interfaces import Scored, TeacherModel
+from src.data.dataset import Dataset, ExampleBatch, Examples
+from src.teacher.interfaces import AS_RANKED, Presentation, Scored, TeacherModel
 
 SCORES = torch.tensor([[2.0, 0.0, 3.0, 1.0, -1.0], [0.0, 5.0, 1.0, 2.0, 3.0]])
 BATCH = ExampleBatch(torch.arange(2), torch.tensor([[3, 0], [1, 2]]), torch.tensor([1, 4]))
 
 
 class Known(TeacherModel):
-    def training_loss(self, batch: ExampleBatch) -> Tensor:
+    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[Rows, Tensor]:
+        raise NotImplementedError
+
+    def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> Rows:
+        raise NotImplementedError
+
+    def prompt_lengths(self, history: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def training_loss(self, batch: ExampleBatch, shown: Presentation = AS_RANKED) -> Tensor:
         return SCORES.sum()
 
     def score(self, batch: ExampleBatch) -> Tensor:
@@ -21,7 +31,10 @@ class Known(TeacherModel):
     def item_embeddings(self) -> Tensor:
         return SCORES.T
 
-    def tokens_by_example(self, dataset):
+    def text_embeddings(self) -> Tensor:
+        return SCORES.T
+
+    def tokens_by_example(self, dataset: Dataset) -> Tensor:
         raise NotImplementedError
 
     def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:

@@ -3,8 +3,9 @@ import torch
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.teacher.moe_lora_model import GateBinding, MoELoRALinear, adapters_of, inject_adapters, merge_adapters
+from src.teacher.moe_lora_model import GateBinding, MoELoRALinear, adapters_of, inject_adapters
 from tests.golden import load_golden
+from tests.teacher.merging import merged
 
 # fmt: off
 GOLDEN = [
@@ -214,18 +215,16 @@ def test_a_base_in_another_form_is_asked_for_its_output_alone():
     expected = x @ unpacked.T + ((x @ model["q"].lora_A.T) * per_token) @ model["q"].lora_B.T
     torch.testing.assert_close(y, expected)
     assert model["q"].lora_A.grad is not None
-    with pytest.raises(UserError, match=r"cannot be merged into 4-bit weights: .*teacher.llm.quantization=null"):
-        merge_adapters(model, gates[0])
 
 
-# --- merging ------------------------------------------------------------------------------------------------------
+# --- merged weights ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_merged_weights_give_what_the_adapters_gave_for_those_gates(dtype, tolerance):
     torch.manual_seed(0)
     model = nn.ModuleDict({"a": nn.ModuleDict({"q": nn.Linear(6, 5), "up": nn.Linear(6, 4, bias=False)})}).to(dtype)
-    plain = {name: value.clone() for name, value in model.state_dict().items()}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     binding = inject_adapters(model, "all-linear", 6, 3, 5.0, 0.0)
     model.to(dtype)
     for adapter in adapters_of(model).values():
@@ -233,23 +232,12 @@ def test_merged_weights_give_what_the_adapters_gave_for_those_gates(dtype, toler
     x, gates = torch.randn(2, 5, 6, dtype=dtype), torch.tensor([0.2, -0.5, 1.3], dtype=dtype)
     with binding.bind(gates.unsqueeze(0)):
         expected = {name: layer(x) for name, layer in model["a"].items()}
-    merge_adapters(model, gates)
-    assert adapters_of(model) == {}
-    assert model.state_dict().keys() == plain.keys()
-    for name, layer in model["a"].items():
+    plain = merged(model, gates)
+    assert adapters_of(plain) == {}
+    assert plain.state_dict().keys() == before.keys()
+    for name, layer in plain["a"].items():
         torch.testing.assert_close(layer(x), expected[name], rtol=tolerance, atol=tolerance)
-        assert not torch.equal(layer.weight, plain[f"a.{name}.weight"])
-
-
-def test_merging_into_bfloat16_rounds_the_sum_once():
-    linear = nn.Linear(4, 3, bias=False).bfloat16()
-    before = linear.weight.detach().float()
-    layer = MoELoRALinear(linear, 2, 2, 4.0, 0.0, GateBinding())
-    nn.init.normal_(layer.lora_B)
-    merged = layer.merged(torch.tensor([0.5, 0.25]))
-    update = 4.0 * (layer.lora_B * torch.tensor([0.5, 0.25])) @ layer.lora_A
-    assert merged.weight.dtype == torch.bfloat16
-    assert torch.equal(merged.weight, (before + update).bfloat16())
+        assert not torch.equal(layer.weight, before[f"a.{name}.weight"])
 
 
 # --- scopes ------------------------------------------------------------------------------------------------------

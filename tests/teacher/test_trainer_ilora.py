@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
@@ -6,13 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.core import checkpoints
-from src.core.batches import token_batches
 from src.core.seed import generator
-from src.core.training import fit
+from src.data.batches import token_batches
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.interfaces import AS_RANKED
 from src.teacher.moe_lora_model import adapters_of
+from src.teacher.settings import TeacherTrainingSettings
 from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule
+from src.training import checkpoints
+from src.training.loop import Plan, fit
 from tests.teacher.teachers import first_batch, tiny_teacher
 from tests.worlds import tiny_dataset
 
@@ -21,29 +24,33 @@ BATCH = first_batch(DATASET, 8)
 
 
 def module_of(model: ILoRAModel, lr: float = 0.01) -> ILoRAModule:
-    return ILoRAModule(model, lr, router_lr_factor=0.3, weight_decay=0.1, warmup_share=0.05, edge_lr_factor=0.01)
+    train = TeacherTrainingSettings(
+        lr=lr, router_lr_factor=0.3, weight_decay=0.1, warmup_share=0.05, edge_lr_factor=0.01
+    )
+    return ILoRAModule(model, train, seed=0)
 
 
 def data_of(model: ILoRAModel, max_tokens: int = 600, seed: int = 0) -> TeacherDataModule:
-    return TeacherDataModule(model, DATASET, -1, -1, max_tokens, eval_batch_size=5, filter_seen=False, seed=seed)
+    train = TeacherTrainingSettings(max_examples=-1, max_val_examples=-1, max_tokens=max_tokens)
+    return TeacherDataModule(model, DATASET, train, eval_batch_size=5, filter_seen=False, seed=seed)
 
 
-def trained(folder: Path, model: ILoRAModel, epochs: int, resume_from: Path | None = None, lr: float = 0.01, **more):
+def trained(
+    folder: Path, model: ILoRAModel, epochs: int, lr: float = 0.01, callbacks: Sequence[L.Callback] = (), **more
+):
     module = module_of(model, lr)
-    settings = {"patience": 9, "precision": "32-true", "gradient_clip": 1.0} | more
-    resume = None if resume_from is None else str(resume_from)
-    result = fit(
-        module,
-        data_of(model),
+    plan = Plan(
         stage="teacher",
         monitor="val/NDCG@10",
         made_from={},
         run_dir=folder,
         max_epochs=epochs,
-        resume_from=resume,
-        **settings,
+        patience=9,
+        precision="32-true",
+        gradient_clip=1.0,
+        **more,
     )
-    return module, result
+    return module, fit(module, data_of(model), plan, callbacks)
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -274,9 +281,9 @@ def test_a_backward_pass_that_runs_out_of_memory_is_repeated_in_parts(tmp_path, 
     narrow = tiny_teacher(DATASET)
     whole, sizes = narrow.training_loss, []
 
-    def training_loss(batch):
+    def training_loss(batch, shown=AS_RANKED):
         sizes.append(len(batch.target))
-        return FailsBackwards.apply(whole(batch), len(batch.target))
+        return FailsBackwards.apply(whole(batch, shown), len(batch.target))
 
     monkeypatch.setattr(narrow, "training_loss", training_loss)
     trained(tmp_path / "narrow", narrow, 1, accumulate=accumulate)
@@ -288,6 +295,6 @@ def test_a_backward_pass_that_runs_out_of_memory_is_repeated_in_parts(tmp_path, 
 def test_a_backward_pass_without_room_for_one_row_is_out_of_memory(tmp_path, monkeypatch):
     narrow = tiny_teacher(DATASET)
     whole = narrow.training_loss
-    monkeypatch.setattr(narrow, "training_loss", lambda batch: FailsBackwards.apply(whole(batch), 5))
+    monkeypatch.setattr(narrow, "training_loss", lambda batch, shown: FailsBackwards.apply(whole(batch, shown), 5))
     with pytest.raises(torch.OutOfMemoryError, match="no room"):
         trained(tmp_path, narrow, 1)

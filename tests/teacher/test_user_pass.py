@@ -8,10 +8,10 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedModel
 
 from src.core.errors import UserError
 from src.core.seed import generator
+from src.data.rows import TrainingWindows
 from src.student.caser import Caser
-from src.student.datamodule import TrainingWindows
-from src.teacher.fusion import fused
-from src.teacher.prompt import MARKER_ID, PADDING_ID
+from src.teacher.ensemble import ensemble_scores
+from src.teacher.prompts.prompt import MARKER_ID, PADDING_ID
 from src.teacher.user_pass import UserPassModel, newest, prefix_states
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
 from tests.worlds import LONGEST, tiny_dataset
@@ -178,7 +178,7 @@ def test_the_student_ranks_by_the_whole_history_where_the_prompt_shows_a_part():
     teacher.student_weight.fill_(1.0)
     batch = DATASET.batch(TRAIN, HISTORY_LENGTH)
     student = teacher.user_encoder.predict(batch.history)
-    expected = fused(teacher.own_scores(batch), student, 1.0)
+    expected = ensemble_scores(teacher.own_scores(batch), student, 1.0)
     assert torch.allclose(teacher.score(batch), expected, atol=1e-4)
     short = replace(batch, history=newest(batch.history, 2))
     assert torch.allclose(teacher.own_scores(batch), teacher.own_scores(short), atol=1e-4)
@@ -188,7 +188,7 @@ def test_the_student_ranks_by_the_whole_history_where_the_prompt_shows_a_part():
         exported[rows] = scores
     alone = teacher_of(prompt_items=2)
     for rows, scores, *_ in alone.scores_in_batches(DATASET, TRAIN):
-        assert torch.allclose(exported[rows], fused(scores, student[rows], 1.0), atol=1e-4)
+        assert torch.allclose(exported[rows], ensemble_scores(scores, student[rows], 1.0), atol=1e-4)
 
 
 def test_a_student_that_reads_a_history_as_a_whole_is_asked_about_every_prefix():

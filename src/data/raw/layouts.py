@@ -1,0 +1,67 @@
+"""Layouts of raw files, one reader file for each kind; which are shipped."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from ...core.registry import Registry
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..settings import DatasetSettings
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one kind of raw folder is read. A reader says which line is bad, or returns frames.
+
+    A log has the columns `user`, `item` (int32 raw ids), `timestamp` (int64), where the layout has them `rating`
+    (float32) and `part` (uint8: 0 train, 1 val, 2 test), in the order of the file. Items have `item`, `title`, `text`.
+
+    read_log: Takes the log's files and the most rows to read from the top of each (None = all).
+    read_items: Takes the item file.
+    num_log_files: The first so many of `dataset.files` are the log, the one after them the items.
+    times: What `timestamp` is: True for real times, False for places in a user's sequence.
+    """
+
+    read_log: "Callable[[list[Path], int | None], pl.DataFrame]"
+    read_items: "Callable[[Path], pl.DataFrame]"
+    num_log_files: int
+    times: bool
+
+
+LAYOUTS: Registry[Layout] = Registry(
+    "dataset.reader",
+    __package__,
+    {
+        "movielens_100k": "movielens:MOVIELENS_100K",
+        "movielens_1m": "movielens:MOVIELENS_1M",
+        "amazon_sequential_splits": "amazon:SEQUENTIAL_SPLITS",
+        "amazon_sequential": "amazon:SEQUENTIAL",
+    },
+    kind="layouts:Layout",
+)
+
+
+def check_layout(settings: "DatasetSettings") -> None:
+    """Makes sure that the settings go with the layout that they name.
+
+    Raises:
+        UserError: Some do not; tells all at once.
+    """
+    layout, faults = LAYOUTS[settings.reader], []
+    if len(settings.files) != layout.num_log_files + 1:
+        faults.append(
+            f"dataset.files lists {len(settings.files)} files, but the reader takes {layout.num_log_files + 1}"
+        )
+    if settings.split == "given" and layout.num_log_files == 1:
+        faults.append(
+            "dataset.split=given needs a reader with train, val and test files, such as amazon_sequential_splits"
+        )
+    if settings.split == "global_time" and not layout.times:
+        faults.append(f"dataset.split=global_time needs real times, which {settings.reader} has not")
+    if faults:
+        raise UserError("; ".join(faults) + ": change these settings.")

@@ -1,0 +1,126 @@
+"""What models are given, gathered by row number: windows of training histories, and examples of a split."""
+
+from dataclasses import dataclass, fields
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from .dataset import Dataset, ExampleBatch, Examples
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Windows of training histories; each position's target is the next item.
+
+    history: `[B, L]` int64, right-padded with 0, oldest first.
+    target: `[B, L]` int64 item numbers, 0 where there is none.
+    example_id: `[B, L]` int64, the train example that the position is, -1 where there is none.
+    """
+
+    history: Tensor
+    target: Tensor
+    example_id: Tensor
+
+    def to(self, device: torch.device) -> "WindowBatch":
+        return WindowBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+TrainingBatch = ExampleBatch | WindowBatch  # what a step of training may be given
+Batch = TypeVar("Batch", bound=TrainingBatch)
+Batch_co = TypeVar("Batch_co", bound=TrainingBatch, covariant=True)
+
+
+class Rows(Protocol[Batch_co]):
+    """What a model is given, row by row."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Tensor) -> Batch_co:
+        """Returns the rows of these numbers, `[B]` int64, gathered at once."""
+
+
+class ChosenRows(Generic[Batch]):
+    """Some of other rows, numbered anew.
+
+    Args:
+        rows: The others.
+        chosen: `[n]` int64, their numbers there.
+    """
+
+    def __init__(self, rows: Rows[Batch], chosen: Tensor) -> None:
+        self.rows, self.chosen = rows, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        return self.rows[self.chosen[rows]]
+
+
+class TrainingWindows:
+    """Cuts each user's training part, from its end backwards, into windows of at most L targets.
+
+    Every training example is the target of exactly one position. Nothing is copied: a window is (first log index of its
+    targets, number of targets).
+    """
+
+    def __init__(self, dataset: Dataset, length: int) -> None:
+        self.length = length
+        self.item_log = dataset.item_log
+        self.example_of_interaction = dataset.example_of_interaction()
+        targets = (dataset.num_train - 1).clamp(min=0)  # the first interaction has no history
+        windows = -(-targets // length)
+        user = torch.repeat_interleave(torch.arange(dataset.num_users), windows)
+        place = torch.arange(len(user)) - (windows.cumsum(0) - windows)[user]  # 0 = the window that ends the part
+        end = targets[user] - place * length
+        start = (end - length).clamp(min=0)
+        self.first_target = dataset.offsets[user] + 1 + start
+        self.num_positions = end - start
+
+    def __len__(self) -> int:
+        return len(self.first_target)
+
+    def __getitem__(self, rows: Tensor) -> WindowBatch:
+        """Returns the windows of `rows`, padded to the longest of them."""
+        num_positions = self.num_positions[rows]
+        place = torch.arange(int(num_positions.max()))
+        real = place < num_positions.unsqueeze(1)
+        log_index = (self.first_target[rows].unsqueeze(1) + place).where(real, 1)
+        return WindowBatch(
+            history=self.item_log[log_index - 1].where(real, 0),
+            target=self.item_log[log_index].where(real, 0),
+            example_id=self.example_of_interaction[log_index].where(real, -1),
+        )
+
+
+class TrainingExamples:
+    """Each training example by itself, one target after the newest L items of its history: for encoders that read a
+    history as a whole. The same batches as `TrainingWindows`, with targets `[B, 1]`.
+    """
+
+    def __init__(self, dataset: Dataset, length: int) -> None:
+        self.dataset, self.length = dataset, length
+        self.examples = dataset.examples["train"]
+        self.num_positions = self.examples.end.clamp(max=length)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, rows: Tensor) -> WindowBatch:
+        """Returns the examples of `rows`, padded to the longest of them."""
+        batch = self.dataset.batch(self.examples.subset(rows), int(self.num_positions[rows].max()))
+        return WindowBatch(batch.history, batch.target.unsqueeze(1), batch.example_id.unsqueeze(1))
+
+
+class ExampleRows:
+    """Examples of one split by row; `__getitem__` takes row numbers `[B]` and gathers them at once."""
+
+    def __init__(self, dataset: Dataset, examples: Examples, length: int, with_seen: bool) -> None:
+        self.dataset, self.examples, self.length, self.with_seen = dataset, examples, length, with_seen
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, rows: Tensor) -> ExampleBatch:
+        return self.dataset.batch(self.examples.subset(rows), self.length, self.with_seen)

@@ -1,0 +1,94 @@
+"""What a comparison of models found, and its tables."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.artefact import write_json, write_text
+from .tables import TextTable
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A model's mean over users of one metric, each user's value being the mean over seeds."""
+
+    model: str
+    metric: str
+    mean: float
+    low: float
+    high: float
+    sd_over_seeds: float | None  # None = one seed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A model's mean less the baseline's; `p_holm` is `p_randomisation` corrected over a comparison's differences."""
+
+    model: str
+    baseline: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    relative: float | None  # share of the baseline's mean; None where that is 0
+    p_t: float
+    p_randomisation: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is told about some models."""
+
+    num_users: int
+    confidence: float
+    resamples: int
+    means: list[Mean]
+    differences: list[Difference]
+
+
+def comparison_of(plain: dict[str, Any]) -> Comparison:
+    """Returns the comparison that `write_comparison` wrote as JSON."""
+    means = [Mean(**mean) for mean in plain["means"]]
+    differences = [Difference(**difference) for difference in plain["differences"]]
+    return Comparison(**{**plain, "means": means, "differences": differences})
+
+
+def tables(comparison: Comparison) -> list[TextTable]:
+    """Returns the table of means, models by metrics, and the table of differences."""
+    metrics = list(dict.fromkeys(mean.metric for mean in comparison.means))
+    cells: dict[str, list[str]] = {}
+    for mean in comparison.means:
+        cells.setdefault(mean.model, [mean.model]).append(_mean_cell(mean))
+    about = f"{comparison.num_users:,} users, {100 * comparison.confidence:g}% confidence intervals"
+    means = TextTable(f"Means over {about}", ["Model", *metrics], list(cells.values()))
+    header = ["Model", "Metric", "Difference", "Relative", "p (t)", "p (rand.)", "p (Holm)"]
+    rows = [_difference_cells(difference) for difference in comparison.differences]
+    return [means, TextTable(f"Differences to {comparison.differences[0].baseline}, {about}", header, rows)]
+
+
+def _mean_cell(mean: Mean) -> str:
+    sd = "" if mean.sd_over_seeds is None else f" ± {mean.sd_over_seeds:.4f}"
+    return f"{mean.mean:.4f}{sd} [{mean.low:.4f}, {mean.high:.4f}]"
+
+
+def _difference_cells(d: Difference) -> list[str]:
+    relative = "" if d.relative is None else f"{100 * d.relative:+.1f}%"
+    figures = [f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]", relative]
+    chances = ["< 0.0001" if p < 0.0001 else f"{p:.4f}" for p in (d.p_t, d.p_randomisation, d.p_holm)]
+    return [d.model, d.metric, *(figure.replace("-", "−") for figure in figures), *chances]
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Writes `comparison.md`, `.tex` and `.json` into `folder`, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    both = tables(comparison)
+    note = (
+        f"Intervals: BCa bootstrap over users, {comparison.resamples:,} resamples. p: two-sided, of the paired t-test "
+        "(t) and of the paired randomisation test (rand.); p (Holm) is that of the randomisation test, corrected over "
+        "all differences of the table."
+    )
+    sections = [f"## {table.title}\n\n{table.markdown()}" for table in both]
+    write_text(folder / "comparison.md", "\n".join([*sections, f"{note}\n"]))
+    write_text(folder / "comparison.tex", "\n".join([f"% {note}\n", *(table.latex() for table in both)]))
+    write_json(folder / "comparison.json", asdict(comparison))

@@ -1,0 +1,109 @@
+"""Compares models on the same users: means with intervals, differences to a baseline with intervals and tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..core.errors import UserError
+from ..core.metrics import METRICS
+from .comparison import Comparison, Difference, Mean
+from .settings import CompareSettings, cut_off_of
+from .statistics import bca_interval, bootstrap_means, holm, paired_t_test, randomisation_test
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model and how it ranked, once for each seed it was trained with.
+
+    ranks: `[n]` int64 each; the same examples in the same order for every seed and every model.
+    """
+
+    name: str
+    ranks: Sequence[Tensor]
+
+
+def compare(models: Sequence[Model], baseline: int, settings: CompareSettings) -> Comparison:
+    """Compares models as `settings` say.
+
+    Args:
+        models: At least two.
+        baseline: The place of the baseline in `models`.
+        settings: Key `compare`.
+
+    Raises:
+        UserError: There is no such baseline, or there are fewer than two users.
+    """
+    if baseline >= len(models):
+        raise UserError(
+            f"compare.baseline={baseline} is no place in compare.runs: the last of its {len(models)} models is "
+            f"{len(models) - 1}."
+        )
+    if len(models[0].ranks[0]) < 2:
+        raise UserError("The models ranked one user, and a comparison needs two or more: use a larger split.")
+    return compare_models(
+        models,
+        baseline=baseline,
+        metrics=settings.metrics,
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+
+
+def compare_models(
+    models: Sequence[Model], *, baseline: int, metrics: Sequence[str], confidence: float, resamples: int, seed: int
+) -> Comparison:
+    """Compares every model but the baseline with the baseline, by every metric.
+
+    Args:
+        models: At least two.
+        baseline: The place of the baseline in `models`.
+        metrics: Names like "NDCG@10".
+        confidence: Of the intervals, e.g. 0.95.
+        resamples: Of the bootstrap and of the randomisation test.
+        seed: Of both.
+    """
+
+    def interval(values: np.ndarray) -> tuple[float, float]:
+        return bca_interval(values, bootstrap_means(values, resamples, seed), confidence)
+
+    values = {(metric, place): _values(model, metric) for metric in metrics for place, model in enumerate(models)}
+    means = [
+        Mean(models[place].name, metric, _mean(of_seeds), *interval(of_seeds.mean(0)), _sd_over_seeds(of_seeds))
+        for (metric, place), of_seeds in values.items()
+    ]
+    others = [key for key in values if key[1] != baseline]
+    before = {metric: values[metric, baseline].mean(0) for metric in metrics}
+    gains = {(metric, place): values[metric, place].mean(0) - before[metric] for metric, place in others}
+    p = np.array([randomisation_test(gain, resamples, seed) for gain in gains.values()])
+    differences = [
+        Difference(
+            models[place].name,
+            models[baseline].name,
+            metric,
+            _mean(gain),
+            *interval(gain),
+            relative=_mean(gain) / _mean(before[metric]) if before[metric].any() else None,
+            p_t=paired_t_test(gain),
+            p_randomisation=p_alone,
+            p_holm=p_holm,
+        )
+        for ((metric, place), gain), p_alone, p_holm in zip(gains.items(), p.tolist(), holm(p).tolist(), strict=True)
+    ]
+    return Comparison(len(models[0].ranks[0]), confidence, resamples, means, differences)
+
+
+def _values(model: Model, name: str) -> np.ndarray:
+    """`[seeds, n]` float64."""
+    kind, k = cut_off_of(name)
+    return np.stack([METRICS[kind](rank, k).numpy() for rank in model.ranks])
+
+
+def _mean(values: np.ndarray) -> float:
+    return values.mean().item()
+
+
+def _sd_over_seeds(values: np.ndarray) -> float | None:
+    return values.mean(1).std(ddof=1).item() if len(values) > 1 else None

@@ -1,0 +1,51 @@
+"""From the command line to settings: Hydra puts the config together, the types read it."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from ...core.paths import CONF_DIR, ROOT, absolute
+from ...core.settings_reading import read_settings
+from ...teacher.prompts.templates import read_template
+from .settings import RunSettings
+
+OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
+OmegaConf.register_new_resolver("conf_dir", lambda: str(CONF_DIR), replace=True)
+OmegaConf.register_new_resolver("absolute", absolute, replace=True)
+
+
+def with_any_key(overrides: Sequence[str]) -> list[str]:
+    """Returns overrides that Hydra takes although their keys stand in no YAML: defaults are said by the types, and what
+    no type knows is told by `read_settings`, all at once.
+    """
+    return [override if _is_for_hydra(override) else f"++{override}" for override in overrides]
+
+
+def _is_for_hydra(override: str) -> bool:
+    key, equals, _ = override.partition("=")
+    is_group = "/" in key or "@" in key or ("." not in key and (CONF_DIR / key).is_dir())
+    return not equals or key.startswith(("+", "~", "-", "hydra.")) or is_group
+
+
+def settings_of(cfg: DictConfig) -> RunSettings:
+    """Returns the settings that a composed config holds.
+
+    Raises:
+        UserError: Something in it is wrong, or names what is not there; tells all that the types find at once.
+    """
+    tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))  # a config is a mapping
+    settings = read_settings(RunSettings, tree)
+    read_template(settings.paths.prompts_dir, settings.dataset.prompt, settings.teacher.objective)
+    return settings
+
+
+def compose_settings(*overrides: str) -> RunSettings:
+    """Returns the settings of the shipped config with overrides as on a command line; for callers in Python.
+
+    Raises:
+        UserError: See `settings_of`.
+    """
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return settings_of(compose("config", with_any_key(overrides)))

@@ -1,0 +1,101 @@
+"""What every entry point shares: settings, a run directory, a log, a stopwatch, and errors told in one sentence."""
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from ...core.logging import Stopwatch
+from ...core.paths import CONF_DIR
+from .settings import RunSettings
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """One start of the program.
+
+    dir: `result/result_<timestamp>`, the working directory.
+    """
+
+    settings: RunSettings
+    dir: Path
+    stopwatch: Stopwatch
+
+
+Job = Callable[[Run], None]
+
+
+def command(job: Job, module: str, does: str | None) -> Callable[[], None]:
+    """Returns the `main` of an entry point: `--help`, or the job in a run directory that Hydra makes.
+
+    Args:
+        job: What the command does.
+        module: `__spec__.name` of the entry point.
+        does: Its docstring.
+    """
+
+    def main() -> None:
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            from .help import help_text
+
+            print(help_text(module.rpartition(".")[2], does or ""))
+            return
+        _with_hydra(job)
+
+    return main
+
+
+def _with_hydra(job: Job) -> None:
+    import hydra
+    from omegaconf import DictConfig
+
+    from .config import with_any_key
+
+    sys.argv[1:] = with_any_key(sys.argv[1:])
+
+    @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
+    def start_in_run_directory(cfg: DictConfig) -> None:
+        start(cfg, job)
+
+    start_in_run_directory()
+
+
+def start(cfg: "DictConfig", job: Job) -> None:
+    """Runs `job` in the current directory, the run directory.
+
+    A `UserError` ends the program with its sentence and status 2; any other exception is a fault of ours and shows
+    its traceback.
+    """
+    from .config import settings_of
+
+    run_dir = Path.cwd()
+    _start_log(run_dir / "run.log", "INFO")
+    try:
+        settings = settings_of(cfg)
+        logging.getLogger().setLevel(settings.logging.level)
+        (run_dir / "config.yaml").write_text(_as_yaml(settings), encoding="utf-8")
+        job(Run(settings, run_dir, Stopwatch(run_dir)))
+    except UserError as error:
+        logging.getLogger("anyo").error("error: %s", error)
+        sys.exit(2)
+
+
+def _as_yaml(settings: RunSettings) -> str:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(settings.plain()))
+
+
+def _start_log(path: Path, level: str) -> None:
+    """Sends log lines to the terminal as they are, and to `path` with time, level and origin."""
+    terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(path, encoding="utf-8")
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[terminal, file], force=True)
+    logging.captureWarnings(True)

@@ -1,0 +1,108 @@
+"""All settings of a run: those of every package, where things lie, and what a command is to do."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ...core.settings import (
+    Between,
+    NamedIn,
+    Names,
+    Natural,
+    Positive,
+    PositiveInteger,
+    Rule,
+    Seed,
+    Settings,
+    UserPath,
+    Words,
+    YesNo,
+    group,
+    setting,
+)
+from ...data.settings import DatasetSettings
+from ...distill.factory import POLICIES
+from ...distill.settings import ActiveSettings, DistillSettings
+from ...evaluation.settings import CompareSettings, MetricsSettings
+from ...student.settings import StudentSettings
+from ...teacher.settings import TeacherSettings
+
+Shares = Annotated[list[Between], Field(min_length=1), Words("a list of numbers above 0 and below 1")]
+Policies = Annotated[Names, NamedIn(lambda names, key: [POLICIES.check(name, key) for name in names])]
+Seeds = Annotated[list[Seed], Field(min_length=1), Words("a list of whole numbers from 0 to 4294967295")]
+
+
+class PathSettings(Settings):
+    """Where things lie. Relative paths mean the folder the command was started in."""
+
+    root: UserPath = setting(..., "folder of data/", changes_result=False)
+    raw_dirs: Annotated[list[UserPath | None], Words("a list of paths")] = setting(
+        ..., "raw logs are looked up here, in this order", changes_result=False
+    )
+    processed_dir: UserPath = setting(..., "prepared datasets", changes_result=False)
+    models_dir: UserPath = setting(..., "trained students and teachers", changes_result=False)
+    teacher_outputs_dir: UserPath = setting(..., "what teachers exported", changes_result=False)
+    evaluations_dir: UserPath = setting(..., "figures of models, and every user's rank", changes_result=False)
+    language_models_dir: UserPath = setting(..., "language models' files", changes_result=False)
+    prompts_dir: UserPath = setting(..., "prompt templates", changes_result=False)
+
+
+class LoggingSettings(Settings):
+    """What is told while a command runs."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "INFO", "what goes to the terminal and to run.log", changes_result=False
+    )
+
+
+class InspectSettings(Settings):
+    """`inspect_batches`."""
+
+    examples: PositiveInteger = setting(5, "training examples (teacher.reading=user: histories) that are printed")
+
+
+class CurveSettings(Settings):
+    """`run_budget_curve`: what a share of the teacher's knowledge is worth."""
+
+    shares: Shares = setting([0.05, 0.1, 0.2, 0.5], "of the train examples; none and all of them come with these")
+    policies: Policies = setting(["random", "kl_divergence", "ground_truth_error", "meta"], "how a share is chosen")
+    seeds: Seeds = setting([0], "a student for each point and seed")
+
+
+class SearchSettings(Settings):
+    """`run_search`: a search for a student's settings on validation."""
+
+    trials: PositiveInteger = setting(40, "finished trainings after which it ends, those of earlier starts included")
+    minutes: Positive = setting(60, "after which no further training begins")
+    pruning_warmup: Natural = setting(5, "epochs that every training gets; later one below the median is cut")
+    startup_trials: PositiveInteger = setting(8, "drawn at random, unpruned, before the sampler (TPE) takes over")
+    space: dict[str, Any] | None = setting(
+        None, "ranges that mirror the config, beside or in place of those of conf/search/space/<student.name>.yaml"
+    )
+
+
+class RunSettings(Settings):
+    """The whole of a run."""
+
+    rules = (
+        Rule(
+            ("distill.candidate_topk", "teacher.export.k"),
+            lambda s: s.distill.candidate_topk > s.teacher.export.k,
+            "distill.candidate_topk must not exceed teacher.export.k, what the teacher exports",
+        ),
+    )
+    seed: Seed = setting(0, "of every random draw: initial weights, order, negatives, which examples are asked about")
+    rerun: YesNo = setting(False, "true: make the artefacts of this command again although they are there")
+    dry_run: YesNo = setting(False, "true: print what is there, what would be made, and how long that took before")
+    dataset: DatasetSettings = setting(..., "the log")
+    student: StudentSettings = setting(..., "the small model")
+    teacher: TeacherSettings = setting(..., "the language model")
+    distill: DistillSettings = group(DistillSettings)
+    active: ActiveSettings = group(ActiveSettings)
+    metrics: MetricsSettings = group(MetricsSettings)
+    compare: CompareSettings = group(CompareSettings)
+    curve: CurveSettings = group(CurveSettings)
+    search: SearchSettings = group(SearchSettings)
+    inspect: InspectSettings = group(InspectSettings)
+    paths: PathSettings = setting(..., "where things lie")
+    logging: LoggingSettings = group(LoggingSettings)

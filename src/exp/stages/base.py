@@ -1,0 +1,177 @@
+"""What a stage is: settings and the artefacts of other stages in, one artefact out."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...core.artefact import MANIFEST, digest, fingerprint, read_manifest
+from ...core.errors import UserError
+from ...core.git_info import environment
+from ...core.paths import command_line
+from ..program.run import Run
+
+if TYPE_CHECKING:
+    from .road import Road
+
+NOT_THERE, STALE = "not there", "made from another"
+
+log = logging.getLogger(__name__)
+
+
+class Stage(ABC):
+    """One step of the road. Its folder is named by a key, computed from settings and from the keys of its inputs, so
+    that it is known before anything is made; its manifest says which contents the inputs had.
+
+    What is heavy (PyTorch above all) is imported in `make` and `load`, not before: a stage whose artefact is there
+    costs nothing.
+
+    Args:
+        road: All stages of this run.
+    """
+
+    title: ClassVar[str]  # as log, time.json and plan call it
+    what: ClassVar[str]  # what the artefact is, for messages
+    command: ClassVar[str]  # the entry point that makes it
+    elsewhere: ClassVar[str] = "its settings back"  # what else a user may set where it is missing
+
+    def __init__(self, road: "Road") -> None:
+        self.road = road
+        self.run: Run = road.run
+        self.settings = road.run.settings
+
+    # --- what it reads, and its key
+
+    def inputs(self) -> Sequence["Stage"]:
+        """Returns the stages whose artefacts this one reads."""
+        return ()
+
+    @property
+    def given(self) -> Path | None:
+        """A folder that the config names in the place of this stage's own."""
+        return None
+
+    @abstractmethod
+    def own_folder(self) -> Path:
+        """Returns where the artefact lies or will lie."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the artefact is, or will be."""
+        return self.given or self.own_folder()
+
+    @property
+    def identity(self) -> str:
+        """What keys of later stages are made of: this stage's key, or the contents of a given folder."""
+        if self.given is None:
+            return self.folder.name
+        return digest(self.require())
+
+    def keyed(self, parent: Path, name: str, *parts: Any) -> Path:
+        """Returns `parent/<dataset>/<name><key>`, the key being made of all `parts` and of the inputs."""
+        dataset = self.road.prepared
+        key = fingerprint(self.title, dataset.fingerprint, [each.identity for each in self.inputs()], *parts)
+        return parent / self.settings.dataset.name / f"{name}{key}"
+
+    # --- whether it is there
+
+    def is_made(self) -> bool:
+        """Whether the artefact is there, whole, and was made from its inputs as they are now."""
+        return self.why_to_make() is None
+
+    def why_to_make(self) -> str | None:
+        """Returns why the artefact would be made, in words, or None where there is nothing to do."""
+        if self.given is not None:
+            return None if self.folder.is_dir() else "named by the config, but not there"
+        if not (self.folder / MANIFEST).is_file():
+            return NOT_THERE
+        made_from = read_manifest(self.folder).get("inputs", {})
+        for stage in self.inputs():
+            deeper = stage.why_to_make()
+            if deeper is not None and deeper.startswith(STALE):
+                return deeper
+            if stage.title in made_from and stage.folder.is_dir() and made_from[stage.title] != digest(stage.folder):
+                return f"{STALE} {stage.what}"
+        return None
+
+    def why_to_make_now(self) -> str | None:
+        """Returns `why_to_make`, or that `rerun` asks for it; None where this run makes nothing."""
+        reason = self.why_to_make()
+        if reason is None and self.given is None and self.settings.rerun:
+            return "made again (rerun=true)"
+        return reason
+
+    def require(self) -> Path:
+        """Returns the artefact's folder.
+
+        Raises:
+            UserError: It is not there, or was made from an input that has other contents now; names the command that
+                makes it from this config, and what else may be set.
+        """
+        make = f"make it with `{command_line(self.command)}` and the same overrides, or set {self.elsewhere}"
+        if not self.folder.is_dir():
+            raise UserError(f"There is no {self.what} at {self.folder}: {make}.")
+        reason = self.why_to_make()
+        if reason is not None and reason.startswith(STALE):
+            raise UserError(f"The {self.what} at {self.folder} was {reason} than the one that is there now: {make}.")
+        return self.folder
+
+    # --- making it
+
+    def check_settings(self) -> None:  # noqa: B027 (most stages have nothing to tell)
+        """Tells what the settings alone make impossible, before anything runs.
+
+        Raises:
+            UserError: This stage cannot be made.
+        """
+
+    def check(self) -> None:  # noqa: B027
+        """Tells what else makes this stage impossible, once the dataset is prepared and before anything long runs.
+
+        Raises:
+            UserError: This stage cannot be made.
+        """
+
+    @abstractmethod
+    def make(self) -> None:
+        """Makes the artefact from inputs that are there."""
+
+    def ensure(self) -> None:
+        """Makes the artefact, unless it is there and `rerun` does not ask for it again.
+
+        Raises:
+            UserError: An input is missing, or this stage cannot be made.
+        """
+        if self.given is not None:
+            self.require()
+            return
+        reason = self.why_to_make_now()
+        if reason is None:
+            log.info("already there: %s", self.folder)
+            return
+        for stage in self.inputs():
+            stage.require()
+        if reason.startswith(STALE):
+            log.info("%s is %s: it is made again", self.folder.name, reason)
+        from ...training.memory import keep_freed_memory
+
+        keep_freed_memory()
+        self.started = time.perf_counter()
+        with self.run.stopwatch.stage(self.title):
+            self.make()
+
+    def about(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Returns what every artefact's manifest says: of which dataset, from what, with what result, how and where."""
+        return {
+            "stage": self.title,
+            "dataset": self.settings.dataset.name,
+            "dataset_fingerprint": self.road.prepared.fingerprint,
+            "seed": self.settings.seed,
+            "inputs": {stage.title: digest(stage.folder) for stage in self.inputs()},
+            "result": result,
+            "seconds_of_stage": round(time.perf_counter() - self.started, 3),
+            **environment(),
+        }

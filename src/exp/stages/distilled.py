@@ -1,0 +1,76 @@
+"""Dataset and teacher outputs → distilled student."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from ...core.paths import command_line
+from .base import Stage
+
+if TYPE_CHECKING:
+    from ...student.models import SequentialRecommender
+
+
+class Distilled(Stage):
+    """`data/models/<dataset>/distilled-<student>-<key>/`: weights, the teacher's vectors folded in."""
+
+    title = "distilled: training"
+    what = "distilled student"
+    command = "run_distill"
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.road.outputs,)
+
+    def own_folder(self) -> Path:
+        student = self.settings.student
+        return self.keyed(
+            self.settings.paths.models_dir,
+            f"distilled-{student.name.replace(':', '.')}-",
+            student.key(),
+            self.settings.distill.key(),
+            self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
+            self.settings.seed,
+        )
+
+    def check_settings(self) -> None:
+        """Makes sure that the student's settings can be distilled."""
+        if self.settings.student.train.sparse_items:
+            raise UserError(
+                "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set "
+                f"it to false, or train the baseline alone (`{command_line('run_student_baseline')}`)."
+            )
+
+    def check(self) -> None:
+        """Makes sure that every example leaves an item to be a negative."""
+        from ...distill.distilled_student import check_negatives
+
+        check_negatives(self.settings.student, self.settings.distill, self.road.prepared.dataset)
+
+    def make(self) -> None:
+        from ...core.seed import seed_everything
+        from ...distill.distilled_student import distil_module
+        from ...student.store import save_student
+        from ...student.trainer_baseline import fit_student
+
+        student, distill, seed = self.settings.student, self.settings.distill, self.settings.seed
+        dataset = self.road.prepared.dataset
+        seed_everything(seed)
+        outputs = self.road.outputs.load()
+        module = distil_module(student, distill, dataset, outputs, seed)
+        result = fit_student(
+            module, student, dataset, self.settings.metrics, seed, stage="distilled", run_dir=self.run.dir
+        )
+        module.model.items.fold()
+        about = {**self.about(result), "distill": distill.plain()}
+        save_student(self.folder, module.model, student.name, student.model.plain(), about)
+
+    def load(self) -> "SequentialRecommender":
+        """Returns the student, in evaluation mode.
+
+        Raises:
+            UserError: It is not there.
+        """
+        from ...student.store import load_student
+
+        return load_student(self.require(), self.road.prepared.dataset)

@@ -1,0 +1,224 @@
+"""A model → its figures and every user's rank on the test split; several → their differences."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...core.artefact import write_json, writing
+from ...evaluation.comparison import comparison_of, write_comparison
+from ...evaluation.model_tables import EvaluatedModel
+from ...evaluation.settings import check_compared, check_metrics
+from .base import Stage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ...evaluation.comparison import Comparison as Found
+    from ...evaluation.ranking import Evaluation as Ranked
+    from .road import Road
+
+SPLIT = "test"
+METRICS = "metrics.json"
+
+
+class Evaluation(Stage):
+    """`data/evaluations/<dataset>/<subject>-<key>/metrics.json`: figures, slices, and every user's rank."""
+
+    what = "evaluation"
+    command = "run_eval_all"
+    subject: ClassVar[str]  # which model: the name of its file in a run
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return f"evaluation: {self.subject}"
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """The model as tables call it."""
+
+    @abstractmethod
+    def rank(self) -> "tuple[Ranked, int]":
+        """Ranks the test targets; returns that, and the model's number of parameters."""
+
+    def own_folder(self) -> Path:
+        return self.keyed(self.settings.paths.evaluations_dir, f"{self.subject}-", self.settings.metrics.key(), SPLIT)
+
+    def check(self) -> None:
+        counts = self.road.prepared.counts
+        check_metrics(self.settings.metrics, self.settings.compare, counts["items"])
+
+    def make(self) -> None:
+        from ...evaluation.slices import slice_metrics, slicings
+
+        dataset, metrics = self.road.prepared.dataset, self.settings.metrics
+        ranked, parameters = self.rank()
+        slices = {
+            by: slice_metrics(ranked.rank, slicing, metrics.slice_k)
+            for by, slicing in slicings(dataset, SPLIT, metrics.history_buckets).items()
+        }
+        about = {
+            "model": self.model_name,
+            "parameters": parameters,
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "num_items": dataset.num_items,
+            "split": SPLIT,
+            "filter_seen": metrics.filter_seen,
+        }
+        with writing(self.folder, {"kind": "evaluation", **self.about({})}) as temporary:
+            write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """All that was written."""
+        return json.loads((self.require() / METRICS).read_text(encoding="utf-8"))
+
+    def row(self) -> EvaluatedModel:
+        """Returns the model's figures as tables show them."""
+        found = self.figures
+        return EvaluatedModel(
+            found["model"], found["metrics"], found["slices"], found["parameters"], found["ms_per_1000_users"]
+        )
+
+
+class PopularityEvaluation(Evaluation):
+    """The floor of every comparison."""
+
+    subject = "popularity"
+    model_name = "Popularity"
+
+    def rank(self) -> "tuple[Ranked, int]":
+        from ...core.precision import best_device
+        from ...evaluation.popularity import Popularity
+        from ...evaluation.ranking import evaluate
+
+        dataset = self.road.prepared.dataset
+        ranked = evaluate(
+            Popularity(dataset.train_item_counts()).score,
+            dataset,
+            SPLIT,
+            self.settings.metrics,
+            history_length=1,
+            device=best_device(),
+            title=f"{self.model_name}: {SPLIT} users",
+        )
+        return ranked, dataset.num_items
+
+
+class BaselineEvaluation(Evaluation):
+    """The student without a teacher."""
+
+    subject = "baseline"
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.road.baseline,)
+
+    @property
+    def model_name(self) -> str:
+        return f"Baseline ({self.settings.student.name})"
+
+    def rank(self) -> "tuple[Ranked, int]":
+        return _rank_student(self, self.road.baseline.load())
+
+
+class DistilledEvaluation(Evaluation):
+    """The student with a teacher."""
+
+    subject = "distilled"
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.road.distilled,)
+
+    @property
+    def model_name(self) -> str:
+        return f"Distilled ({self.settings.student.name})"
+
+    def rank(self) -> "tuple[Ranked, int]":
+        return _rank_student(self, self.road.distilled.load())
+
+
+class TeacherEvaluation(Evaluation):
+    """The teacher itself."""
+
+    subject = "teacher"
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.road.teacher,)
+
+    @property
+    def model_name(self) -> str:
+        return f"Teacher ({self.settings.teacher.name}, {self.settings.teacher.llm.name})"
+
+    def rank(self) -> "tuple[Ranked, int]":
+        from ...core.precision import autocast, best_device, resolve_precision
+        from ...evaluation.ranking import evaluate
+
+        model = self.road.teacher.load().to(best_device())
+        with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
+            ranked = evaluate(
+                model.score,
+                self.road.prepared.dataset,
+                SPLIT,
+                self.settings.metrics,
+                history_length=model.history_length,
+                device=best_device(),
+                title=f"{self.model_name}: {SPLIT} users",
+            )
+        return ranked, _parameters(model)
+
+
+class Comparison(Stage):
+    """`data/evaluations/<dataset>/comparison-<key>/`: differences to the first model, with intervals and tests.
+
+    Args:
+        road: All stages of this run.
+        evaluations: Of the models; the first is what the others are compared with.
+    """
+
+    title = "comparison"
+    what = "comparison"
+    command = "run_eval_all"
+
+    def __init__(self, road: "Road", evaluations: Sequence[Evaluation]) -> None:
+        super().__init__(road)
+        self.evaluations = evaluations
+
+    def inputs(self) -> Sequence[Stage]:
+        return self.evaluations
+
+    def check(self) -> None:
+        check_compared(self.settings.compare, self.road.prepared.counts["items"])
+
+    def own_folder(self) -> Path:
+        compare = self.settings.compare
+        how = [compare.metrics, compare.confidence, compare.resamples, compare.seed]
+        return self.keyed(self.settings.paths.evaluations_dir, "comparison-", how)
+
+    def make(self) -> None:
+        import torch
+
+        from ...evaluation.significance import Model, compare
+
+        models = [Model(each.figures["model"], [torch.tensor(each.figures["rank"])]) for each in self.evaluations]
+        with writing(self.folder, {"kind": "comparison", **self.about({})}) as temporary:
+            write_comparison(compare(models, 0, self.settings.compare), temporary)
+
+    def load(self) -> "Found":
+        """Returns what was found."""
+        return comparison_of(json.loads((self.require() / "comparison.json").read_text(encoding="utf-8")))
+
+
+def _rank_student(stage: Evaluation, model: Any) -> "tuple[Ranked, int]":
+    from ...student.evaluator import evaluate_student
+
+    title = f"{stage.model_name}: {SPLIT} users"
+    ranked = evaluate_student(model, stage.road.prepared.dataset, SPLIT, stage.settings.metrics, title)
+    return ranked, _parameters(model)
+
+
+def _parameters(model: "nn.Module") -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

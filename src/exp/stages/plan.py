@@ -1,0 +1,42 @@
+"""`dry_run=true`: what is there, what would be made, and how long that took before."""
+
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.artefact import MANIFEST
+from ...evaluation.tables import TextTable
+
+if TYPE_CHECKING:
+    from .base import Stage
+
+
+def plan_table(stages: Sequence["Stage"]) -> TextTable:
+    """Returns a line for each stage: what it reads, whether it is there, the median time of earlier ones like it."""
+    rows, total = [], 0.0
+    first: dict[Path, Stage] = {}  # two stages may be one artefact: the user encoder is often the baseline
+    for stage in stages:
+        reason, same = stage.why_to_make_now(), first.setdefault(stage.folder, stage)
+        before = list(_seconds_before(same)) if reason else []
+        total += statistics.median(before) if before and same is stage else 0.0
+        state = "there" if reason is None else f"to be made: {reason}"
+        time = "" if reason is None else f"{statistics.median(before):,.0f} s" if before else "not known yet"
+        reads = ", ".join(each.title for each in stage.inputs())
+        rows.append([stage.title, reads, stage.folder.name, state, time])
+    header = ["Stage", "reads", "artefact", "state", "time, as before"]
+    return TextTable(f"Plan: about {total:,.0f} s for what has been timed before", header, rows)
+
+
+def show_plan(stages: Sequence["Stage"]) -> None:
+    """Prints the plan."""
+    plan_table(stages).show()
+
+
+def _seconds_before(stage: "Stage") -> Iterator[float]:
+    """Yields how long stages of this title took whose artefacts lie beside this one's."""
+    for path in stage.folder.parent.glob(f"*/{MANIFEST}"):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("stage") == stage.title and "seconds_of_stage" in manifest:
+            yield manifest["seconds_of_stage"]

@@ -1,0 +1,74 @@
+"""Raw log → prepared dataset."""
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.artefact import MANIFEST, read_manifest
+from .base import Stage
+
+if TYPE_CHECKING:
+    from ...data.dataset import Dataset
+    from ...data.raw.log import RawLog
+
+log = logging.getLogger(__name__)
+
+
+class Prepare(Stage):
+    """`data/processed/<name>/<fingerprint>/`: interactions, items, users, examples of every split."""
+
+    title = "prepare"
+    what = "prepared dataset"
+    command = "run_prepare"
+
+    @cached_property
+    def raw(self) -> "RawLog":
+        """The raw files; fetched where they are missing."""
+        from ...data.raw.log import find_raw_log
+
+        folders = [path for path in self.settings.paths.raw_dirs if path]
+        return find_raw_log(self.settings.dataset, folders, fetch=not self.settings.dry_run)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the raw files' contents and of the settings that change the result."""
+        return self.raw.fingerprint
+
+    def own_folder(self) -> Path:
+        return self.settings.paths.processed_dir / self.settings.dataset.name / self.fingerprint
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Numbers of users, items, interactions and examples of a dataset that is there."""
+        return read_manifest(self.folder)["counts"]
+
+    @cached_property
+    def dataset(self) -> "Dataset":
+        """The dataset itself, read once."""
+        from ...data.dataset import Dataset
+
+        return Dataset.load(self.require())
+
+    def why_to_make_now(self) -> str | None:
+        """See `Stage.why_to_make_now`; the same files and settings always give the same dataset."""
+        return self.why_to_make()
+
+    def ensure(self) -> None:
+        """Prepares the dataset where it is not there; tells its size."""
+        if not (self.folder / MANIFEST).is_file():
+            with self.run.stopwatch.stage(self.title):
+                self.make()
+        counts = self.counts
+        log.info(
+            "%s %s: %s users, %s items, %s interactions; examples: %s train, %s val, %s test",
+            self.settings.dataset.name,
+            self.fingerprint,
+            *(f"{counts[name]:,}" for name in ("users", "items", "interactions")),
+            *(f"{counts[f'{split}_examples']:,}" for split in ("train", "val", "test")),
+        )
+
+    def make(self) -> None:
+        from ...data.prepare import make_dataset
+
+        make_dataset(self.settings.dataset, self.raw, self.folder)

@@ -1,0 +1,35 @@
+"""Evaluations → the tables of a run, in its folder and on the terminal."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+
+from ...core.artefact import write_text
+from ...evaluation.comparison import tables
+from ...evaluation.model_tables import metrics_table, slices_markdown
+from ..program.run import Run
+from .evaluations import METRICS, SPLIT, Comparison, Evaluation
+
+log = logging.getLogger(__name__)
+
+
+def report(run: Run, evaluations: Sequence[Evaluation], comparison: Comparison | None = None) -> None:
+    """Writes `metrics/<model>.json`, `table.md`, `slices.md` and `comparison.*` of a run; prints all but the slices."""
+    folder = run.dir / "metrics"
+    folder.mkdir(exist_ok=True)
+    rows = [each.row() for each in evaluations]
+    for evaluation in evaluations:
+        shutil.copyfile(evaluation.folder / METRICS, folder / f"{evaluation.subject}.json")
+    first = evaluations[0]
+    users = len(first.figures["rank"])
+    title = f"{first.settings.dataset.name}: {users:,} {SPLIT} users, full ranking"
+    table = metrics_table(rows, run.settings.metrics.ks, title)
+    write_text(folder / "table.md", table.markdown())
+    write_text(folder / "slices.md", slices_markdown(rows))
+    table.transposed().show()  # models as columns: four models fit any terminal, twenty figures do not
+    if comparison is not None:
+        for file in comparison.require().glob("comparison.*"):
+            shutil.copyfile(file, folder / file.name)
+        for one in tables(comparison.load()):
+            one.show()
+    log.info("Written to %s", run.dir)

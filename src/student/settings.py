@@ -1,0 +1,198 @@
+"""The student's settings (`student.*`): which model, its architecture, its loss and its training."""
+
+from typing import Annotated, Literal
+
+from ..core.settings import (
+    ChosenBy,
+    CutOffs,
+    NotNegative,
+    Positive,
+    PositiveInteger,
+    Probability,
+    Rule,
+    Settings,
+    ShareOrNone,
+    Text,
+    UserPath,
+    YesNo,
+    group,
+    setting,
+)
+from ..training.schedule import warmup_constant, warmup_cosine
+from .factory import LOSSES, STUDENTS
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+
+
+class ModelSettings(Settings):
+    """What every student's architecture has; each student adds its own."""
+
+    hidden_size: PositiveInteger = setting(..., "D: width of item vectors and hidden states")
+    history_length: PositiveInteger = setting(..., "L: the most items read; longer histories lose their oldest items")
+
+
+HEADS_DIVIDE_WIDTH = Rule(
+    ("num_heads", "hidden_size"),
+    lambda s: bool(s.hidden_size % s.num_heads),
+    "{at}num_heads={s.num_heads} must divide {at}hidden_size={s.hidden_size}",
+)
+FILTERS_FIT_HISTORY = Rule(
+    ("filter_heights", "history_length"),
+    lambda s: max(s.filter_heights) > s.history_length,
+    "{at}filter_heights={s.filter_heights} must not exceed {at}history_length={s.history_length}",
+)
+
+
+class SASRecSettings(ModelSettings):
+    """`models.SASRec`."""
+
+    rules = (HEADS_DIVIDE_WIDTH,)
+    num_blocks: PositiveInteger = setting(..., "transformer blocks")
+    num_heads: PositiveInteger = setting(..., "attention heads; divides hidden_size")
+    dropout: Probability = setting(..., "share of inputs and of each block's two outputs dropped in training")
+
+
+class GRU4RecSettings(ModelSettings):
+    """`models.GRU4Rec`."""
+
+    num_layers: PositiveInteger = setting(..., "stacked GRU layers")
+    dropout: Probability = setting(..., "share of item vectors and of the GRU's outputs dropped in training")
+
+
+class CaserSettings(ModelSettings):
+    """`caser.Caser`."""
+
+    rules = (FILTERS_FIT_HISTORY,)
+    filter_heights: CutOffs = setting(..., "items in a row that horizontal filters see; each at most history_length")
+    num_horizontal: PositiveInteger = setting(..., "horizontal filters of each height")
+    num_vertical: PositiveInteger = setting(..., "vertical filters: weighted sums over the places of the history")
+    dropout: Probability = setting(..., "share of the filters' answers dropped in training")
+
+
+class PaperSASRecSettings(ModelSettings):
+    """`paper_students.PaperSASRec`."""
+
+    rules = (HEADS_DIVIDE_WIDTH,)
+    num_heads: PositiveInteger = setting(..., "attention heads; divides hidden_size")
+    dropout: Probability = setting(..., "share of inputs, attention weights and feed-forward outputs dropped")
+
+
+class PaperGRU4RecSettings(ModelSettings):
+    """`paper_students.PaperGRU4Rec`."""
+
+
+class PaperCaserSettings(ModelSettings):
+    """`paper_students.PaperCaser`."""
+
+    rules = (FILTERS_FIT_HISTORY,)
+    filter_heights: CutOffs = setting(..., "items in a row that horizontal filters see; each at most history_length")
+    num_horizontal: PositiveInteger = setting(..., "horizontal filters of each height")
+    dropout: Probability = setting(..., "share of the filters' answers dropped in training")
+
+
+class LossSettings(Settings):
+    """A next-item loss and its own settings (`student.loss`)."""
+
+    name: Text = setting(..., "cross_entropy, sampled_softmax, gbce, bce, or package.module:Name")
+
+
+class CrossEntropySettings(LossSettings):
+    """`losses.CrossEntropy`: over the whole catalogue, tile by tile."""
+
+
+class SampledLossSettings(LossSettings):
+    """What losses with sampled negatives share (`losses.SampledLoss`)."""
+
+    num_negatives: PositiveInteger = setting(..., "items each target is compared with")
+    popularity_power: NotNegative = setting(0.0, "negatives are drawn ∝ count^power: 0 = uniformly, 1 = by popularity")
+    shared: YesNo = setting(..., "true: one set of negatives for all positions of a batch; false: each draws its own")
+
+
+class SampledSoftmaxSettings(SampledLossSettings):
+    """`losses.SampledSoftmax`."""
+
+    log_q_correction: YesNo = setting(
+        True, "divide by the expected number of draws, so that the loss estimates cross_entropy"
+    )
+
+
+class GBCESettings(SampledLossSettings):
+    """`losses.GBCE`."""
+
+    calibration: ShareOrNone = setting(..., "t from 0 (plain binary cross-entropy) to 1 (the scores of a softmax)")
+
+
+MODEL_SETTINGS: dict[str, type[ModelSettings]] = {
+    "sasrec": SASRecSettings,
+    "gru4rec": GRU4RecSettings,
+    "caser": CaserSettings,
+    "sasrec_paper": PaperSASRecSettings,
+    "gru4rec_paper": PaperGRU4RecSettings,
+    "caser_paper": PaperCaserSettings,
+}
+LOSS_SETTINGS: dict[str, type[LossSettings]] = {
+    "cross_entropy": CrossEntropySettings,
+    "sampled_softmax": SampledSoftmaxSettings,
+    "gbce": GBCESettings,
+    "bce": SampledLossSettings,
+}
+
+
+def settings_of_student(name: str, key: str | None = None) -> type[ModelSettings]:
+    """Returns the type of `student.model` for a `student.name`; anyone's own student says it itself, as `Settings`.
+
+    Raises:
+        UserError: There is no student of that name.
+    """
+    return STUDENTS.settings_of(name, MODEL_SETTINGS, key)
+
+
+def settings_of_loss(name: str, key: str | None = None) -> type[LossSettings]:
+    """Returns the type of `student.loss` for its name, as `settings_of_student` does.
+
+    Raises:
+        UserError: There is no loss of that name.
+    """
+    return LOSSES.settings_of(name, LOSS_SETTINGS, key)
+
+
+class OptimisationSettings(Settings):
+    """AdamW, the course of its learning rate, and when to stop (`student.train`)."""
+
+    batch_positions: PositiveInteger = setting(4096, "positions (each with its own target) per optimiser step")
+    lr: Positive = setting(..., "learning rate of AdamW")
+    weight_decay: NotNegative = setting(0.0, "decoupled")
+    lr_schedule: Literal["constant", "cosine"] = setting("constant", "cosine: down to 0 at the end of max_epochs")
+    warmup_share: Probability = setting(0.0, "share of all steps (max_epochs) in which lr rises linearly")
+    sparse_items: YesNo = setting(
+        False, "true: only the items of a batch are moved on; for huge catalogues and sampled losses"
+    )
+    max_epochs: PositiveInteger = setting(..., "the most epochs")
+    patience: PositiveInteger = setting(25, "epochs without a rise of validation NDCG@10 before training stops")
+    precision: Precision = setting(
+        "auto", "auto: bf16 on a GPU that has it; on a CPU for the scores alone, where measured to be faster"
+    )
+    resume_from: UserPath | None = setting(None, "last.ckpt of an interrupted run", changes_result=False)
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Returns the factor on the full learning rate at `step` of `steps`."""
+        warmup = round(self.warmup_share * steps)
+        if self.lr_schedule == "cosine":
+            return warmup_cosine(step, warmup, steps)
+        return warmup_constant(step, warmup)
+
+
+class StudentSettings(Settings):
+    """A student: which one, its architecture, its loss, its training."""
+
+    rules = (
+        Rule(
+            ("train.sparse_items", "loss.name"),
+            lambda s: s.train.sparse_items and s.loss.name == "cross_entropy",
+            "{at}train.sparse_items=true needs a sampled loss, e.g. student/loss=sampled_softmax",
+        ),
+    )
+    name: Text = setting(..., "sasrec, gru4rec, caser, the same with _paper, or package.module:Name")
+    model: Annotated[ModelSettings, ChosenBy("name", settings_of_student)]
+    loss: Annotated[LossSettings, ChosenBy("loss.name", settings_of_loss)]
+    train: OptimisationSettings = group(OptimisationSettings)

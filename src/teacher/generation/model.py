@@ -1,0 +1,287 @@
+"""iLoRA's own objective: a causal language model learns to name the next item out of a list of candidates."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from ...core.seed import generator
+from ...data.dataset import Dataset, ExampleBatch, Examples
+from ...data.rows import ExampleRows
+from ...student.models import SequentialRecommender
+from ..gated_model import GatedLanguageModel
+from ..ilora_model import encode_texts
+from ..interfaces import AS_RANKED, Presentation, Scored
+from ..language_model.loading import without_head
+from ..moe_lora_model import GateBinding
+from ..prompts.prompt import PADDING_ID, text_of
+from ..settings import GenerationSettings
+from .candidates import draw_candidates
+from .curriculum import shows_vectors
+from .hit_ratio import first_line
+from .prompt import ChoicePromptBuilder, ChoicePrompts
+from .title_trie import TitleTrie
+
+
+@dataclass(frozen=True)
+class ChoiceBatch(ExampleBatch):
+    """Examples with the items to choose from.
+
+    candidates: `[B, C]` int64 item numbers, the target among them.
+    """
+
+    seen: Tensor | None = field()  # as there, but for its default: what follows has none
+    candidates: Tensor
+
+
+class ChoiceRows:
+    """Examples by row, each with its own candidates; `__getitem__` takes row numbers `[B]`.
+
+    Args:
+        dataset, examples, length, with_seen: See `ExampleRows`.
+        candidates: C.
+        seed: Of the lists (`draw_candidates`).
+        frozen: Whether an example has the same list each time, as figures that are compared need; else a new one.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        examples: Examples,
+        length: int,
+        with_seen: bool,
+        candidates: int,
+        seed: int,
+        frozen: bool,
+    ) -> None:
+        self.rows = ExampleRows(dataset, examples, length, with_seen)
+        self.dataset, self.examples, self.num_candidates = dataset, examples, candidates
+        self.seed, self.draw = seed, None if frozen else generator(seed)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Tensor) -> ChoiceBatch:
+        batch = self.rows[rows]
+        seed = self.seed if self.draw is None else int(torch.randint(2**20, (), generator=self.draw))
+        candidates = draw_candidates(self.dataset, self.examples.subset(rows), self.num_candidates, seed)
+        return ChoiceBatch(batch.example_id, batch.history, batch.target, batch.seen, candidates)
+
+
+class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
+    """`p(title | history, candidates)`, token by token, by a causal language model with gated LoRA experts.
+
+    The catalogue is ranked by `log p(title of i, end of text | history, candidates)` over the tree of all titles: what
+    titles have in common is read once. Items of one title have one likelihood, and tie. The candidates of such a prompt
+    are the frozen student's best, since a catalogue does not fit into one.
+
+    Args:
+        language_model: A causal language model with its output head, and adapters.
+        tokenizer: Its own.
+        prompts: Writes the prompts.
+        binding, user_encoder, router: See `GatedLanguageModel`.
+        item_texts: `[num_items, d_llm]` encodings of the items' titles, what is exported as item embeddings.
+        settings: How many candidates a prompt offers, the seed of their lists, and how the catalogue is ranked: by
+            "likelihood" of the titles, or by "distance": as BIGRec does, by how far an item's title lies from the
+            answer that the model writes, both encoded by the language model without adapters.
+        max_tokens: Padded tokens of one forward pass when ranking.
+    """
+
+    kept_buffers = frozenset({"item_texts"})
+    item_texts: Tensor
+
+    def __init__(
+        self,
+        language_model: PreTrainedModel,
+        binding: GateBinding,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: ChoicePromptBuilder,
+        user_encoder: SequentialRecommender,
+        router: nn.Module,
+        item_texts: Tensor,
+        settings: GenerationSettings,
+        max_tokens: int,
+    ) -> None:
+        super().__init__(language_model, binding, user_encoder, router)
+        self.tokenizer = tokenizer
+        self.prompts = prompts
+        self.trie = TitleTrie.of(prompts.answers[1:])
+        self.num_candidates = settings.candidates
+        self.rank_by = settings.rank_by
+        self.max_tokens = max_tokens
+        self.seed = settings.seed
+        self.register_buffer("item_texts", item_texts.float())
+
+    def item_embeddings(self) -> Tensor:
+        """See `TeacherModel.item_embeddings`."""
+        return self.item_texts
+
+    def text_embeddings(self) -> Tensor:
+        """See `TeacherModel.text_embeddings`."""
+        return self.item_texts
+
+    def title_of(self, item: int) -> str:
+        """Returns an item's title as prompts and answers have it."""
+        return text_of(self.prompts.titles[item], self.tokenizer).strip()
+
+    def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[ChoiceRows, Tensor]:
+        """See `TeacherModel.training_rows`; candidates are drawn anew each time an example comes."""
+        examples = dataset.examples["train"].sample(most, generator)
+        rows = self._rows(dataset, examples, with_seen=False, frozen=False)
+        return rows, torch.full((len(rows),), self.prompts.longest(self.num_candidates))
+
+    def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> ChoiceRows:
+        """See `TeacherModel.validation_rows`; candidate lists are frozen."""
+        return self._rows(dataset, examples, with_seen, frozen=True)
+
+    def _rows(self, dataset: Dataset, examples: Examples, with_seen: bool, frozen: bool) -> ChoiceRows:
+        return ChoiceRows(
+            dataset, examples, self.history_length, with_seen, self.num_candidates, self.seed, frozen=frozen
+        )
+
+    def presentation(self, done: float, generator: torch.Generator) -> Presentation:
+        """See `TeacherModel.presentation`: iLoRA's curriculum, and one of the templates."""
+        with_markers = shows_vectors(done, generator)
+        template = int(torch.randint(len(self.prompts.templates), (), generator=generator))
+        return Presentation(template, with_markers)
+
+    def training_loss(self, batch: ChoiceBatch, shown: Presentation = AS_RANKED) -> Tensor:
+        """Mean over all tokens of all answers of `-log p(token | prompt, answer so far)`, the end of text included."""
+        prompt = self.prompts.build(batch.history, batch.candidates, shown.template, shown.with_markers)
+        answers = self.prompts.build_answers(batch.target)
+        token_ids = torch.cat([prompt.token_ids, answers], dim=1)
+        attended = token_ids != PADDING_ID
+        with self.binding.bind(self.gates(batch.history)):
+            logits = self.language_model(
+                inputs_embeds=self.embedded(token_ids, prompt.marked_items),
+                attention_mask=attended.long(),
+                position_ids=_positions(attended),
+                logits_to_keep=answers.shape[1] + 1,
+            ).logits
+        return F.cross_entropy(logits[:, :-1].float().transpose(1, 2), answers, ignore_index=PADDING_ID)
+
+    @torch.no_grad()
+    def answers(self, batch: ChoiceBatch) -> list[str]:
+        """Returns what the model says to each prompt of the first template, greedily, up to the first line break."""
+        return self._answers(batch.history, self.prompts.build(batch.history, batch.candidates, 0, with_markers=True))
+
+    def _answers(self, history: Tensor, prompt: ChoicePrompts) -> list[str]:
+        generate = cast("Callable[..., Tensor]", self.language_model.generate)  # of models with an output head alone
+        with self.binding.bind(self.gates(history)):
+            said = generate(
+                inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items),
+                attention_mask=(prompt.token_ids != PADDING_ID).long(),
+                max_new_tokens=max(map(len, self.prompts.answers)),
+                do_sample=False,
+                pad_token_id=self.tokenizer.eos_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+            )
+        return [first_line(text) for text in self.tokenizer.batch_decode(said, skip_special_tokens=True)]
+
+    @torch.no_grad()
+    def score(self, batch: ExampleBatch) -> Tensor:
+        """See `TeacherModel.score`: log-likelihoods of the items' titles, or negative distances."""
+        return torch.cat([self._scores(history) for history in batch.history.split(self.rows_at_once)])
+
+    @torch.no_grad()
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        """See `TeacherModel.scores_in_batches`."""
+        for rows in torch.arange(len(examples)).split(self.rows_at_once):
+            history = dataset.batch(examples.subset(rows), self.history_length).history.to(self.item_texts.device)
+            tokens = int((self._choice_prompts(history).token_ids != PADDING_ID).sum())
+            nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
+            yield Scored(rows, self._scores(history), tokens + len(rows) * nodes)
+
+    def tokens_by_example(self, dataset: Dataset) -> Tensor:
+        """See `TeacherModel.tokens_by_example`; an upper bound, the same for all."""
+        nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
+        tokens = float(self.prompts.longest(self.num_candidates) + nodes)
+        return torch.full((len(dataset.examples["train"]),), tokens, dtype=torch.float64)
+
+    def gates(self, history: Tensor) -> Tensor:
+        """See `GatedLanguageModel.gates`."""
+        return self.router(self.user_states(history))
+
+    def prompt_lengths(self, history: Tensor) -> Tensor:
+        """See `TeacherModel.prompt_lengths`; an upper bound, the same for all."""
+        return torch.full((len(history),), self.prompts.longest(self.num_candidates))
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many examples are ranked, or answered, in one pass."""
+        return max(1, self.max_tokens // (2 * self.prompts.longest(self.num_candidates)))
+
+    def _choice_prompts(self, history: Tensor) -> ChoicePrompts:
+        best = self.user_encoder.predict(history).topk(self.num_candidates, dim=1).indices + 1
+        return self.prompts.build(history, best, template=0, with_markers=True)
+
+    def _scores(self, history: Tensor) -> Tensor:
+        return self._likelihoods(history) if self.rank_by == "likelihood" else self._closeness(history)
+
+    def _closeness(self, history: Tensor) -> Tensor:
+        """Returns `[B, num_items]`, minus the distance between the title that was written and each item's."""
+        said = self._answers(history, self._choice_prompts(history))
+        with self.binding.disabled():
+            ids = self.tokenizer(said).input_ids
+            written = encode_texts(without_head(self.language_model), ids, "last", self.max_tokens)
+        return -torch.cdist(written.to(self.item_texts.device), self.item_texts)
+
+    def _likelihoods(self, history: Tensor) -> Tensor:
+        """Returns `[B, num_items]`: the prompt is read once, then every inner node of the tree, part by part."""
+        prompt, trie, device = self._choice_prompts(history), self.trie, history.device
+        attended = prompt.token_ids != PADDING_ID
+        step = torch.empty(len(history), len(trie), device=device)  # log p(node's token | its parent's beginning)
+        with self.binding.bind(self.gates(history)):
+            read = self.language_model(
+                inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items),
+                attention_mask=attended.long(),
+                position_ids=_positions(attended),
+                past_key_values=DynamicCache(),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            first = (trie.parent < 0).nonzero().squeeze(1)
+            step[:, first] = read.logits[:, -1].float().log_softmax(-1)[:, trie.token[first].to(device)]
+            for part in trie.parts(max(1, self.max_tokens // len(history))):
+                inner = part[trie.inner[part]]
+                if len(inner):
+                    logits = self._read_nodes(inner, attended, read.past_key_values)
+                    self._fill(step, part, inner, logits.float().log_softmax(-1))
+        total = step.clone()
+        for depth in range(1, int(trie.depth.max()) + 1):
+            nodes = (trie.depth == depth).nonzero().squeeze(1)
+            total[:, nodes] += total[:, trie.parent[nodes]]
+        return total[:, trie.end]
+
+    def _read_nodes(self, nodes: Tensor, attended: Tensor, cache: DynamicCache) -> Tensor:
+        """Returns logits `[B, n, V]` behind each node, which sees its prompt and its own beginning."""
+        B, device = len(attended), attended.device
+        ancestry = self.trie.ancestry(nodes).to(device).expand(B, -1, -1)
+        sees = torch.cat([attended.unsqueeze(1).expand(-1, len(nodes), -1), ancestry], dim=2).unsqueeze(1)
+        dtype = self.language_model.dtype
+        logits = self.language_model(
+            input_ids=self.trie.token[nodes].to(device).expand(B, -1),
+            attention_mask=torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(
+                ~sees, torch.finfo(dtype).min
+            ),
+            position_ids=attended.sum(1, keepdim=True) + self.trie.depth[nodes].to(device),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        cache.crop(-len(nodes))  # for the next part
+        return logits
+
+    def _fill(self, step: Tensor, part: Tensor, inner: Tensor, log_probability: Tensor) -> None:
+        children = part[self.trie.parent[part] >= 0]
+        place = torch.full((len(self.trie),), -1)
+        place[inner] = torch.arange(len(inner))
+        step[:, children] = log_probability[:, place[self.trie.parent[children]], self.trie.token[children]]
+
+
+def _positions(attended: Tensor) -> Tensor:
+    """Returns `[B, T]`: the place of each token among the real ones of its row, padding on either side left out."""
+    return (attended.cumsum(1) - 1).clamp(min=0)

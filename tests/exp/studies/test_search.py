@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from src.core.errors import DivergedError, UserError
+from src.exp.program.config import compose_settings
+from src.exp.studies import search as search_module
+from src.exp.studies.search import search
+from tests.exp.roads import raw_log, run_in
+from tests.worlds import tiny_dataset
+
+NO_OTHERS = "history_length:null,hidden_size:null,num_blocks:null,num_heads:null"
+NO_OTHER = "batch_positions:null,weight_decay:null,lr_schedule:null,max_epochs:null"
+DROPOUT, LR = "dropout:{low:0.1,high:0.7,step:0.1}", "lr:{low:0.0005,high:0.01,log:true}"
+SPACE = [
+    f"search.space={{student:{{model:{{{DROPOUT},{NO_OTHERS}}},train:{{{LR},{NO_OTHER}}}}}}}",
+    "search.minutes=5",
+    "search.startup_trials=2",
+]
+DATASET = tiny_dataset()
+
+
+def run_of(folder: Path, *overrides: str):
+    return run_in(folder, f"dataset.name={DATASET.name}", *SPACE, *overrides)
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Replaces training by a script of validation values (or exceptions); returns what was trained, in order."""
+
+    def of(*outcomes):
+        script, trained = iter(outcomes), []
+
+        def fit_student(module, settings, dataset, metrics, seed, *, stage, run_dir, callbacks):
+            trained.append((settings.model.dropout, settings.train.lr))
+            outcome = next(script)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return {"best_val_ndcg@10": outcome, "epochs": 2, "steps": 6}
+
+        monkeypatch.setattr(search_module, "fit_student", fit_student)
+        return trained
+
+    return of
+
+
+def values(study: optuna.Study) -> list[float | None]:
+    return [trial.value for trial in study.get_trials()]
+
+
+def test_the_first_trial_is_the_config_as_given_and_the_budget_is_kept(tmp_path, scripted):
+    trained = scripted(0.1, 0.3, 0.2)
+    given = ("student.model.dropout=0.5", "student.train.lr=0.004")
+    study = search(run_of(tmp_path, "search.trials=3", *given), DATASET)
+    assert trained[0] == (0.5, 0.004)
+    assert values(study) == [0.1, 0.3, 0.2]
+    assert len(set(trained)) == 3
+
+
+def test_what_was_found_is_written_for_people_and_programs(tmp_path, scripted):
+    trained = scripted(0.1, 0.3)
+    search(run_of(tmp_path, "search.trials=2", "metrics.filter_seen=true"), DATASET)
+    trials = json.loads((tmp_path / "search" / "trials.json").read_text())
+    assert [trial["best validation NDCG@10"] for trial in trials] == [0.1, 0.3]
+    assert trials[1]["settings"] == {"student.model.dropout": trained[1][0], "student.train.lr": trained[1][1]}
+    best = OmegaConf.load(tmp_path / "search" / "best.yaml")
+    assert (best.student.model.dropout, best.student.train.lr) == trained[1]
+    assert best.metrics.filter_seen is True
+    table = (tmp_path / "search" / "trials.md").read_text().splitlines()
+    assert table[2].startswith("| 1 | 0.3000 |")
+
+
+def test_the_best_settings_compose_as_an_experiment(tmp_path, scripted):
+    trained = scripted(0.1, 0.3)
+    search(run_of(tmp_path, "search.trials=2"), DATASET)
+    found = (tmp_path / "search" / "best.yaml").read_text().replace("/dataset: tiny", "/dataset: movielens")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "found.yaml").write_text(found)
+    student = compose_settings(f"hydra.searchpath=[file://{tmp_path}]", "experiment=found").student
+    assert (student.model.dropout, student.train.lr) == trained[1]
+
+
+def test_a_search_goes_on_where_it_was_with_the_points_of_an_uninterrupted_one(tmp_path, scripted):
+    whole = scripted(0.1, 0.3, 0.2, 0.4)
+    search(run_of(tmp_path / "whole", "search.trials=4"), DATASET)
+    first = scripted(0.1, 0.3)
+    search(run_of(tmp_path / "parts", "search.trials=2"), DATASET)
+    second = scripted(0.2, 0.4)
+    study = search(run_of(tmp_path / "parts", "search.trials=4"), DATASET)
+    assert first + second == whole
+    assert values(study) == [0.1, 0.3, 0.2, 0.4]
+
+
+def test_other_seeds_are_other_searches(tmp_path, scripted):
+    first = scripted(0.1, 0.3)
+    search(run_of(tmp_path, "search.trials=2"), DATASET)
+    second = scripted(0.1, 0.3)
+    search(run_of(tmp_path, "search.trials=2", "seed=1"), DATASET)
+    assert len(first) == len(second) == 2
+    assert first[1] != second[1]
+
+
+def test_a_training_that_diverges_is_one_bad_trial(tmp_path, scripted):
+    scripted(0.1, DivergedError("The loss became nan."), 0.2)
+    study = search(run_of(tmp_path, "search.trials=3"), DATASET)
+    assert [trial.state for trial in study.get_trials()] == [
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+    ]
+
+
+def test_an_interruption_ends_the_search_and_keeps_what_was_found(tmp_path, scripted):
+    scripted(0.1, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        search(run_of(tmp_path, "search.trials=3"), DATASET)
+    scripted(0.2)
+    assert values(search(run_of(tmp_path, "search.trials=3"), DATASET)) == [0.1, None, 0.2]
+
+
+def test_keys_beside_the_students_may_be_searched(tmp_path, scripted):
+    scripted(0.1, 0.3)
+    space = "search.space={metrics:{filter_seen:{choices:[true,false]}}}"
+    study = search(run_of(tmp_path, "search.trials=2", space), DATASET)
+    assert all("metrics.filter_seen" in trial.params for trial in study.get_trials())
+
+
+def test_a_point_that_the_types_refuse_ends_the_search_in_a_sentence(tmp_path, scripted):
+    scripted(0.1)
+    space = "search.space={student:{model:{num_heads:{choices:[3]}}}}"
+    with pytest.raises(UserError, match=r"student\.model\.num_heads=3 must divide student\.model\.hidden_size=8"):
+        search(run_of(tmp_path, "search.trials=1", space), DATASET)
+
+
+@pytest.mark.slow
+def test_trainings_below_the_median_are_cut(tmp_path):
+    """Real students: whoever is worse than the median after the first epoch does not get the second."""
+    space = "search.space={student:{train:{lr:{choices:[0.05,0.0000001]}}}}"
+    overrides = ["student=sasrec_paper", space, "search.trials=6", "search.startup_trials=2", "search.pruning_warmup=0"]
+    study = search(run_in(tmp_path, *overrides, "student.train.max_epochs=3", "student.train.lr=0.05"), DATASET)
+    cut = study.get_trials(states=[TrialState.PRUNED])
+    assert cut
+    assert all(len(trial.intermediate_values) < 3 for trial in cut)
+    assert not list(tmp_path.rglob("*.ckpt"))  # only settings are looked for
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_command_that_trains_the_best(started, tmp_path):
+    data = raw_log(tmp_path / "raw")
+    overrides = ["search.trials=2", "search.minutes=2", "student.train.max_epochs=1", "metrics.filter_seen=true"]
+    space = "search.space={student:{model:null,train:{lr:{low:0.001,high:0.002}}}}"
+    status, _, told = started("run_search", data, tmp_path / "made", *overrides, space)
+    assert status == 0, told
+    said = told.split("src.exp.run_student_baseline")[1].splitlines()[0]
+    assert "metrics.filter_seen=true" in said and "++" not in said and "search." not in said
+    best = OmegaConf.load(tmp_path / "started" / "search" / "best.yaml")
+    assert f"student.train.lr={best.student.train.lr}" in said

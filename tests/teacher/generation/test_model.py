@@ -1,0 +1,248 @@
+import pytest
+import torch
+from torch import Tensor
+
+from src.core.errors import UserError
+from src.student.models import SASRec
+from src.teacher.factory import ROUTERS
+from src.teacher.generation.model import ChoiceBatch, ChoiceRows, GenerationTeacher
+from src.teacher.generation.prompt import ChoicePromptBuilder
+from src.teacher.interfaces import Presentation
+from src.teacher.language_model.tiny import tiny_random, tiny_random_causal
+from src.teacher.moe_lora_model import inject_adapters
+from src.teacher.prompts.prompt import MARKER_ID, PADDING_ID
+from src.teacher.settings import GenerationSettings
+from tests.golden import load_golden
+from tests.worlds import tiny_dataset
+
+DATASET = tiny_dataset()
+TEMPLATES = ["Seen: [HistoryHere]. One of [CansHere] is next:", "From [HistoryHere] to [CansHere]:"]
+HISTORY_LENGTH = 8
+
+
+def prompts_of(prompt_items: int = 3, title_tokens: int = 8, max_tokens: int = 400) -> ChoicePromptBuilder:
+    tokenizer = tiny_random_causal()[1]
+    return ChoicePromptBuilder(tokenizer, TEMPLATES, DATASET.catalogue.titles, prompt_items, title_tokens, max_tokens)
+
+
+def teacher_of(max_tokens: int = 2000, adapters_at_work: bool = True, rank_by: str = "likelihood") -> GenerationTeacher:
+    torch.manual_seed(0)
+    model, tokenizer = tiny_random_causal()
+    binding = inject_adapters(model, "all-linear", r=8, num_experts=4, alpha=32, dropout=0.0)
+    teacher = GenerationTeacher(
+        model,
+        binding,
+        tokenizer,
+        prompts_of(),
+        SASRec(DATASET.num_items, 16, HISTORY_LENGTH, num_blocks=1, num_heads=2, dropout=0.5),
+        ROUTERS["linear"](16, 4),
+        torch.randn(DATASET.num_items, 32),
+        GenerationSettings(candidates=4, rank_by=rank_by, seed=0),
+        max_tokens,
+    )
+    if adapters_at_work:
+        for name, parameter in teacher.named_parameters():
+            if name.endswith("lora_B"):
+                torch.nn.init.normal_(parameter, std=0.1)
+    return teacher.eval()
+
+
+def batch_of(size: int = 4, split: str = "train") -> ChoiceBatch:
+    rows = ChoiceRows(DATASET, DATASET.examples[split], HISTORY_LENGTH, False, candidates=4, seed=0, frozen=True)
+    return rows[torch.arange(size)]
+
+
+def text_of(token_ids: Tensor) -> str:
+    tokenizer, text, piece = tiny_random_causal()[1], "", []
+    for token in [*token_ids.tolist(), MARKER_ID]:
+        if token == MARKER_ID:
+            text, piece = text + tokenizer.decode(piece) + "^", []
+        elif token != PADDING_ID:
+            piece.append(token)
+    return text.removesuffix("^")
+
+
+# --- prompts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_shows_history_and_candidates_with_or_without_their_vectors():
+    prompts, history, candidates = prompts_of(), torch.tensor([[3, 1, 0]]), torch.tensor([[2, 5]])
+    shown = prompts.build(history, candidates, 0, with_markers=True)
+    assert text_of(shown.token_ids[0]) == "[CLS]Seen: Film No^, Film No^. One of Film No^, Film No^ is next:"
+    assert shown.marked_items.tolist() == [3, 1, 2, 5]
+    bare = prompts.build(history, candidates, 1, with_markers=False)
+    assert text_of(bare.token_ids[0]) == "[CLS]From Film No, Film No to Film No, Film No:"
+    assert bare.marked_items.tolist() == []
+
+
+def test_prompts_are_padded_on_the_left_and_answers_on_the_right():
+    prompt = prompts_of().build(torch.tensor([[3, 1], [2, 0]]), torch.tensor([[2, 5], [4, 6]]), 0, with_markers=True)
+    assert (prompt.token_ids[1, :1] == PADDING_ID).all() and (prompt.token_ids[:, -1] != PADDING_ID).all()
+    answers = prompts_of(title_tokens=30).build_answers(torch.tensor([9, 10]))
+    assert [text_of(row) for row in answers] == [" Film No. 9 (1959)[SEP]", " Film No. 10 (1960)[SEP]"]
+    assert answers[0, -1] == PADDING_ID
+
+
+def test_the_oldest_items_make_room():
+    history, candidates = torch.tensor([[3, 1, 4]]), torch.tensor([[2, 5]])
+    whole = prompts_of().build(history, candidates, 0, with_markers=True).token_ids.shape[1]
+    cut = prompts_of(max_tokens=whole - 1).build(history, candidates, 0, with_markers=True)
+    assert cut.marked_items.tolist() == [1, 4, 2, 5]
+    with pytest.raises(UserError, match=r"2 candidates and one item of the history take \d+ tokens, .* may have 50"):
+        prompts_of(max_tokens=50).build(history, candidates, 0, with_markers=True)
+
+
+def test_the_longest_prompt_is_not_longer_than_said():
+    prompts = prompts_of()
+    for template in (0, 1):
+        built = prompts.build(torch.tensor([[3, 1, 4]]), torch.tensor([[2, 5, 6, 7]]), template, with_markers=True)
+        assert built.token_ids.shape[1] <= prompts.longest(4)
+
+
+@pytest.mark.parametrize("template", ["[HistoryHere] alone", "[CansHere] before [HistoryHere]", "none"])
+def test_a_template_without_its_places_is_refused(template):
+    with pytest.raises(UserError, match="each once"):
+        ChoicePromptBuilder(tiny_random_causal()[1], [template], ["a"], 3, 8, 100)
+
+
+def test_a_tokenizer_without_an_end_of_text_is_refused():
+    with pytest.raises(UserError, match="has no end of text"):
+        ChoicePromptBuilder(tiny_random()[1], TEMPLATES, ["a"], 3, 8, 100)
+
+
+# --- the loss ------------------------------------------------------------------------------------------------------
+
+
+def literal_loss(teacher: GenerationTeacher, batch: ChoiceBatch, template: int, with_markers: bool) -> Tensor:
+    """Each example by itself, unpadded, with the labels as Transformers takes them."""
+    losses, counts = [], []
+    for row in range(len(batch.target)):
+        history, candidates = batch.history[row : row + 1], batch.candidates[row : row + 1]
+        prompt = teacher.prompts.build(history, candidates, template, with_markers)
+        answer = torch.tensor([teacher.prompts.answers[int(batch.target[row])]])
+        token_ids = torch.cat([prompt.token_ids, answer], dim=1)
+        labels = torch.cat([torch.full_like(prompt.token_ids, -100), answer], dim=1)
+        with teacher.binding.bind(teacher.router(teacher.user_encoder.user_representation(history))):
+            embeddings = teacher.embedded(token_ids, prompt.marked_items)
+            losses.append(teacher.language_model(inputs_embeds=embeddings, labels=labels).loss)
+        counts.append(answer.shape[1])
+    return (torch.stack(losses) * torch.tensor(counts)).sum() / sum(counts)
+
+
+@pytest.mark.parametrize("template", [0, 1])
+@pytest.mark.parametrize("with_markers", [True, False])
+def test_the_loss_is_the_language_models_on_the_answers_alone(template, with_markers):
+    teacher, batch = teacher_of(), batch_of()
+    loss = teacher.training_loss(batch, Presentation(template, with_markers))
+    torch.testing.assert_close(loss, literal_loss(teacher, batch, template, with_markers), rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_the_reference_codes_but_for_its_second_beginning_of_text():
+    """The reference puts a beginning of text before the answer, and learns to write that too."""
+    for seed in range(3):
+        tensors, settings = load_golden(f"case10_label_mask_seed{seed}")
+        for row, labels in enumerate(tensors["labels"]):
+            start = 1 + int(tensors["prompt_len"][row])
+            answer = tensors["input_ids"][row, start + 1 : start + 1 + int(tensors["target_len"][row])]
+            kept = labels[labels != -100]
+            assert kept.tolist() == [settings["bos_id"], *answer.tolist()]
+            assert (labels[:start] == -100).all()
+
+
+def test_titles_alone_leave_the_projector_at_rest():
+    teacher = teacher_of().train()
+    teacher.training_loss(batch_of(), Presentation(with_markers=False)).backward()
+    assert all(p.grad is None or not p.grad.any() for p in teacher.projector.parameters())
+    teacher.training_loss(batch_of(), Presentation(with_markers=True)).backward()
+    assert all(p.grad.any() for p in teacher.projector.parameters())
+
+
+def test_batches_are_shown_by_the_curriculum_in_any_of_the_templates():
+    teacher, draw = teacher_of(), torch.Generator().manual_seed(0)
+    begin, end = ({teacher.presentation(done, draw) for _ in range(20)} for done in (0.0, 1.0))
+    assert begin == {Presentation(0, with_markers=False), Presentation(1, with_markers=False)}
+    assert end == {Presentation(0, with_markers=True), Presentation(1, with_markers=True)}
+
+
+# --- answers and rankings ------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def literal_likelihood(teacher: GenerationTeacher, history: Tensor, item: int) -> Tensor:
+    """One title after its prompt, without a cache."""
+    best = teacher.user_encoder.predict(history).topk(4).indices + 1
+    prompt = teacher.prompts.build(history, best, 0, with_markers=True)
+    answer = torch.tensor([teacher.prompts.answers[item]])
+    token_ids = torch.cat([prompt.token_ids, answer], dim=1)
+    with teacher.binding.bind(teacher.router(teacher.user_encoder.user_representation(history))):
+        logits = teacher.language_model(inputs_embeds=teacher.embedded(token_ids, prompt.marked_items)).logits
+    said = logits[0, prompt.token_ids.shape[1] - 1 : -1].log_softmax(-1)
+    return said.gather(1, answer.T).sum()
+
+
+@pytest.mark.parametrize("max_tokens", [50, 300, 5000])
+def test_the_catalogue_is_ranked_by_the_likelihood_of_its_titles(max_tokens):
+    teacher, batch = teacher_of(max_tokens), batch_of(3)
+    scores = teacher.score(batch)
+    for row in range(3):
+        history = batch.history[row : row + 1]
+        for item in range(1, DATASET.num_items + 1):
+            expected = literal_likelihood(teacher, history, item)
+            torch.testing.assert_close(scores[row, item - 1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_items_of_one_title_tie():
+    scores = teacher_of().score(batch_of(2))
+    torch.testing.assert_close(scores[:, -1], scores[:, -2])
+
+
+def test_asked_examples_come_once_each_with_what_was_read():
+    teacher, asked = teacher_of(max_tokens=300), DATASET.examples["train"].subset(torch.arange(5))
+    expected = teacher.score(DATASET.batch(asked, HISTORY_LENGTH))
+    rows = []
+    for scored in teacher.scores_in_batches(DATASET, asked):
+        torch.testing.assert_close(scored.scores, expected[scored.rows], rtol=1e-4, atol=1e-4)
+        assert scored.tokens_read > len(scored.rows) * int(teacher.trie.inner.sum())
+        rows += scored.rows.tolist()
+    assert sorted(rows) == list(range(5))
+
+
+def test_a_few_examples_are_learned_by_heart_and_told():
+    """The end of the debug plan's step 3: a single batch, near-zero loss, and the right titles come back."""
+    torch.manual_seed(0)
+    teacher, batch = teacher_of(adapters_at_work=False).train(), batch_of(4)
+    teacher.prompts.titles = [[], *([title[-1] + item] for item, title in enumerate(teacher.prompts.titles[1:]))]
+    teacher.prompts.answers = [[], *([*title, 2] for title in teacher.prompts.titles[1:])]
+    optimizer = torch.optim.Adam([p for p in teacher.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = teacher.training_loss(batch)
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05
+    tokenizer = teacher.tokenizer
+    expected = [tokenizer.decode(teacher.prompts.titles[item]).strip() for item in batch.target.tolist()]
+    assert teacher.eval().answers(batch) == expected
+
+
+@torch.no_grad()
+def test_the_catalogue_may_be_ranked_by_closeness_to_the_title_that_is_written():
+    teacher, batch = teacher_of(rank_by="distance"), batch_of(2)
+    best = teacher.user_encoder.predict(batch.history).topk(4).indices + 1
+    said = teacher.answers(ChoiceBatch(batch.example_id, batch.history, batch.target, None, best))
+    bare = tiny_random_causal()[0].base_model
+    for row, text in enumerate(said):
+        tokens = torch.tensor([teacher.tokenizer(text).input_ids])
+        written = bare(input_ids=tokens).last_hidden_state[0, -1]
+        expected = -(written - teacher.item_texts).square().sum(1).sqrt()
+        torch.testing.assert_close(teacher.score(batch)[row], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_training_draws_new_candidates_and_validation_keeps_its_own():
+    teacher = teacher_of()
+    train, lengths = teacher.training_rows(DATASET, 6, torch.Generator().manual_seed(0))
+    assert len(train) == len(lengths) == 6
+    rows = torch.arange(6)
+    assert not torch.equal(train[rows].candidates, train[rows].candidates)
+    val = teacher.validation_rows(DATASET, DATASET.examples["val"], with_seen=False)
+    assert torch.equal(val[rows].candidates, val[rows].candidates)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src.training import softmax
+from src.training.softmax import full_softmax_loss, full_softmax_losses
+
+
+def case(M: int = 23, N: int = 31, D: int = 8, scale: float = 1.0):
+    torch.manual_seed(0)
+    hidden, table = scale * torch.randn(M, D), torch.randn(N, D)
+    return hidden.requires_grad_(), table.requires_grad_(), torch.randint(N, (M,))
+
+
+def loss_and_gradients(loss, hidden, table):
+    return loss, *torch.autograd.grad(3 * loss, (hidden, table))
+
+
+@pytest.mark.parametrize("tile", [1, 31 * 5, 1 << 22])  # a row at a time, a last tile of three rows, all at once
+@pytest.mark.parametrize("scale", [1.0, 300.0])  # 300: exp would overflow without the largest score taken away
+def test_values_and_gradients_equal_pytorch_s_cross_entropy(monkeypatch, tile, scale):
+    monkeypatch.setattr(softmax, "TILE", tile)
+    hidden, table, column = case(scale=scale)
+    found = loss_and_gradients(full_softmax_loss(hidden, table, column, torch.float32), hidden, table)
+    expected = loss_and_gradients(F.cross_entropy(hidden @ table.T, column), hidden, table)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tile", [31 * 5, 1 << 22])
+def test_several_weighted_answers_are_a_weighted_sum(monkeypatch, tile):
+    monkeypatch.setattr(softmax, "TILE", tile)
+    hidden, table, _ = case()
+    columns, weights = torch.randint(31, (23, 4)), torch.rand(23, 4)
+    found = loss_and_gradients(full_softmax_loss(hidden, table, columns, torch.float32, weights), hidden, table)
+    wanted = -(weights * (hidden @ table.T).log_softmax(1).gather(1, columns)).sum(1).mean()
+    for one, other in zip(found, loss_and_gradients(wanted, hidden, table), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_several_kinds_of_answers_are_as_many_losses(monkeypatch):
+    monkeypatch.setattr(softmax, "TILE", 31 * 5)
+    hidden, table, column = case()
+    kinds = [(column.unsqueeze(1), torch.ones(23, 1)), (torch.randint(31, (23, 4)), torch.rand(23, 4))]
+    found = full_softmax_losses(hidden, table, kinds, torch.float32)
+    alone = [full_softmax_loss(hidden, table, columns, torch.float32, weights) for columns, weights in kinds]
+    assert torch.allclose(torch.stack(found), torch.stack(alone))
+    both = loss_and_gradients(sum(found), hidden, table), loss_and_gradients(sum(alone), hidden, table)
+    for one, other in zip(*both, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_bf16_comes_near():
+    hidden, table, column = case(M=500, N=700, D=64)
+    table = (table / 8).detach().requires_grad_()
+    found = loss_and_gradients(full_softmax_loss(hidden, table, column, torch.bfloat16), hidden, table)
+    expected = loss_and_gradients(F.cross_entropy(hidden @ table.T, column), hidden, table)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 5e-3 * other.norm()
+
+
+def test_half_precision_states_get_gradients_of_their_own_kind():
+    hidden, table, column = case()
+    half = hidden.detach().bfloat16().requires_grad_()
+    full_softmax_loss(half, table, column, torch.float32).backward()
+    assert half.grad.dtype == torch.bfloat16 and half.grad.abs().sum() > 0
+
+
+def test_logits_of_all_positions_are_never_stored(monkeypatch):
+    """The largest matrix product has no more than a tile's values."""
+    monkeypatch.setattr(softmax, "TILE", 31 * 4)
+    hidden, table, column = case()
+    with torch.profiler.profile(record_shapes=True) as profile:
+        full_softmax_loss(hidden, table, column, torch.float32).backward()
+    rows = [event.input_shapes[0][0] for event in profile.events() if event.name == "aten::mm"]
+    assert len(rows) == 3 * 6 and max(rows) == 31  # three products for each of ceil(23 / 4) tiles
+    assert sorted(set(rows)) == [3, 4, 31]
