@@ -60,6 +60,11 @@ def digest(folder: Path) -> str:
     return fingerprint(manifest.get("files") or _contents(folder))
 
 
+def digest_as_it_is(folder: Path) -> str:
+    """Returns `digest` from the files themselves: for folders that somebody else may have changed."""
+    return fingerprint(_contents(folder))
+
+
 def _contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Returns size and SHA-256 of every file but the manifest."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST]

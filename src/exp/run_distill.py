@@ -7,7 +7,7 @@ from .stages.road import Road
 
 def job(run: Run) -> None:
     road = Road(run)
-    with_baseline = not run.settings.dry_run and road.baseline.is_made()
+    with_baseline = road.baseline.is_made()
     models = ["baseline", "distilled"] if with_baseline else ["distilled"]
     popularity, *trained = road.evaluations("popularity", *models)
     comparisons = [road.comparison(trained)] if with_baseline else []

@@ -104,9 +104,17 @@ def fit_student(
     *,
     stage: str,
     run_dir: Path,
+    artefact: str | None = None,
     callbacks: Sequence[L.Callback] = (),
 ) -> dict[str, float | int]:
     """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it.
+
+    Args:
+        module: The student in its loop.
+        settings, dataset, metrics, seed: What it was made from.
+        stage, run_dir: See `Plan`.
+        artefact: The name of what is made, its key in it: a checkpoint of another artefact is not gone on from.
+        callbacks: See `fit`.
 
     Raises:
         UserError: The dataset has no validation examples.
@@ -127,7 +135,12 @@ def fit_student(
     plan = Plan(
         stage=stage,
         monitor=MONITOR,
-        made_from={"dataset": dataset.fingerprint, "student": settings.name, "model": settings.model.plain()},
+        made_from={
+            "dataset": dataset.fingerprint,
+            "student": settings.name,
+            "model": settings.model.plain(),
+            "artefact": artefact,
+        },
         run_dir=run_dir,
         max_epochs=settings.train.max_epochs,
         patience=settings.train.patience,

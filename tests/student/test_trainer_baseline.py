@@ -181,7 +181,7 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
     dataset, callback = tiny_dataset(), Callback()
     module = baseline_module(settings, dataset)
     metrics = MetricsSettings(ks=[1], filter_seen=True, max_rows=5)
-    how = {"stage": "baseline", "run_dir": tmp_path, "callbacks": [callback]}
+    how = {"stage": "baseline", "run_dir": tmp_path, "artefact": "baseline-1", "callbacks": [callback]}
     assert fit_student(module, settings, dataset, metrics, 3, **how) == {"epochs": 1}
     assert given["module"] is module and given["callbacks"] == [callback]
     plan, data = given["plan"], given["data"]
@@ -189,7 +189,7 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
     assert (plan.max_epochs, plan.patience, plan.precision) == (7, 3, "32-true")
     assert plan.resume_from == Path("/last.ckpt")
     assert plan.made_from == {
-        "dataset": dataset.fingerprint, "student": "gru4rec", "model": settings.model.plain()
+        "dataset": dataset.fingerprint, "student": "gru4rec", "model": settings.model.plain(), "artefact": "baseline-1",
     }  # fmt: skip
     assert (data.history_length, data.batch_positions, data.eval_batch_size, data.filter_seen) == (6, 24, 5, True)
     assert torch.equal(data.generator.get_state(), generator(3).get_state())

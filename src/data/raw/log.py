@@ -9,7 +9,7 @@ from ..settings import DatasetSettings
 from .files import find_raw_folder, local_folder
 from .layouts import check_layout
 
-FORMAT = 1  # of the artefact; raise it when the same raw files and settings come to give other contents
+FORMAT = 2  # of the artefact; raise it when the same raw files and settings come to give other contents
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def find_raw_log(settings: DatasetSettings, data_dirs: list[Path], fetch: bool =
     if local_folder(settings, data_dirs) is None:
         check_layout(settings)  # nothing is fetched for settings that cannot be prepared
     folder, sha256 = find_raw_folder(settings, data_dirs, fetch)
-    return RawLog(folder, sha256, fingerprint(FORMAT, sha256, settings_that_count(settings)))
+    in_order = [[file.name, sha256[file.name]] for file in settings.files]  # which is train and which test
+    return RawLog(folder, sha256, fingerprint(FORMAT, in_order, settings_that_count(settings)))
 
 
 def settings_that_count(settings: DatasetSettings) -> dict[str, Any]:

@@ -20,13 +20,14 @@ def with_any_key(overrides: Sequence[str]) -> list[str]:
     """Returns overrides that Hydra takes although their keys stand in no YAML: defaults are said by the types, and what
     no type knows is told by `read_settings`, all at once.
     """
-    return [override if _is_for_hydra(override) else f"++{override}" for override in overrides]
+    return [override if _is_for_hydra(override) else f"++{override.removeprefix('+')}" for override in overrides]
 
 
 def _is_for_hydra(override: str) -> bool:
     key, equals, _ = override.partition("=")
-    is_group = "/" in key or "@" in key or ("." not in key and (CONF_DIR / key).is_dir())
-    return not equals or key.startswith(("+", "~", "-", "hydra.")) or is_group
+    name = key.removeprefix("+")
+    is_group = "/" in key or "@" in key or ("." not in key and (CONF_DIR / name).is_dir())
+    return not equals or name.startswith(("+", "~", "-", "hydra.")) or is_group
 
 
 def settings_of(cfg: DictConfig) -> RunSettings:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.artefact import MANIFEST, digest, fingerprint, read_manifest
+from ...core.artefact import MANIFEST, digest, digest_as_it_is, fingerprint, read_manifest
 from ...core.errors import UserError
 from ...core.git_info import environment
 from ...core.paths import command_line
@@ -66,9 +66,21 @@ class Stage(ABC):
     @property
     def identity(self) -> str:
         """What keys of later stages are made of: this stage's key, or the contents of a given folder."""
-        if self.given is None:
-            return self.folder.name
-        return digest(self.require())
+        return self.folder.name if self.given is None else self.content_digest
+
+    @property
+    def content_digest(self) -> str:
+        """Digest of the artefact that is there: of our own as it was written, of a given folder as it is now."""
+        return digest(self.folder) if self.given is None else self._content_digest_of_given
+
+    @cached_property
+    def _content_digest_of_given(self) -> str:  # read once in a run: outputs of a teacher may be gigabytes
+        return digest_as_it_is(self.require())
+
+    @property
+    def seed(self) -> int:
+        """What random draws begin from when this stage is made."""
+        return self.settings.seed
 
     def keyed(self, parent: Path, name: str, *parts: Any) -> Path:
         """Returns `parent/<dataset>/<name><key>`, the key being made of all `parts` and of the inputs."""
@@ -93,7 +105,7 @@ class Stage(ABC):
             deeper = stage.why_to_make()
             if deeper is not None and deeper.startswith(STALE):
                 return deeper
-            if stage.title in made_from and stage.folder.is_dir() and made_from[stage.title] != digest(stage.folder):
+            if stage.title in made_from and stage.folder.is_dir() and made_from[stage.title] != stage.content_digest:
                 return f"{STALE} {stage.what}"
         return None
 
@@ -156,9 +168,11 @@ class Stage(ABC):
             stage.require()
         if reason.startswith(STALE):
             log.info("%s is %s: it is made again", self.folder.name, reason)
+        from ...core.seed import seed_everything
         from ...training.memory import keep_freed_memory
 
         keep_freed_memory()
+        seed_everything(self.seed)
         self.started = time.perf_counter()
         with self.run.stopwatch.stage(self.title):
             self.make()
@@ -169,8 +183,8 @@ class Stage(ABC):
             "stage": self.title,
             "dataset": self.settings.dataset.name,
             "dataset_fingerprint": self.road.prepared.fingerprint,
-            "seed": self.settings.seed,
-            "inputs": {stage.title: digest(stage.folder) for stage in self.inputs()},
+            "seed": self.seed,
+            "inputs": {stage.title: stage.content_digest for stage in self.inputs()},
             "result": result,
             "seconds_of_stage": round(time.perf_counter() - self.started, 3),
             **environment(),

@@ -48,18 +48,23 @@ class Distilled(Stage):
         check_negatives(self.settings.student, self.settings.distill, self.road.prepared.dataset)
 
     def make(self) -> None:
-        from ...core.seed import seed_everything
         from ...distill.distilled_student import distil_module
         from ...student.store import save_student
         from ...student.trainer_baseline import fit_student
 
         student, distill, seed = self.settings.student, self.settings.distill, self.settings.seed
         dataset = self.road.prepared.dataset
-        seed_everything(seed)
         outputs = self.road.outputs.load()
         module = distil_module(student, distill, dataset, outputs, seed)
         result = fit_student(
-            module, student, dataset, self.settings.metrics, seed, stage="distilled", run_dir=self.run.dir
+            module,
+            student,
+            dataset,
+            self.settings.metrics,
+            seed,
+            stage="distilled",
+            run_dir=self.run.dir,
+            artefact=self.folder.name,
         )
         module.model.items.fold()
         about = {**self.about(result), "distill": distill.plain()}

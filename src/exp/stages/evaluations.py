@@ -45,7 +45,13 @@ class Evaluation(Stage):
         """Ranks the test targets; returns that, and the model's number of parameters."""
 
     def own_folder(self) -> Path:
-        return self.keyed(self.settings.paths.evaluations_dir, f"{self.subject}-", self.settings.metrics.key(), SPLIT)
+        # plain: with the bounds of memory, which change no rank, but the time that is told beside it
+        metrics = self.settings.metrics.plain()
+        return self.keyed(self.settings.paths.evaluations_dir, f"{self.subject}-", metrics, SPLIT, *self.also_counts())
+
+    def also_counts(self) -> Sequence[Any]:
+        """Returns what else the figures, or the time that they took, depend on."""
+        return ()
 
     def check(self) -> None:
         counts = self.road.prepared.counts
@@ -148,6 +154,9 @@ class TeacherEvaluation(Evaluation):
 
     def inputs(self) -> Sequence[Stage]:
         return (self.road.teacher,)
+
+    def also_counts(self) -> Sequence[Any]:
+        return (self.settings.teacher.eval_tokens,)
 
     @property
     def model_name(self) -> str:

@@ -24,11 +24,6 @@ class TrainedStudent(Stage):
         """Which student."""
         return self.settings.student
 
-    @property
-    def seed(self) -> int:
-        """Of its training."""
-        return self.settings.seed
-
     def own_folder(self) -> Path:
         key = fingerprint(
             "baseline",
@@ -41,12 +36,10 @@ class TrainedStudent(Stage):
         return models / f"baseline-{self.student.name.replace(':', '.')}-{key}"
 
     def make(self) -> None:
-        from ...core.seed import seed_everything
         from ...student.store import save_student
         from ...student.trainer_baseline import baseline_module, fit_student
 
         dataset = self.road.prepared.dataset
-        seed_everything(self.seed)
         module = baseline_module(self.student, dataset)
         result = fit_student(
             module,
@@ -56,9 +49,9 @@ class TrainedStudent(Stage):
             self.seed,
             stage=self.checkpoints,
             run_dir=self.run.dir,
+            artefact=self.folder.name,
         )
-        about = {**self.about(result), "seed": self.seed}
-        save_student(self.folder, module.model, self.student.name, self.student.model.plain(), about)
+        save_student(self.folder, module.model, self.student.name, self.student.model.plain(), self.about(result))
 
     def load(self) -> "SequentialRecommender":
         """Returns the student, in evaluation mode.
@@ -82,6 +75,7 @@ class UserEncoder(TrainedStudent):
     """The frozen student behind the teacher's gate and markers; where it is the same as the baseline, the same one."""
 
     title = "user encoder: training"
+    command = "run_teacher"
     elsewhere = "teacher.rec_model_checkpoint_path"
     checkpoints = "user_encoder"
 

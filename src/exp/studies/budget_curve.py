@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from ...core.artefact import digest, fingerprint, read_manifest, write_json, write_text
+from ...core.artefact import fingerprint, read_manifest, write_json, write_text
 from ...core.seed import generator, seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -74,7 +74,7 @@ def draw_budget_curve(road: Road) -> list[Point]:
     kept.mkdir(parents=True, exist_ok=True)
     for policy, share, seed in _plan(run):
         path = kept / f"{policy}-{share}-{seed}.json"
-        if not path.is_file():
+        if run.settings.rerun or not path.is_file():
             asked = _asked(pool, policy, share, seed)
             cost = float(tokens[asked - pool.example_id[0]].sum())
             seconds = round(cost * manifest["seconds"] / manifest["tokens_read"], 1)
@@ -89,8 +89,9 @@ def draw_budget_curve(road: Road) -> list[Point]:
 
 def _key(road: Road) -> str:
     settings = road.run.settings
-    parts = [settings.student.key(), settings.distill.key(), settings.metrics.filter_seen]
-    return fingerprint("budget", road.prepared.fingerprint, *parts, digest(road.outputs.folder))
+    student = [settings.student.key(), settings.distill.key(), settings.metrics.filter_seen]
+    pool = [road.teacher.identity, road.teacher.content_digest, settings.seed]  # what is asked, and what that costs
+    return fingerprint("budget", road.prepared.fingerprint, *student, *pool, road.outputs.content_digest)
 
 
 def _plan(run: Run) -> Iterator[tuple[str, float | None, int]]:

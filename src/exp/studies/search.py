@@ -66,8 +66,7 @@ def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> op
     """Opens or begins the study of this dataset, student, space and seed; the config as given is its first trial."""
     fixed, name = run.settings.student.key(), run.settings.student.name
     for searched in space:
-        if searched.startswith("student."):
-            _forget(fixed, searched.removeprefix("student."))
+        _forget(fixed, searched.removeprefix("student."))
     filter_seen = run.settings.metrics.filter_seen
     key = fingerprint("search", dataset.fingerprint, fixed, filter_seen, plain_space(space), run.settings.seed)
     folder = run.settings.paths.models_dir / dataset.name / f"search-{name.replace(':', '.')}-{key}"

@@ -36,6 +36,9 @@ def read_space(settings: RunSettings) -> dict[str, BaseDistribution]:
             leaves = {kept: its for kept, its in leaves.items() if not f"{kept}.".startswith(f"{key}.")}
         else:
             leaves[key] = {**leaves[key], **leaf} if _is_range(leaf) and _is_range(leaves.get(key)) else leaf
+    others = [key for key in leaves if not key.startswith("student.")]
+    if others:
+        raise UserError(f"search.space names {', '.join(others)}, on which no student depends: search student.* alone.")
     unknown = [key for key in leaves if not _knows(settings, key)]
     if unknown:
         raise UserError(f"search.space names keys that the config does not have: {', '.join(unknown)}.")

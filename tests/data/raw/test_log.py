@@ -4,7 +4,7 @@ from src.core.artefact import sha256_of
 from src.core.errors import UserError
 from src.core.settings_reading import changed
 from src.data.raw.log import find_raw_log, settings_that_count
-from tests.data.raw_folders import RATINGS, ml_100k
+from tests.data.raw_folders import RATINGS, amazon_games, ml_100k
 
 
 def fingerprint(tmp_path, settings, **change) -> str:
@@ -72,3 +72,10 @@ def test_the_settings_that_count_are_plain_values(tmp_path):
     assert settings_that_count(chosen) == counting
     by_time = {**counting, "split": "global_time", "val_share": 0.2, "test_share": 0.2}
     assert settings_that_count(changed(chosen, {"split": "global_time"})) == by_time
+
+
+def test_files_in_another_order_are_another_dataset(tmp_path):
+    chosen = amazon_games(tmp_path)
+    train, valid, test, items = chosen.files
+    turned = chosen.model_copy(update={"files": [train, test, valid, items]})
+    assert find_raw_log(chosen, [tmp_path]).fingerprint != find_raw_log(turned, [tmp_path]).fingerprint

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from src.core.artefact import fingerprint, read_manifest, writing
@@ -76,6 +77,11 @@ BY_CONTENTS = {  # what they name is read, and its contents count
     "teacher.rec_model_checkpoint_path": USER_ENCODER,
     "distill.teacher_outputs_path": OUTPUTS,
 }
+TOLD = {  # no rank depends on them, but the time that is told beside the ranks does
+    "metrics.memory_mb": RANKED,
+    "metrics.max_rows": RANKED,
+    "teacher.eval_tokens": {"evaluation: teacher", "comparison"},
+}
 
 GRU4REC = {"hidden_size": 8, "history_length": 8, "num_layers": 1, "dropout": 0.1}
 WHEEL = {"carries": "a", "requirement": "b==1", "folder": "c", "sha256": {}}
@@ -128,8 +134,8 @@ def another(run: Run, before: RunSettings, key: str) -> RunSettings:
 
 
 def expected(key: str, settings: RunSettings) -> set[str]:
-    if key in BY_CONTENTS:
-        return BY_CONTENTS[key]
+    if key in BY_CONTENTS | TOLD:
+        return (BY_CONTENTS | TOLD)[key]
     parts = key.split(".")
     prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     stages = BELOW[next(prefix for prefix in prefixes if prefix in BELOW)]
@@ -304,3 +310,72 @@ def test_what_is_to_be_made_again_is_looked_at_like_what_is_not_there(made):
     with pytest.raises(UserError, match="no language model"):
         road.go(*whole(road))
     assert road.run.stopwatch.seconds == {}
+
+
+@pytest.mark.slow
+def test_teacher_outputs_of_somebody_are_read_as_they_are_whatever_their_manifest_says(made, tmp_path):
+    shutil.copytree(made().outputs.folder, tmp_path / "mine")
+    given = f"distill.teacher_outputs_path={tmp_path / 'mine'}"
+    first = made(given).distilled.folder
+    vectors = torch.load(tmp_path / "mine" / "all_embeddings.pt", weights_only=True)
+    torch.save(-3 * vectors, tmp_path / "mine" / "all_embeddings.pt")
+    assert made(given).distilled.folder != first
+
+
+@pytest.mark.slow
+def test_a_given_user_encoder_is_read_as_it_is_whatever_its_manifest_says(made, tmp_path):
+    shutil.copytree(made().baseline.folder, tmp_path / "mine")
+    given = f"teacher.rec_model_checkpoint_path={tmp_path / 'mine'}"
+    first = made(given).teacher.folder
+    weights = load_file(tmp_path / "mine" / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, tmp_path / "mine" / "model.safetensors")
+    assert made(given).teacher.folder != first
+
+
+@pytest.mark.slow
+def test_a_teacher_is_not_ranked_over_another_user_encoder_than_its_own(made):
+    baseline = made().baseline
+    weights = load_file(baseline.folder / "model.safetensors")
+    about = {key: value for key, value in read_manifest(baseline.folder).items() if key != "files"}
+    with writing(baseline.folder, about) as temporary:
+        save_file({name: value + 0.01 for name, value in weights.items()}, temporary / "model.safetensors")
+    road = made("metrics.ks=[3]")
+    with pytest.raises(UserError, match="was made from another trained student than the one that is there now"):
+        road.go(road.prepared, *road.evaluations("teacher"))
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_seed_is_not_gone_on_from(made):
+    road = made("seed=5")
+    assert road.go(road.prepared, road.baseline)
+    last = road.run.dir / "checkpoints" / "baseline" / "last.ckpt"
+    other = made("seed=6", f"student.train.resume_from={last}")
+    with pytest.raises(UserError, match=r"of another training \(artefact: baseline-.* instead of baseline-"):
+        other.go(other.prepared, other.baseline)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_a_baseline_is_no_distilled_students(made):
+    road = made("seed=5")
+    assert road.go(road.prepared, road.baseline)
+    last = road.run.dir / "checkpoints" / "baseline" / "last.ckpt"
+    other = made("distill.soft_targets.weight=0.1", f"student.train.resume_from={last}")
+    with pytest.raises(UserError, match="of another training"):
+        other.go(other.prepared, other.distilled)
+
+
+@pytest.mark.slow
+def test_every_stage_computes_deterministically(made):
+    torch.use_deterministic_algorithms(False)
+    road = made("metrics.ks=[3]")
+    assert road.go(road.prepared, *road.evaluations("popularity"))
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_more_candidates_than_items_are_told_before_anything_trains(tmp_path):
+    dataset = tiny_dataset()
+    generation = ["teacher=ilora_generation", "teacher/llm=tiny_random_causal", "teacher.generation.candidates=16"]
+    road = road_in(tmp_path, dataset, *generation)
+    with pytest.raises(UserError, match=r"generation\.candidates=16 asks for more items than the catalogue's 15"):
+        road.go(road.prepared, road.user_encoder, road.teacher)
+    assert not road.user_encoder.folder.exists()

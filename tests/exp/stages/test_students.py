@@ -92,7 +92,7 @@ def test_a_given_student_feeds_the_teacher(tmp_path):
 
 def test_a_given_student_that_is_not_there_is_named_with_its_key(tmp_path):
     road = road_in(tmp_path, DATASET, f"teacher.rec_model_checkpoint_path={tmp_path / 'nowhere'}")
-    with pytest.raises(UserError, match=r"no trained student at .*nowhere.*run_student_baseline.*rec_model_checkpoint"):
+    with pytest.raises(UserError, match=r"no trained student at .*nowhere.*run_teacher.*rec_model_checkpoint"):
         road.user_encoder.ensure()
 
 

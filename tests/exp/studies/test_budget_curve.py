@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,15 @@ def test_a_dry_run_draws_nothing(tmp_path, capsys):
     assert draw_budget_curve(road) == []
     assert "Plan" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"teacher.user_encoder.seed": 7}, {"teacher.prompt.items": 2}, {"seed": 3}])
+def test_points_of_another_teacher_or_pool_are_not_taken_for_this_ones(drawn, change):
+    _, road, _ = drawn
+    road = Road(replace(road.run, settings=changed(road.run.settings, {"active.policy": "all", "active.share": 1.0})))
+    other = Road(replace(road.run, settings=changed(road.run.settings, change)))
+    assert other.go(other.prepared, other.user_encoder, other.teacher, other.outputs)
+    given = {"distill.teacher_outputs_path": str(road.outputs.folder)}
+    same = [Road(replace(r.run, settings=changed(r.run.settings, given))) for r in (road, other)]
+    assert budget_curve._key(same[0]) != budget_curve._key(same[1])

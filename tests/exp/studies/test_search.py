@@ -122,11 +122,12 @@ def test_an_interruption_ends_the_search_and_keeps_what_was_found(tmp_path, scri
     assert values(search(run_of(tmp_path, "search.trials=3"), DATASET)) == [0.1, None, 0.2]
 
 
-def test_keys_beside_the_students_may_be_searched(tmp_path, scripted):
-    scripted(0.1, 0.3)
-    space = "search.space={metrics:{filter_seen:{choices:[true,false]}}}"
-    study = search(run_of(tmp_path, "search.trials=2", space), DATASET)
-    assert all("metrics.filter_seen" in trial.params for trial in study.get_trials())
+@pytest.mark.parametrize("key", ["metrics:{filter_seen", "distill:{lam"])
+def test_keys_that_no_student_depends_on_are_not_searched(tmp_path, scripted, key):
+    scripted(0.1)
+    space = f"search.space={{{key}:{{choices:[0,1]}}}}}}"
+    with pytest.raises(UserError, match=r"on which no student depends: search student\.\* alone"):
+        search(run_of(tmp_path, "search.trials=1", space), DATASET)
 
 
 def test_a_point_that_the_types_refuse_ends_the_search_in_a_sentence(tmp_path, scripted):
