@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -38,22 +37,11 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for file in FILES}
 
 
-def statements(node: ast.AST, when_imported: bool) -> Iterator[ast.AST]:
-    """All statements; or those that run when the module is imported: not in functions, not for type checkers."""
-    for inner in ast.iter_child_nodes(node):
-        if when_imported and isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if when_imported and isinstance(inner, ast.If) and ast.unparse(inner.test) == "TYPE_CHECKING":
-            continue
-        yield inner
-        yield from statements(inner, when_imported)
-
-
-def imports(file: Path, when_imported: bool = False) -> set[str]:
+def imports(file: Path) -> set[str]:
     """Modules of ours that a file imports."""
     package = name_of(file) if file.name == "__init__.py" else name_of(file).rpartition(".")[0]
     found = set()
-    for statement in statements(ast.parse(file.read_text(encoding="utf-8")), when_imported):
+    for statement in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(statement, ast.Import):
             found |= {alias.name for alias in statement.names if alias.name.split(".")[0] == "src"}
         if isinstance(statement, ast.ImportFrom):
@@ -92,7 +80,7 @@ def test_what_is_imported_is_there():
 
 
 def test_no_module_waits_for_itself():
-    graph = {name: imports(file, when_imported=True) - {name} for name, file in MODULES.items()}
+    graph = {name: imports(file) - {name} for name, file in MODULES.items()}
     TopologicalSorter(graph).prepare()
 
 

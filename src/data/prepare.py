@@ -21,8 +21,8 @@ from ..core.data_utils import (
 )
 from ..core.errors import UserError
 from .dataset import Dataset
-from .raw.layouts import LAYOUTS, check_layout
-from .raw.log import FORMAT, RawLog, find_raw_log, settings_that_count
+from .raw.layouts import LAYOUTS
+from .raw.log import FORMAT, RawLog, check_layout, find_raw_log, settings_that_count
 from .settings import DatasetSettings
 
 FILTERS = ("min_rating", "min_user_interactions", "min_item_interactions")

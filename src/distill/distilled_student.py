@@ -9,9 +9,9 @@ from ..student.factory import create_student
 from ..student.models import SequentialRecommender
 from ..student.settings import StudentSettings
 from ..student.trainer_baseline import student_loss
+from .choices import WEIGHTINGS
 from .data_bridge import TeacherOutputs
 from .dros import propensity_scores
-from .factory import WEIGHTINGS
 from .hint import Hint
 from .kd_losses import PRESETS, DROLoss, RankingDistillationLoss
 from .listwise_losses import create_list_losses

@@ -13,7 +13,9 @@ from ..data.batches import token_batches
 from ..data.dataset import Dataset
 from ..data.rows import TrainingExamples, TrainingWindows
 from ..student.models import SequentialRecommender
+from .choices import POLICIES
 from .informativeness import committee_divergence, ground_truth_error, look_ahead, output_gradient
+from .settings import ActiveSettings
 
 POSITIONS = 512  # positions whose scores of the whole catalogue are held at once
 COMMITTEE = 4  # members, readings of one student under different dropout
@@ -146,3 +148,13 @@ class SelectionPolicyMeta(SelectionPolicy):
             loss = partial(F.cross_entropy, target=target, reduction="none")
             found[rows] = look_ahead(hidden, pool.student.score(hidden), gradient, loss).cpu()
         return found
+
+
+def create_selection_policy(settings: ActiveSettings) -> SelectionPolicy:
+    """Returns the policy that `settings` describe.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    policy: SelectionPolicy = POLICIES[settings.policy](settings.share)
+    return policy

@@ -17,7 +17,7 @@ from ..core.settings import (
     group,
     setting,
 )
-from .factory import POLICIES, WEIGHTINGS
+from .choices import POLICIES, WEIGHTINGS
 
 Weighting = Annotated[Text, NamedIn(WEIGHTINGS.check)]
 Policy = Annotated[Text, NamedIn(POLICIES.check)]

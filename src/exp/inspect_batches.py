@@ -6,7 +6,7 @@ from .stages.road import Road
 
 def job(run: Run) -> None:
     from ..core.seed import generator
-    from ..teacher.ilora import create_prompts
+    from ..teacher.factory import create_prompts
     from ..teacher.prompts.inspection import described
 
     road = Road(run)

@@ -1,46 +1,18 @@
-"""Students and losses by name; nothing of PyTorch is imported before one is asked for."""
+"""Makes students and losses of their settings."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..core.registry import Registry
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from .losses import NextItemLoss
-    from .models import SequentialRecommender
-    from .settings import LossSettings
-
-STUDENTS: "Registry[type[SequentialRecommender]]" = Registry(
-    "student.name",
-    __package__,
-    {
-        "sasrec": "models:SASRec",
-        "gru4rec": "models:GRU4Rec",
-        "caser": "caser:Caser",
-        "sasrec_paper": "paper_students:PaperSASRec",
-        "gru4rec_paper": "paper_students:PaperGRU4Rec",
-        "caser_paper": "paper_students:PaperCaser",
-    },
-    kind="models:SequentialRecommender",
-)
-
-LOSSES: "Registry[type[NextItemLoss]]" = Registry(
-    "student.loss.name",
-    __package__,
-    {
-        "cross_entropy": "losses:CrossEntropy",
-        "sampled_softmax": "losses:SampledSoftmax",
-        "gbce": "losses:GBCE",
-        "bce": "losses:BCE",
-    },
-    kind="losses:NextItemLoss",
-)
+from .choices import LOSSES, STUDENTS
+from .losses import NextItemLoss
+from .models import SequentialRecommender
+from .settings import LossSettings
 
 
-def create_student(name: str, num_items: int, architecture: Mapping[str, Any]) -> "SequentialRecommender":
+def create_student(name: str, num_items: int, architecture: Mapping[str, Any]) -> SequentialRecommender:
     """Returns a freshly initialised student.
 
     Args:
@@ -54,7 +26,7 @@ def create_student(name: str, num_items: int, architecture: Mapping[str, Any]) -
     return STUDENTS[name](num_items, **architecture)
 
 
-def create_loss(settings: "LossSettings", item_counts: "Tensor", dtype: "torch.dtype") -> "NextItemLoss":
+def create_loss(settings: LossSettings, item_counts: Tensor, dtype: torch.dtype) -> NextItemLoss:
     """Returns the loss that `settings` describe.
 
     Args:

@@ -19,7 +19,7 @@ from ..core.settings import (
     setting,
 )
 from ..training.schedule import warmup_constant, warmup_cosine
-from .factory import LOSSES, STUDENTS
+from .choices import LOSSES, STUDENTS
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 

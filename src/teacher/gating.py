@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+from .choices import ROUTERS
 from .settings import DropoutRouterSettings, NoisyRouterSettings, RouterSettings, TopKRouterSettings
 
 HIDDEN = 128  # of the routers with two layers, as in the reference
@@ -127,6 +128,17 @@ class NoisyMLPRouter(Router):
 
     def forward(self, user: Tensor) -> Tensor:
         return _noisy(self.layers(user), self.noise_std, self.training).softmax(-1)
+
+
+def create_router(settings: RouterSettings, d_user: int, num_experts: int) -> Router:
+    """Returns a router from `[..., d_user]` to `[..., num_experts]`.
+
+    Raises:
+        UserError: There is no router of that name.
+    """
+    own = {name: value for name, value in settings.plain().items() if name != "name"}
+    router: Router = ROUTERS[settings.name](d_user, num_experts, **own)
+    return router
 
 
 class PerLayerRouter(nn.Module):

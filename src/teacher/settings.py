@@ -25,7 +25,7 @@ from ..core.settings import (
     setting,
 )
 from ..student.settings import Precision, StudentSettings
-from .factory import ROUTERS, TEACHERS
+from .choices import ROUTERS, TEACHERS
 
 Weights = Annotated[list[NotNegative], Field(min_length=1), Words("a list of numbers, each 0 or above")]
 TeacherName = Annotated[Text, NamedIn(TEACHERS.check)]
@@ -211,7 +211,7 @@ class TeacherSettings(Settings):
             "{at}router.top_k={s.router.top_k} is more than {at}lora.num_experts={s.lora.num_experts}",
         ),
     )
-    name: TeacherName = setting("ilora", "ilora, or package.module:function of your own (see factory.create_teacher)")
+    name: TeacherName = setting("ilora", "ilora, or package.module:function of your own (see teacher/factory.py)")
     llm: LanguageModelSettings
     router: Annotated[RouterSettings, ChosenBy("router.name", settings_of_router)]
     user_encoder: UserEncoderSettings = setting(

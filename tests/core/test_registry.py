@@ -5,9 +5,9 @@ import pytest
 from src.core.errors import UserError
 from src.core.registry import Registry
 from src.data.raw.layouts import LAYOUTS
-from src.distill.factory import POLICIES, WEIGHTINGS
-from src.student.factory import LOSSES, STUDENTS
-from src.teacher.factory import ROUTERS, TEACHERS
+from src.distill.choices import POLICIES, WEIGHTINGS
+from src.student.choices import LOSSES, STUDENTS
+from src.teacher.choices import ROUTERS, TEACHERS
 
 HERE = "tests.core.test_registry"
 

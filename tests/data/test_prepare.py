@@ -13,7 +13,7 @@ from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed, read_settings
 from src.data import prepare
 from src.data.prepare import prepare_dataset
-from src.data.raw.layouts import check_layout
+from src.data.raw.log import check_layout
 from src.data.settings import DatasetSettings
 from tests.data.raw_folders import RATINGS, amazon_games, amazon_toys, ml_1m, ml_100k, write
 

@@ -9,18 +9,18 @@ from src.core.errors import UserError
 from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed, read_settings
 from src.data.rows import TrainingWindows
+from src.distill.choices import WEIGHTINGS
 from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from src.distill.distilled_student import check_negatives, distil_module
 from src.distill.dros import propensity_scores
-from src.distill.factory import WEIGHTINGS
 from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
 from src.distill.listwise_losses import LIST_LOSSES, ListLoss
 from src.distill.settings import DistillSettings
 from src.distill.trainer_distill import DistilModule
 from src.distill.weighting import DistillationBatch
 from src.exp.program.config import compose_settings
+from src.student.choices import STUDENTS
 from src.student.embedding import standardised
-from src.student.factory import STUDENTS
 from src.student.losses import BCE
 from tests.distill.outputs import D_TEACHER, K, ranking_of, write_outputs
 from tests.student.students import NUM_ITEMS, D, L, shipped

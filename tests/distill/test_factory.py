@@ -2,8 +2,8 @@ import pytest
 
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
-from src.distill.factory import POLICIES, WEIGHTINGS, create_selection_policy
-from src.distill.selection_policy import SelectionPolicyRandom
+from src.distill.choices import POLICIES, WEIGHTINGS
+from src.distill.selection_policy import SelectionPolicyRandom, create_selection_policy
 from src.distill.settings import ActiveSettings
 from src.distill.weighting import uniform
 from src.exp.program.config import compose_settings

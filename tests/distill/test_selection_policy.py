@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.rows import TrainingWindows
-from src.distill.factory import POLICIES, create_selection_policy
-from src.distill.selection_policy import Pool, SelectionPolicy
+from src.distill.choices import POLICIES
+from src.distill.selection_policy import Pool, SelectionPolicy, create_selection_policy
 from src.distill.settings import ActiveSettings
 from src.student.models import SequentialRecommender
 from tests.student.students import D, L, student

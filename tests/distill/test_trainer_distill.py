@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from src.data.dataset import Dataset
 from src.data.rows import ExampleRows, TrainingExamples, TrainingWindows, WindowBatch
+from src.distill.choices import WEIGHTINGS
 from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from src.distill.dros import propensity_scores
-from src.distill.factory import WEIGHTINGS
 from src.distill.hint import Hint
 from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
 from src.distill.listwise_losses import LIST_LOSSES, ListLoss, listwise_kl

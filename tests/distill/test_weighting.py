@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from src.distill.factory import WEIGHTINGS
+from src.distill.choices import WEIGHTINGS
 from src.distill.listwise_losses import listwise_kl, probability_weights, softmax_ranking
 from src.distill.weighting import DistillationBatch, importance, uniform
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from src.exp.program.config import compose_settings
-from src.student.factory import STUDENTS, create_student
+from src.student.choices import STUDENTS
+from src.student.factory import create_student
 from src.student.models import SequentialRecommender
 from src.student.paper_students import PaperStudent
 from src.student.settings import LossSettings, StudentSettings

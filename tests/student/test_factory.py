@@ -5,7 +5,8 @@ import torch
 
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
-from src.student.factory import LOSSES, STUDENTS, create_loss, create_student
+from src.student.choices import LOSSES, STUDENTS
+from src.student.factory import create_loss, create_student
 from src.student.settings import LOSS_SETTINGS, MODEL_SETTINGS, LossSettings
 from tests.student.students import NAMES, NUM_ITEMS, D, architecture, shipped, shipped_loss, student
 

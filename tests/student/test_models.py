@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.student.factory import STUDENTS
+from src.student.choices import STUDENTS
 from src.student.models import SequentialRecommender
 from tests.student.students import NAMES, NUM_ITEMS, PAPER, D, L, architecture, histories, student
 

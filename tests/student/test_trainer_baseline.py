@@ -11,7 +11,8 @@ from src.core.seed import generator, seed_everything
 from src.core.settings_reading import changed
 from src.data.rows import TrainingWindows, WindowBatch
 from src.evaluation.settings import MetricsSettings
-from src.student.factory import STUDENTS, create_student
+from src.student.choices import STUDENTS
+from src.student.factory import create_student
 from src.student.losses import BCE, CrossEntropy, SampledSoftmax
 from src.student.settings import OptimisationSettings
 from src.student.trainer_baseline import NextItemModule, baseline_module, fit_student, student_loss

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 
 from src.data.dataset import Dataset, ExampleBatch
 from src.student.models import SASRec
-from src.teacher.factory import ROUTERS
+from src.teacher.choices import ROUTERS
 from src.teacher.gating import PerLayerRouter
 from src.teacher.ilora_model import ILoRAModel, encode_texts
 from src.teacher.language_model.tiny import tiny_random

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from src.core.errors import UserError
 from src.exp.program.config import compose_settings
-from src.teacher.factory import ROUTERS, create_router
-from src.teacher.gating import OneExpert, PerLayerRouter, TopKRouter
+from src.teacher.choices import ROUTERS
+from src.teacher.gating import OneExpert, PerLayerRouter, TopKRouter, create_router
 from src.teacher.settings import settings_of_router
 from tests.golden import load_golden
 

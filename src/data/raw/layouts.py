@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import UserError
 from ...core.registry import Registry
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from ..settings import DatasetSettings
 
 
 @dataclass(frozen=True)
@@ -44,24 +41,3 @@ LAYOUTS: Registry[Layout] = Registry(
     },
     kind="layouts:Layout",
 )
-
-
-def check_layout(settings: "DatasetSettings") -> None:
-    """Makes sure that the settings go with the layout that they name.
-
-    Raises:
-        UserError: Some do not; tells all at once.
-    """
-    layout, faults = LAYOUTS[settings.reader], []
-    if len(settings.files) != layout.num_log_files + 1:
-        faults.append(
-            f"dataset.files lists {len(settings.files)} files, but the reader takes {layout.num_log_files + 1}"
-        )
-    if settings.split == "given" and layout.num_log_files == 1:
-        faults.append(
-            "dataset.split=given needs a reader with train, val and test files, such as amazon_sequential_splits"
-        )
-    if settings.split == "global_time" and not layout.times:
-        faults.append(f"dataset.split=global_time needs real times, which {settings.reader} has not")
-    if faults:
-        raise UserError("; ".join(faults) + ": change these settings.")

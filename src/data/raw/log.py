@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.artefact import fingerprint
+from ...core.errors import UserError
 from ..settings import DatasetSettings
 from .files import find_raw_folder, local_folder
-from .layouts import check_layout
+from .layouts import LAYOUTS
 
 FORMAT = 2  # of the artefact; raise it when the same raw files and settings come to give other contents
 
@@ -48,3 +49,24 @@ def settings_that_count(settings: DatasetSettings) -> dict[str, Any]:
     if settings.split != "global_time":
         del key["val_share"], key["test_share"]
     return key
+
+
+def check_layout(settings: DatasetSettings) -> None:
+    """Makes sure that the settings go with the layout that they name.
+
+    Raises:
+        UserError: Some do not; tells all at once.
+    """
+    layout, faults = LAYOUTS[settings.reader], []
+    if len(settings.files) != layout.num_log_files + 1:
+        faults.append(
+            f"dataset.files lists {len(settings.files)} files, but the reader takes {layout.num_log_files + 1}"
+        )
+    if settings.split == "given" and layout.num_log_files == 1:
+        faults.append(
+            "dataset.split=given needs a reader with train, val and test files, such as amazon_sequential_splits"
+        )
+    if settings.split == "global_time" and not layout.times:
+        faults.append(f"dataset.split=global_time needs real times, which {settings.reader} has not")
+    if faults:
+        raise UserError("; ".join(faults) + ": change these settings.")

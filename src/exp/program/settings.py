@@ -21,7 +21,7 @@ from ...core.settings import (
     setting,
 )
 from ...data.settings import DatasetSettings
-from ...distill.factory import POLICIES
+from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
 from ...evaluation.settings import CompareSettings, MetricsSettings
 from ...student.settings import StudentSettings

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from ...core.artefact import write_json, writing
-from .base import Stage
+from ..program.run import Run
+from .base import Prepared, Stage
+from .teacher import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +23,12 @@ class Answers(Stage):
     what = "judged answers"
     command = "run_teacher"
 
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+        super().__init__(run, prepared)
+        self.teacher = teacher
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.teacher,)
+        return (self.teacher,)
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.evaluations_dir, "answers-")
@@ -36,8 +42,8 @@ class Answers(Stage):
         from ...teacher.generation.model import GenerationTeacher
         from ...teacher.generation.trainer import Judgement
 
-        train, dataset, device = self.settings.teacher.train, self.road.prepared.dataset, best_device()
-        model = cast(GenerationTeacher, self.road.teacher.load()).to(device)  # asked for with that objective alone
+        train, dataset, device = self.settings.teacher.train, self.prepared.dataset, best_device()
+        model = cast(GenerationTeacher, self.teacher.load()).to(device)  # asked for with that objective alone
         examples = dataset.examples["test"].sample(train.max_val_examples, generator(self.settings.seed))
         rows, judgement = model.validation_rows(dataset, examples, with_seen=False), Judgement(model)
         with (

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ...core.artefact import MANIFEST, digest, digest_as_it_is, fingerprint, read_manifest
 from ...core.errors import UserError
@@ -15,11 +15,28 @@ from ...core.paths import command_line
 from ..program.run import Run
 
 if TYPE_CHECKING:
-    from .road import Road
+    from ...data.dataset import Dataset
 
 NOT_THERE, STALE = "not there", "made from another"
 
 log = logging.getLogger(__name__)
+
+
+class Prepared(Protocol):
+    """What stages ask of the prepared dataset; all but the dataset itself is known without PyTorch.
+
+    fingerprint: Of raw files and settings.
+    counts: Numbers of users, items, interactions and examples.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def counts(self) -> dict[str, int]: ...
+
+    @property
+    def dataset(self) -> "Dataset": ...
 
 
 class Stage(ABC):
@@ -30,7 +47,8 @@ class Stage(ABC):
     costs nothing.
 
     Args:
-        road: All stages of this run.
+        run: Whose settings it follows.
+        prepared: The dataset.
     """
 
     title: ClassVar[str]  # as log, time.json and plan call it
@@ -38,10 +56,8 @@ class Stage(ABC):
     command: ClassVar[str]  # the entry point that makes it
     elsewhere: ClassVar[str] = "its settings back"  # what else a user may set where it is missing
 
-    def __init__(self, road: "Road") -> None:
-        self.road = road
-        self.run: Run = road.run
-        self.settings = road.run.settings
+    def __init__(self, run: Run, prepared: Prepared) -> None:
+        self.run, self.settings, self.prepared = run, run.settings, prepared
 
     # --- what it reads, and its key
 
@@ -84,7 +100,7 @@ class Stage(ABC):
 
     def keyed(self, parent: Path, name: str, *parts: Any) -> Path:
         """Returns `parent/<dataset>/<name><key>`, the key being made of all `parts` and of the inputs."""
-        dataset = self.road.prepared
+        dataset = self.prepared
         key = fingerprint(self.title, dataset.fingerprint, [each.identity for each in self.inputs()], *parts)
         return parent / self.settings.dataset.name / f"{name}{key}"
 
@@ -182,7 +198,7 @@ class Stage(ABC):
         return {
             "stage": self.title,
             "dataset": self.settings.dataset.name,
-            "dataset_fingerprint": self.road.prepared.fingerprint,
+            "dataset_fingerprint": self.prepared.fingerprint,
             "seed": self.seed,
             "inputs": {stage.title: stage.content_digest for stage in self.inputs()},
             "result": result,

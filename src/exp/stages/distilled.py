@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from ...core.paths import command_line
-from .base import Stage
+from ..program.run import Run
+from .base import Prepared, Stage
+from .teacher_outputs import TeacherOutputsStage
 
 if TYPE_CHECKING:
     from ...student.models import SequentialRecommender
@@ -19,8 +21,12 @@ class Distilled(Stage):
     what = "distilled student"
     command = "run_distill"
 
+    def __init__(self, run: Run, prepared: Prepared, outputs: TeacherOutputsStage) -> None:
+        super().__init__(run, prepared)
+        self.outputs = outputs
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.outputs,)
+        return (self.outputs,)
 
     def own_folder(self) -> Path:
         student = self.settings.student
@@ -45,7 +51,7 @@ class Distilled(Stage):
         """Makes sure that every example leaves an item to be a negative."""
         from ...distill.distilled_student import check_negatives
 
-        check_negatives(self.settings.student, self.settings.distill, self.road.prepared.dataset)
+        check_negatives(self.settings.student, self.settings.distill, self.prepared.dataset)
 
     def make(self) -> None:
         from ...distill.distilled_student import distil_module
@@ -53,8 +59,8 @@ class Distilled(Stage):
         from ...student.trainer_baseline import fit_student
 
         student, distill, seed = self.settings.student, self.settings.distill, self.settings.seed
-        dataset = self.road.prepared.dataset
-        outputs = self.road.outputs.load()
+        dataset = self.prepared.dataset
+        outputs = self.outputs.load()
         module = distil_module(student, distill, dataset, outputs, seed)
         result = fit_student(
             module,
@@ -78,4 +84,4 @@ class Distilled(Stage):
         """
         from ...student.store import load_student
 
-        return load_student(self.require(), self.road.prepared.dataset)
+        return load_student(self.require(), self.prepared.dataset)

@@ -11,14 +11,17 @@ from ...core.artefact import write_json, writing
 from ...evaluation.comparison import comparison_of, write_comparison
 from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
-from .base import Stage
+from ..program.run import Run
+from .base import Prepared, Stage
+from .distilled import Distilled
+from .students import Baseline
+from .teacher import Teacher
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ...evaluation.comparison import Comparison as Found
     from ...evaluation.ranking import Evaluation as Ranked
-    from .road import Road
 
 SPLIT = "test"
 METRICS = "metrics.json"
@@ -54,13 +57,13 @@ class Evaluation(Stage):
         return ()
 
     def check(self) -> None:
-        counts = self.road.prepared.counts
+        counts = self.prepared.counts
         check_metrics(self.settings.metrics, self.settings.compare, counts["items"])
 
     def make(self) -> None:
         from ...evaluation.slices import slice_metrics, slicings
 
-        dataset, metrics = self.road.prepared.dataset, self.settings.metrics
+        dataset, metrics = self.prepared.dataset, self.settings.metrics
         ranked, parameters = self.rank()
         slices = {
             by: slice_metrics(ranked.rank, slicing, metrics.slice_k)
@@ -102,7 +105,7 @@ class PopularityEvaluation(Evaluation):
         from ...evaluation.popularity import Popularity
         from ...evaluation.ranking import evaluate
 
-        dataset = self.road.prepared.dataset
+        dataset = self.prepared.dataset
         ranked = evaluate(
             Popularity(dataset.train_item_counts()).score,
             dataset,
@@ -120,15 +123,19 @@ class BaselineEvaluation(Evaluation):
 
     subject = "baseline"
 
+    def __init__(self, run: Run, prepared: Prepared, baseline: Baseline) -> None:
+        super().__init__(run, prepared)
+        self.baseline = baseline
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.baseline,)
+        return (self.baseline,)
 
     @property
     def model_name(self) -> str:
         return f"Baseline ({self.settings.student.name})"
 
     def rank(self) -> "tuple[Ranked, int]":
-        return _rank_student(self, self.road.baseline.load())
+        return _rank_student(self, self.baseline.load())
 
 
 class DistilledEvaluation(Evaluation):
@@ -136,15 +143,19 @@ class DistilledEvaluation(Evaluation):
 
     subject = "distilled"
 
+    def __init__(self, run: Run, prepared: Prepared, distilled: Distilled) -> None:
+        super().__init__(run, prepared)
+        self.distilled = distilled
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.distilled,)
+        return (self.distilled,)
 
     @property
     def model_name(self) -> str:
         return f"Distilled ({self.settings.student.name})"
 
     def rank(self) -> "tuple[Ranked, int]":
-        return _rank_student(self, self.road.distilled.load())
+        return _rank_student(self, self.distilled.load())
 
 
 class TeacherEvaluation(Evaluation):
@@ -152,8 +163,12 @@ class TeacherEvaluation(Evaluation):
 
     subject = "teacher"
 
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+        super().__init__(run, prepared)
+        self.teacher = teacher
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.teacher,)
+        return (self.teacher,)
 
     def also_counts(self) -> Sequence[Any]:
         return (self.settings.teacher.eval_tokens,)
@@ -166,11 +181,11 @@ class TeacherEvaluation(Evaluation):
         from ...core.precision import autocast, best_device, resolve_precision
         from ...evaluation.ranking import evaluate
 
-        model = self.road.teacher.load().to(best_device())
+        model = self.teacher.load().to(best_device())
         with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
             ranked = evaluate(
                 model.score,
-                self.road.prepared.dataset,
+                self.prepared.dataset,
                 SPLIT,
                 self.settings.metrics,
                 history_length=model.history_length,
@@ -184,7 +199,7 @@ class Comparison(Stage):
     """`data/evaluations/<dataset>/comparison-<key>/`: differences to the first model, with intervals and tests.
 
     Args:
-        road: All stages of this run.
+        run, prepared: See `Stage`.
         evaluations: Of the models; the first is what the others are compared with.
     """
 
@@ -192,15 +207,15 @@ class Comparison(Stage):
     what = "comparison"
     command = "run_eval_all"
 
-    def __init__(self, road: "Road", evaluations: Sequence[Evaluation]) -> None:
-        super().__init__(road)
+    def __init__(self, run: Run, prepared: Prepared, evaluations: Sequence[Evaluation]) -> None:
+        super().__init__(run, prepared)
         self.evaluations = evaluations
 
     def inputs(self) -> Sequence[Stage]:
         return self.evaluations
 
     def check(self) -> None:
-        check_compared(self.settings.compare, self.road.prepared.counts["items"])
+        check_compared(self.settings.compare, self.prepared.counts["items"])
 
     def own_folder(self) -> Path:
         compare = self.settings.compare
@@ -225,7 +240,7 @@ def _rank_student(stage: Evaluation, model: Any) -> "tuple[Ranked, int]":
     from ...student.evaluator import evaluate_student
 
     title = f"{stage.model_name}: {SPLIT} users"
-    ranked = evaluate_student(model, stage.road.prepared.dataset, SPLIT, stage.settings.metrics, title)
+    ranked = evaluate_student(model, stage.prepared.dataset, SPLIT, stage.settings.metrics, title)
     return ranked, _parameters(model)
 
 

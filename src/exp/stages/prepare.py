@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.artefact import MANIFEST, read_manifest
+from ..program.run import Run
 from .base import Stage
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ class Prepare(Stage):
     title = "prepare"
     what = "prepared dataset"
     command = "run_prepare"
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run, self)
 
     @cached_property
     def raw(self) -> "RawLog":

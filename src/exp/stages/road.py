@@ -39,51 +39,51 @@ class Road:
     @cached_property
     def prepared(self) -> Prepare:
         """Raw log → dataset."""
-        return Prepare(self)
+        return Prepare(self.run)
 
     @cached_property
     def baseline(self) -> Baseline:
         """Dataset → student without a teacher."""
-        return Baseline(self)
+        return Baseline(self.run, self.prepared)
 
     @cached_property
     def user_encoder(self) -> UserEncoder:
         """Dataset → frozen student behind the teacher's gate and markers."""
-        return UserEncoder(self)
+        return UserEncoder(self.run, self.prepared)
 
     @cached_property
     def teacher(self) -> Teacher:
         """Dataset, user encoder → teacher."""
-        return Teacher(self)
+        return Teacher(self.run, self.prepared, self.user_encoder)
 
     @cached_property
     def outputs(self) -> TeacherOutputsStage:
         """Teacher → teacher outputs."""
-        return TeacherOutputsStage(self)
+        return TeacherOutputsStage(self.run, self.prepared, self.teacher)
 
     @cached_property
     def distilled(self) -> Distilled:
         """Dataset, teacher outputs → distilled student."""
-        return Distilled(self)
+        return Distilled(self.run, self.prepared, self.outputs)
 
     @cached_property
     def answers(self) -> Answers:
         """Generation teacher → HitRatio@1 of its answers."""
-        return Answers(self)
+        return Answers(self.run, self.prepared, self.teacher)
 
     def evaluations(self, *subjects: str) -> list[Evaluation]:
         """Returns the evaluations of popularity, baseline, teacher or distilled student."""
-        kinds: dict[str, Callable[[Road], Evaluation]] = {
-            "popularity": PopularityEvaluation,
-            "baseline": BaselineEvaluation,
-            "teacher": TeacherEvaluation,
-            "distilled": DistilledEvaluation,
+        kinds: dict[str, Callable[[], Evaluation]] = {
+            "popularity": lambda: PopularityEvaluation(self.run, self.prepared),
+            "baseline": lambda: BaselineEvaluation(self.run, self.prepared, self.baseline),
+            "teacher": lambda: TeacherEvaluation(self.run, self.prepared, self.teacher),
+            "distilled": lambda: DistilledEvaluation(self.run, self.prepared, self.distilled),
         }
-        return [kinds[subject](self) for subject in subjects]
+        return [kinds[subject]() for subject in subjects]
 
     def comparison(self, evaluations: Sequence[Evaluation]) -> Comparison:
         """Evaluations → differences to the first of them, intervals and tests."""
-        return Comparison(self, evaluations)
+        return Comparison(self.run, self.prepared, evaluations)
 
     def go(self, *stages: Stage) -> bool:
         """Makes what is not there yet, in this order, once all of it was checked; or prints the plan (`dry_run`).

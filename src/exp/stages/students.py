@@ -27,7 +27,7 @@ class TrainedStudent(Stage):
     def own_folder(self) -> Path:
         key = fingerprint(
             "baseline",
-            self.road.prepared.fingerprint,
+            self.prepared.fingerprint,
             {name: value for name, value in self.student.key().items() if name in StudentSettings.model_fields},
             self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
             self.seed,
@@ -39,7 +39,7 @@ class TrainedStudent(Stage):
         from ...student.store import save_student
         from ...student.trainer_baseline import baseline_module, fit_student
 
-        dataset = self.road.prepared.dataset
+        dataset = self.prepared.dataset
         module = baseline_module(self.student, dataset)
         result = fit_student(
             module,
@@ -61,7 +61,7 @@ class TrainedStudent(Stage):
         """
         from ...student.store import load_student
 
-        return load_student(self.require(), self.road.prepared.dataset)
+        return load_student(self.require(), self.prepared.dataset)
 
 
 class Baseline(TrainedStudent):

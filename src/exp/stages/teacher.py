@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
 from ...teacher.prompts.templates import read_template
-from .base import Stage
+from ..program.run import Run
+from .base import Prepared, Stage
+from .students import UserEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,8 +29,12 @@ class Teacher(Stage):
     command = "run_teacher"
     elsewhere = "the teacher's settings back"
 
+    def __init__(self, run: Run, prepared: Prepared, user_encoder: UserEncoder) -> None:
+        super().__init__(run, prepared)
+        self.user_encoder = user_encoder
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.user_encoder,)
+        return (self.user_encoder,)
 
     @property
     def template(self) -> str:
@@ -51,7 +57,7 @@ class Teacher(Stage):
     def check(self) -> None:
         """Fetches the language model where it is missing, and makes sure that it can do what is asked."""
         self.tokenizer()
-        teacher, items = self.settings.teacher, self.road.prepared.counts["items"]
+        teacher, items = self.settings.teacher, self.prepared.counts["items"]
         if teacher.objective == "generation" and teacher.generation.candidates > items:
             raise UserError(
                 f"teacher.generation.candidates={teacher.generation.candidates} asks for more items than the "
@@ -79,9 +85,9 @@ class Teacher(Stage):
         from ...teacher.trainer_ilora import TeacherDataModule
         from ...training.loop import Plan, fit
 
-        settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.road.prepared.dataset
+        settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.prepared.dataset
         train = settings.train
-        log.info("The teacher is built over the user encoder %s", self.road.user_encoder.folder)
+        log.info("The teacher is built over the user encoder %s", self.user_encoder.folder)
         model = self.untrained()
         module = self._module(model)
         rows = rows_at_once(metrics, dataset, metrics.filter_seen)
@@ -115,8 +121,8 @@ class Teacher(Stage):
 
         return create_teacher(
             self.settings.teacher,
-            self.road.prepared.dataset,
-            self.road.user_encoder.load(),
+            self.prepared.dataset,
+            self.user_encoder.load(),
             self.template,
             self.settings.paths.language_models_dir,
         )
@@ -130,7 +136,7 @@ class Teacher(Stage):
         from ...teacher.store import load_trained
 
         folder = self.require()
-        return load_trained(self.untrained(), folder, self.road.prepared.dataset, self.settings.teacher)
+        return load_trained(self.untrained(), folder, self.prepared.dataset, self.settings.teacher)
 
     def _module(self, model: "GatedLanguageModel") -> "TeacherModule":
         from ...teacher.generation.model import GenerationTeacher

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .base import Stage
+from ..program.run import Run
+from .base import Prepared, Stage
+from .teacher import Teacher
 
 if TYPE_CHECKING:
     from ...distill.data_bridge import TeacherOutputs
@@ -21,8 +23,12 @@ class TeacherOutputsStage(Stage):
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
 
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+        super().__init__(run, prepared)
+        self.teacher = teacher
+
     def inputs(self) -> Sequence[Stage]:
-        return (self.road.teacher,)
+        return (self.teacher,)
 
     @property
     def given(self) -> Path | None:
@@ -40,14 +46,13 @@ class TeacherOutputsStage(Stage):
     def make(self) -> None:
         from ...core.precision import autocast, best_device, resolve_precision
         from ...core.seed import generator
-        from ...distill.factory import create_selection_policy
-        from ...distill.selection_policy import Pool
+        from ...distill.selection_policy import Pool, create_selection_policy
         from ...evaluation.ranking import rows_at_once
         from ...teacher.export import export_teacher_outputs
 
-        dataset, export, active = self.road.prepared.dataset, self.settings.teacher.export, self.settings.active
+        dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
-        model = self.road.teacher.load().to(best_device())
+        model = self.teacher.load().to(best_device())
         pool = Pool(dataset, model.user_encoder, model.read_together(dataset), seed)
         asked = create_selection_policy(active).select(pool, generator(seed))
         log.info(
@@ -66,7 +71,7 @@ class TeacherOutputsStage(Stage):
                 export,
                 rows_at_once(self.settings.metrics, dataset, export.exclude_seen),
                 {
-                    **self.about({"teacher": self.road.teacher.folder.name}),
+                    **self.about({"teacher": self.teacher.folder.name}),
                     "teacher_settings": self.settings.teacher.plain(),
                     "active": active.plain(),
                 },
@@ -81,4 +86,4 @@ class TeacherOutputsStage(Stage):
         from ...distill.data_bridge import load_teacher_outputs
 
         direction = self.settings.distill.score_direction
-        return load_teacher_outputs(self.require(), self.road.prepared.dataset, direction)
+        return load_teacher_outputs(self.require(), self.prepared.dataset, direction)

@@ -17,8 +17,7 @@ from ...core.settings_reading import changed
 from ...data.dataset import Dataset
 from ...distill.data_bridge import TeacherOutputs
 from ...distill.distilled_student import distil_module
-from ...distill.factory import create_selection_policy
-from ...distill.selection_policy import Pool
+from ...distill.selection_policy import Pool, create_selection_policy
 from ...distill.settings import ActiveSettings
 from ...evaluation.tables import TextTable
 from ...student.evaluator import evaluate_student

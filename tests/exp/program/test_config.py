@@ -9,13 +9,16 @@ from src.core.errors import UserError
 from src.core.paths import CONF_DIR, ROOT
 from src.core.settings_reading import value_at
 from src.data.raw.layouts import LAYOUTS
-from src.distill.factory import POLICIES, create_selection_policy
+from src.distill.choices import POLICIES
 from src.distill.kd_losses import PRESETS
+from src.distill.selection_policy import create_selection_policy
 from src.exp.program.config import compose_settings, with_any_key
 from src.exp.studies.search_space import read_space
-from src.student.factory import STUDENTS, create_loss, create_student
+from src.student.choices import STUDENTS
+from src.student.factory import create_loss, create_student
 from src.student.settings import LOSS_SETTINGS
-from src.teacher.factory import ROUTERS, create_router
+from src.teacher.choices import ROUTERS
+from src.teacher.gating import create_router
 from src.teacher.prompts.templates import read_template
 from tests.exp.keys import composed
 from tests.worlds import tiny_dataset

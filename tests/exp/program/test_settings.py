@@ -14,9 +14,9 @@ from src.core.settings import Settings
 from src.core.settings_reading import changed, read_settings, value_at, words_of
 from src.distill.listwise_losses import LIST_LOSSES
 from src.exp.program.settings import RunSettings
-from src.student.factory import LOSSES, STUDENTS
+from src.student.choices import LOSSES, STUDENTS
 from src.student.settings import LOSS_SETTINGS, MODEL_SETTINGS
-from src.teacher.factory import ROUTERS
+from src.teacher.choices import ROUTERS
 from src.teacher.settings import ROUTER_SETTINGS
 from tests.exp.keys import CHOOSING, DEFAULT, composed, every_key, leaves, names_something, with_value
 

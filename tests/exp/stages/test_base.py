@@ -7,8 +7,8 @@ import pytest
 
 from src.core.artefact import read_manifest, writing
 from src.core.errors import UserError
-from src.exp.stages.base import Stage
-from src.exp.stages.road import Road
+from src.exp.program.run import Run
+from src.exp.stages.base import Prepared, Stage
 from tests.exp.roads import road_in
 from tests.worlds import tiny_dataset
 
@@ -32,8 +32,8 @@ class Cake(Dough):
     title, what, command, elsewhere = "cake: baking", "cake", "bake", "an oven"
     given_folder: Path | None = None
 
-    def __init__(self, road: Road, dough: Dough) -> None:
-        super().__init__(road)
+    def __init__(self, run: Run, prepared: Prepared, dough: Dough) -> None:
+        super().__init__(run, prepared)
         self.dough = dough
 
     def inputs(self) -> Sequence[Stage]:
@@ -60,8 +60,9 @@ def bakery(tmp_path, caplog):
     caplog.set_level(logging.INFO)
 
     def open_again(*overrides: str) -> tuple[Dough, Cake]:
-        dough = Dough(road_in(tmp_path, DATASET, *overrides))
-        return dough, Cake(dough.road, dough)
+        road = road_in(tmp_path, DATASET, *overrides)
+        dough = Dough(road.run, road.prepared)
+        return dough, Cake(dough.run, dough.prepared, dough)
 
     return open_again
 
@@ -84,13 +85,13 @@ def test_a_key_follows_from_ones_own_settings_and_the_keys_of_the_inputs(bakery)
     dough, cake = bakery()
     other_dough, other_cake = bakery("seed=1")
     assert other_dough.folder != dough.folder and other_cake.folder != cake.folder
-    assert Cake(other_cake.road, dough).folder == cake.folder
+    assert Cake(other_cake.run, other_cake.prepared, dough).folder == cake.folder
     assert [each.folder for each in bakery("student.train.lr=0.5")] == [dough.folder, cake.folder]
 
 
 def test_stages_that_are_called_otherwise_have_other_keys(bakery):
     _, cake = bakery()
-    other = type("Other", (Cake,), {"title": "cake: freezing"})(cake.road, cake.dough)
+    other = type("Other", (Cake,), {"title": "cake: freezing"})(cake.run, cake.prepared, cake.dough)
     assert other.folder != cake.folder
 
 
@@ -151,14 +152,14 @@ def test_an_input_that_comes_out_the_same_changes_nothing_below_it(bakery):
 
 def test_the_change_reaches_what_is_made_from_what_was_made_again(bakery):
     bake(*bakery())
-    Slice(bakery()[1].road, bakery()[1]).ensure()
+    Slice(bakery()[1].run, bakery()[1].prepared, bakery()[1]).ensure()
     dough, _ = bakery("rerun=true")
     dough.contents = "rye and water"
     dough.ensure()
     dough, cake = bakery()
     cake.contents = "a darker cake"
     cake.ensure()
-    assert Slice(cake.road, cake).why_to_make() == "made from another cake"
+    assert Slice(cake.run, cake.prepared, cake).why_to_make() == "made from another cake"
 
 
 def test_an_artefact_without_its_input_stays_as_it_is(bakery):
@@ -204,7 +205,7 @@ def test_what_follows_from_a_given_folder_follows_from_its_contents(bakery, tmp_
     def folder_of_slice() -> Path:
         _, cake = bakery()
         cake.given_folder = tmp_path / "bought"
-        return Slice(cake.road, cake).folder
+        return Slice(cake.run, cake.prepared, cake).folder
 
     first = folder_of_slice()
     assert folder_of_slice() == first

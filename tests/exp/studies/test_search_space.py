@@ -7,7 +7,7 @@ from src.core.errors import UserError
 from src.core.settings_reading import changed
 from src.exp.program.settings import RunSettings
 from src.exp.studies.search_space import given_point, read_space, rounded
-from src.student.factory import STUDENTS
+from src.student.choices import STUDENTS
 from tests.exp.keys import composed
 
 SPACE = {

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from src.core.errors import UserError
 from src.student.models import SASRec
-from src.teacher.factory import ROUTERS
+from src.teacher.choices import ROUTERS
 from src.teacher.generation.model import ChoiceBatch, ChoiceRows, GenerationTeacher
 from src.teacher.generation.prompt import ChoicePromptBuilder
 from src.teacher.interfaces import Presentation
