@@ -1,6 +1,6 @@
 """What it costs to start: help, a wrong key, a stage whose artefact is there, in processor seconds of whole processes.
 
-    python -m benchmarks.startup
+python -m benchmarks.startup
 """
 
 import resource

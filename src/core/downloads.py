@@ -15,7 +15,8 @@ SECONDS_TO_ANSWER = 10
 
 
 def fetch_from_wheel(requirement: str, members: dict[str, Path], sha256: dict[str, str]) -> None:
-    """Downloads a wheel with pip and writes some of its files; no dependency of it is downloaded.
+    """Downloads a wheel with pip, which knows the index, the mirror and the proxies that the user has set, and writes
+    some of its files; no dependency of it is downloaded.
 
     Args:
         requirement: What pip is asked for, with its version, e.g. "recbole==1.2.1".

@@ -90,6 +90,7 @@ class GatedLanguageModel(TeacherModel[Batch]):
     def trained_state(self) -> dict[str, Tensor]:
         """Returns what training changed, and the buffers that go with it: all but the frozen weights."""
         names = {name for name, parameter in self.named_parameters() if parameter.requires_grad} | self.kept_buffers
+        names |= {f"router.{name}" for name, _ in self.router.named_buffers()}  # running statistics of the ResNet's
         return {name: value for name, value in self.state_dict().items() if name in names}
 
     def embedded(self, token_ids: Tensor, marked_items: Tensor) -> Tensor:

@@ -118,44 +118,40 @@ class PopularityEvaluation(Evaluation):
         return ranked, dataset.num_items
 
 
-class BaselineEvaluation(Evaluation):
+class StudentEvaluation(Evaluation):
+    """A student, with a teacher or without."""
+
+    role: ClassVar[str]  # as tables call it
+
+    def __init__(self, run: Run, prepared: Prepared, student: Baseline | Distilled) -> None:
+        super().__init__(run, prepared)
+        self.student = student
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.student,)
+
+    @property
+    def model_name(self) -> str:
+        return f"{self.role} ({self.settings.student.name})"
+
+    def rank(self) -> "tuple[Ranked, int]":
+        from ...student.evaluator import evaluate_student
+
+        model, title = self.student.load(), f"{self.model_name}: {SPLIT} users"
+        ranked = evaluate_student(model, self.prepared.dataset, SPLIT, self.settings.metrics, title)
+        return ranked, _parameters(model)
+
+
+class BaselineEvaluation(StudentEvaluation):
     """The student without a teacher."""
 
-    subject = "baseline"
-
-    def __init__(self, run: Run, prepared: Prepared, baseline: Baseline) -> None:
-        super().__init__(run, prepared)
-        self.baseline = baseline
-
-    def inputs(self) -> Sequence[Stage]:
-        return (self.baseline,)
-
-    @property
-    def model_name(self) -> str:
-        return f"Baseline ({self.settings.student.name})"
-
-    def rank(self) -> "tuple[Ranked, int]":
-        return _rank_student(self, self.baseline.load())
+    subject, role = "baseline", "Baseline"
 
 
-class DistilledEvaluation(Evaluation):
+class DistilledEvaluation(StudentEvaluation):
     """The student with a teacher."""
 
-    subject = "distilled"
-
-    def __init__(self, run: Run, prepared: Prepared, distilled: Distilled) -> None:
-        super().__init__(run, prepared)
-        self.distilled = distilled
-
-    def inputs(self) -> Sequence[Stage]:
-        return (self.distilled,)
-
-    @property
-    def model_name(self) -> str:
-        return f"Distilled ({self.settings.student.name})"
-
-    def rank(self) -> "tuple[Ranked, int]":
-        return _rank_student(self, self.distilled.load())
+    subject, role = "distilled", "Distilled"
 
 
 class TeacherEvaluation(Evaluation):
@@ -234,14 +230,6 @@ class Comparison(Stage):
     def load(self) -> "Found":
         """Returns what was found."""
         return comparison_of(json.loads((self.require() / "comparison.json").read_text(encoding="utf-8")))
-
-
-def _rank_student(stage: Evaluation, model: Any) -> "tuple[Ranked, int]":
-    from ...student.evaluator import evaluate_student
-
-    title = f"{stage.model_name}: {SPLIT} users"
-    ranked = evaluate_student(model, stage.prepared.dataset, SPLIT, stage.settings.metrics, title)
-    return ranked, _parameters(model)
 
 
 def _parameters(model: "nn.Module") -> int:

@@ -222,13 +222,17 @@ def test_the_teacher_depends_on_the_text_of_its_template(tmp_path):
 # --- what is made of what
 
 
+def train_otherwise(folder: Path) -> None:
+    """Puts other weights into a student's artefact, as another machine's training would have."""
+    weights = load_file(folder / "model.safetensors")
+    about = {key: value for key, value in read_manifest(folder).items() if key != "files"}
+    with writing(folder, about) as temporary:
+        save_file({name: value + 0.01 for name, value in weights.items()}, temporary / "model.safetensors")
+
+
 @pytest.mark.slow
 def test_a_teacher_over_another_user_encoder_is_made_again_and_what_follows_from_it(made):
-    baseline = made().baseline
-    weights = load_file(baseline.folder / "model.safetensors")
-    about = {key: value for key, value in read_manifest(baseline.folder).items() if key != "files"}
-    with writing(baseline.folder, about) as temporary:
-        save_file({name: value + 0.01 for name, value in weights.items()}, temporary / "model.safetensors")
+    train_otherwise(made().baseline.folder)
     road = made()
     assert road.teacher.why_to_make() == "made from another trained student"
     assert road.baseline.is_made()
@@ -334,11 +338,7 @@ def test_a_given_user_encoder_is_read_as_it_is_whatever_its_manifest_says(made, 
 
 @pytest.mark.slow
 def test_a_teacher_is_not_ranked_over_another_user_encoder_than_its_own(made):
-    baseline = made().baseline
-    weights = load_file(baseline.folder / "model.safetensors")
-    about = {key: value for key, value in read_manifest(baseline.folder).items() if key != "files"}
-    with writing(baseline.folder, about) as temporary:
-        save_file({name: value + 0.01 for name, value in weights.items()}, temporary / "model.safetensors")
+    train_otherwise(made().baseline.folder)
     road = made("metrics.ks=[3]")
     with pytest.raises(UserError, match="was made from another trained student than the one that is there now"):
         road.go(road.prepared, *road.evaluations("teacher"))
