@@ -1,5 +1,6 @@
 """One table, told as Markdown, as LaTeX and on the terminal."""
 
+import os
 from dataclasses import dataclass
 
 LATEX = {
@@ -44,7 +45,7 @@ class TextTable:
         return TextTable(self.title, header, rows)
 
     def show(self) -> None:
-        """Prints the table on the terminal; cells that do not fit go on in the next line."""
+        """Prints the table; on a terminal, cells that do not fit go on in the next line, a file has room for all."""
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
@@ -55,7 +56,11 @@ class TextTable:
             table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*map(Text, row))
-        Console().print(table)
+        console = Console()
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+            console.width = max(console.width, whole)
+        console.print(table)
 
 
 def latex_text(text: str) -> str:

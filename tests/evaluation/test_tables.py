@@ -51,3 +51,9 @@ def test_a_narrow_terminal_loses_no_figure(capsys, monkeypatch):
     TextTable("t", ["Model"] * 5, [["0123456789"] * 5]).show()
     printed = capsys.readouterr().out
     assert all(printed.count(digit) == 5 for digit in "0123456789") and "…" not in printed
+
+
+def test_in_a_file_every_row_is_one_line(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    TextTable("t", ["Model"] * 20, [["0123456789"] * 20]).show()
+    assert any(line.count("0123456789") == 20 for line in capsys.readouterr().out.splitlines())
