@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def export_teacher_outputs(
     folder: Path,
     settings: ExportSettings,
     batch_examples: int,
-    manifest: dict[str, Any],
+    about: Callable[[], dict[str, Any]],
 ) -> None:
     """Asks the teacher about `examples` and writes the teacher outputs (DESIGN §5), whole or not at all.
 
@@ -46,7 +47,8 @@ def export_teacher_outputs(
         settings: What is asked: how many items, which embeddings, and whether the representation of every history is
             written, too (for hints), 2 bytes a number.
         batch_examples: Examples whose ranking is sorted out at once.
-        manifest: What the outputs were made from; tokens, seconds and counts are added.
+        about: Returns what the manifest says of the outputs' making, and is asked when all is ranked; tokens, seconds
+            and counts are added.
 
     Raises:
         UserError: `settings.k` is more than there are items to rank for some example.
@@ -65,6 +67,7 @@ def export_teacher_outputs(
                 advance(len(rows), "already there")
             found.append(part)
     whole = {name: _concatenated([part[name] for part in found]) for name in found[0]}
+    manifest = about()
     with writing(folder, manifest) as temporary:
         write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
         if settings.user_states:

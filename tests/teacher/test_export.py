@@ -38,7 +38,7 @@ def export(
         folder,
         ExportSettings(k=k, exclude_seen=exclude_seen, item_embeddings=item_embeddings, user_states=user_states),
         batch_examples=batch_examples,
-        manifest={"dataset_fingerprint": DATASET.fingerprint},
+        about=lambda: {"dataset_fingerprint": DATASET.fingerprint},
     )
     return load_file(folder / "rankings.safetensors"), read_manifest(folder)
 
@@ -209,3 +209,15 @@ def test_more_items_than_can_be_ranked_are_refused_before_the_teacher_is_asked(t
         with pytest.raises(UserError, match=rf"teacher.export.k={most + 1} asks for more items .* has 15"):
             export(tmp_path / "refused", teacher, exclude_seen, k=most + 1)
     assert not (tmp_path / "refused").exists()
+
+
+def test_the_manifest_is_made_when_all_is_ranked(tmp_path, monkeypatch):
+    teacher, happened = tiny_teacher(DATASET), []
+    scores_in_batches = teacher.scores_in_batches
+    monkeypatch.setattr(
+        teacher, "scores_in_batches", lambda *args: happened.append("ranked") or scores_in_batches(*args)
+    )
+    export_teacher_outputs(
+        teacher, DATASET, ASKED, tmp_path / "outputs", ExportSettings(k=K), 3, lambda: happened.append("told") or {}
+    )
+    assert happened == ["ranked", "told"]  # for it tells how long that took

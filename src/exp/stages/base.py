@@ -189,18 +189,22 @@ class Stage(ABC):
 
         keep_freed_memory()
         seed_everything(self.seed)
+        # Now, since another run may replace them before this one is done.
+        self.made_from = {stage.title: stage.content_digest for stage in self.inputs()}
         self.started = time.perf_counter()
         with self.run.stopwatch.stage(self.title):
             self.make()
 
     def about(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Returns what every artefact's manifest says: of which dataset, from what, with what result, how and where."""
+        """Returns what every artefact's manifest says: of which dataset, from what, with what result, how and where. It
+        tells the time since making began: to be asked when all is made.
+        """
         return {
             "stage": self.title,
             "dataset": self.settings.dataset.name,
             "dataset_fingerprint": self.prepared.fingerprint,
             "seed": self.seed,
-            "inputs": {stage.title: stage.content_digest for stage in self.inputs()},
+            "inputs": self.made_from,
             "result": result,
             "seconds_of_stage": round(time.perf_counter() - self.started, 3),
             **environment(),

@@ -70,7 +70,7 @@ class TeacherOutputsStage(Stage):
                 self.folder,
                 export,
                 rows_at_once(self.settings.metrics, dataset, export.exclude_seen),
-                {
+                lambda: {
                     **self.about({"teacher": self.teacher.folder.name}),
                     "teacher_settings": self.settings.teacher.plain(),
                     "active": active.plain(),

@@ -72,6 +72,15 @@ def bake(dough: Dough, cake: Cake) -> None:
     cake.ensure()
 
 
+class SlowCake(Cake):
+    """While it is in the oven, somebody kneads the dough anew."""
+
+    def make(self) -> None:
+        with writing(self.dough.folder, read_manifest(self.dough.folder)) as temporary:
+            (temporary / "dough.txt").write_text("rye")
+        super().make()
+
+
 def test_a_folder_is_known_before_anything_is_made_and_says_dataset_and_kind(bakery, tmp_path):
     dough, cake = bakery()
     assert not dough.folder.exists() and not cake.folder.exists()
@@ -237,3 +246,9 @@ def test_only_what_was_made_is_timed(bakery, tmp_path):
     dough, cake = bakery()
     bake(dough, cake)
     assert dough.run.stopwatch.seconds == {}
+
+
+def test_an_input_that_is_replaced_meanwhile_is_not_said_to_be_what_it_was_made_from(bakery):
+    dough, cake = bakery()
+    bake(dough, SlowCake(cake.run, cake.prepared, dough))
+    assert bakery()[1].why_to_make() == "made from another dough"
