@@ -22,8 +22,7 @@ def load_dataset(*overrides: str) -> "Dataset":
     from .exp.program.config import compose_settings
 
     settings = compose_settings(*overrides)
-    raw_dirs = [path for path in settings.paths.raw_dirs if path]
-    return prepare_dataset(settings.dataset, raw_dirs, settings.paths.processed_dir)
+    return prepare_dataset(settings.dataset, settings.paths.data_dirs, settings.paths.processed_dir)
 
 
 def load_student(folder: str | Path, dataset: "Dataset") -> "SequentialRecommender":

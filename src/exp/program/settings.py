@@ -1,5 +1,6 @@
 """All settings of a run: those of every package, where things lie, and what a command is to do."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -45,6 +46,11 @@ class PathSettings(Settings):
     evaluations_dir: UserPath = setting(..., "figures of models, and every user's rank", changes_result=False)
     language_models_dir: UserPath = setting(..., "language models' files", changes_result=False)
     prompts_dir: UserPath = setting(..., "prompt templates", changes_result=False)
+
+    @property
+    def data_dirs(self) -> list[Path]:
+        """The folders of `raw_dirs`; null is one that the environment does not name."""
+        return [path for path in self.raw_dirs if path]
 
 
 class LoggingSettings(Settings):

@@ -31,8 +31,7 @@ class Prepare(Stage):
         """The raw files; fetched where they are missing."""
         from ...data.raw.log import find_raw_log
 
-        folders = [path for path in self.settings.paths.raw_dirs if path]
-        return find_raw_log(self.settings.dataset, folders, fetch=not self.settings.dry_run)
+        return find_raw_log(self.settings.dataset, self.settings.paths.data_dirs, fetch=not self.settings.dry_run)
 
     @property
     def fingerprint(self) -> str:

@@ -94,7 +94,7 @@ class Road:
         Raises:
             UserError: A stage cannot be made.
         """
-        distinct = [stage for place, stage in enumerate(stages) if stage not in stages[:place]]
+        distinct = list(dict.fromkeys(stages))
         for stage in distinct:
             stage.check_settings()
         if self.run.settings.dry_run:
