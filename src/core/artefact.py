@@ -1,18 +1,48 @@
-"""An artefact: a folder that is either absent or whole, with a manifest that says what it was made from."""
+"""An artefact: a folder that is either absent or whole, with a manifest that says what it is and was made from."""
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from .errors import UserError
 
 MANIFEST = "manifest.json"
+BEING_WRITTEN, REPLACED = ".writing", ".replaced"  # what a process that was killed may leave behind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an artefact is.
+
+    format: Of its files; to be raised when they come to mean something else. It is part of every key.
+    """
+
+    name: str
+    format: int
+
+
+DATASET = Kind("dataset", 2)
+STUDENT = Kind("student", 1)
+TEACHER = Kind("teacher", 1)
+TEACHER_OUTPUTS = Kind("teacher outputs", 1)
+EXPORTED_PART = Kind("part of teacher outputs", 1)
+EVALUATION = Kind("evaluation", 1)
+COMPARISON = Kind("comparison", 1)
+ANSWERS = Kind("answers", 1)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -30,26 +60,161 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+# --- writing
+
+
 @contextmanager
-def writing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
+def writing(folder: Path, kind: Kind, manifest: dict[str, Any]) -> Iterator[Path]:
     """Yields a temporary folder to write into; on success it gets `manifest.json` and becomes `folder` by renaming.
 
-    If the block raises, nothing is left behind and an earlier `folder` stays as it was. The block may still add to
+    If the block raises, nothing is left behind and an earlier `folder` stays as it was. If the process is killed or the
+    power fails, `folder` is the earlier or the new one, each whole (`making` tidies up). The block may still add to
     `manifest`: it is written last.
+
+    Args:
+        folder: Becomes the artefact.
+        kind: What it is.
+        manifest: What it was made from; kind, format, name, and sizes and SHA-256 of each file are added.
+
+    Raises:
+        UserError: The disk is full.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    replaced = temporary.with_name(f"{temporary.name}.replaced")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=BEING_WRITTEN, dir=folder.parent))
+    replaced = temporary.with_suffix(REPLACED)
     try:
-        yield temporary
-        write_json(temporary / MANIFEST, {**manifest, "files": _contents(temporary)})
-        temporary.chmod(0o755)  # mkdtemp makes a private folder; an artefact is shared like any other
+        with told_where_disk_is_full(folder):
+            yield temporary
+            about = {"kind": kind.name, "format": kind.format, "artefact": folder.name}
+            write_json(temporary / MANIFEST, about | manifest | about | {"files": _contents(temporary)})
+            temporary.chmod(0o755)  # mkdtemp makes a private folder; an artefact is shared like any other
+            for path in (*temporary.iterdir(), temporary):
+                on_disk(path)
         if folder.exists():
             folder.rename(replaced)
         temporary.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+        on_disk(folder.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        for left in (temporary, replaced):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Lets one process at a time make the artefact `folder`; another waits here and says for whom.
+
+    The operating system takes the lock from a process that ends, however it ends. What such a process left half-written
+    beside `folder` is removed; if it had put the earlier artefact aside, that one comes back.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock, owner = FileLock(folder.with_name(f".{folder.name}.lock")), folder.with_name(f".{folder.name}.owner")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s makes %s now: waiting for it to end", _read(owner) or "another process", folder)
+        lock.acquire()
+    try:
+        write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
+        for earlier in folder.parent.glob(f".{folder.name}.*{REPLACED}"):
+            if not folder.exists():
+                earlier.rename(folder)
+        for ending in (BEING_WRITTEN, REPLACED):
+            for left in folder.parent.glob(f".{folder.name}.*{ending}"):
+                shutil.rmtree(left)
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def unfinished(folder: Path) -> Path:
+    """Returns where what is done of an artefact is kept until all of it is."""
+    return folder.with_name(f"{folder.name}.unfinished")
+
+
+def on_disk(path: Path) -> None:
+    """Waits until a file's contents, or a folder's names, would survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def told_where_disk_is_full(path: Path) -> Iterator[None]:
+    """Turns what libraries raise when a disk is full into one sentence.
+
+    Raises:
+        UserError: The block could not write `path`, or what becomes it.
+    """
+    try:
+        yield
+    except Exception as error:
+        # safetensors and PyTorch raise errors of their own, PyTorch one that does not say why
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if not full and not (isinstance(error, RuntimeError | OSError) and _free(path) < 1 << 20):
+            raise
+        path = Path(getattr(error, "filename", None) or path)
+        raise UserError(
+            f"{path} did not fit on the disk, which has {_free(path) / 2**20:,.1f} MiB left: free some space and start "
+            "the same command again."
+        ) from error
+
+
+def _free(path: Path) -> int:
+    there = next(folder for folder in path.parents if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+# --- reading
+
+
+def opened(folder: Path, kind: Kind) -> dict[str, Any]:
+    """Returns the manifest of an artefact, once every file was found to be as it was written.
+
+    Raises:
+        UserError: It is no artefact, one of another kind or format, or a file is missing or has changed.
+    """
+    manifest = read_manifest(folder)
+    again = "make it again, or copy it again from where it is whole"
+    if manifest.get("kind") != kind.name:
+        raise UserError(f"{folder} holds no {kind.name} but {manifest.get('kind')}: give the folder of a {kind.name}.")
+    if manifest.get("format") != kind.format:
+        raise UserError(
+            f"The {kind.name} in {folder} has format {manifest.get('format')}, and this version of the program reads "
+            f"format {kind.format}: make it again with this version."
+        )
+    for name, written in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"The {kind.name} in {folder} lacks {name}: {again}.")
+        if path.stat().st_size != written["bytes"] or sha256_of(path) != written["sha256"]:
+            raise UserError(f"{path} has changed since it was written (its SHA-256 is another): {again}.")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the manifest of an artefact; `opened` also looks at what it says.
+
+    Raises:
+        UserError: `folder` holds no manifest, or one that is not a JSON object.
+    """
+    path = folder / MANIFEST
+    again = "delete the folder and make it again"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder} is no artefact of this program: it has no {MANIFEST}.") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, is not JSON: {again}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8: {again}.") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files", {}), dict):
+        raise UserError(f"{path} says nothing of an artefact: {again}.")
+    return manifest
 
 
 def digest(folder: Path) -> str:
@@ -71,19 +236,7 @@ def _contents(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns the manifest of an artefact.
-
-    Raises:
-        UserError: `folder` holds no manifest, or one that is not JSON.
-    """
-    path = folder / MANIFEST
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no artefact of this program: it has no {MANIFEST}.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, is not JSON: delete the folder and make it again.") from None
+# --- single files
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -94,5 +247,15 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes `text`, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

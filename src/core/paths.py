@@ -21,6 +21,20 @@ def absolute(path: Typed) -> Typed:
     return None if path is None else str(_START_DIR / Path(path).expanduser())
 
 
+def new_folder(path: str) -> str:
+    """Makes the folder `path`, or where that is there already `path_2`, `path_3`, …; returns which. Whoever asks gets
+    one of his own, however many ask at once.
+    """
+    folder, number = Path(path), 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return str(folder)
+        except FileExistsError:
+            number += 1
+            folder = Path(f"{path}_{number}")
+
+
 def command_line(command: str) -> str:
     """Returns what a user types to start an entry point of `exp`, "run_teacher" for example."""
     if IN_CHECKOUT:

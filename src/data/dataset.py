@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from ..core.artefact import read_manifest
+from ..core.artefact import DATASET, opened
 from .catalogue import Catalogue
 
 SPLITS = ("train", "val", "test")
@@ -85,9 +85,9 @@ class Dataset:
         """Reads the artefact that `prepare_dataset` wrote.
 
         Raises:
-            UserError: `folder` holds no prepared dataset.
+            UserError: `folder` holds no prepared dataset, or one that has changed since.
         """
-        manifest = read_manifest(folder)
+        manifest = opened(folder, DATASET)
         users = pl.read_parquet(folder / "users.parquet", columns=["num_interactions", "num_train"])
         items = pl.read_parquet(folder / "items.parquet")
         end_of_user = users["num_interactions"].cast(pl.Int64).cum_sum()

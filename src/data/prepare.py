@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..core.artefact import MANIFEST, writing
+from ..core.artefact import DATASET, MANIFEST, writing
 from ..core.data_utils import (
     TEST,
     TRAIN,
@@ -22,7 +22,7 @@ from ..core.data_utils import (
 from ..core.errors import UserError
 from .dataset import Dataset
 from .raw.layouts import LAYOUTS
-from .raw.log import FORMAT, RawLog, check_layout, find_raw_log, settings_that_count
+from .raw.log import RawLog, check_layout, find_raw_log, settings_that_count
 from .settings import DatasetSettings
 
 FILTERS = ("min_rating", "min_user_interactions", "min_item_interactions")
@@ -53,7 +53,6 @@ def make_dataset(settings: DatasetSettings, raw: RawLog, folder: Path) -> None:
     manifest = {
         "name": settings.name,
         "fingerprint": raw.fingerprint,
-        "format": FORMAT,
         "raw_files": raw.sha256,
         "settings": settings_that_count(settings),
         "prompt": settings.prompt,
@@ -129,7 +128,7 @@ def _items(raw_items: pl.Series, known: pl.DataFrame, items_path: Path, log_path
 
 def _write(folder: Path, manifest: dict, interactions: pl.DataFrame, raw_users: pl.Series, items: pl.DataFrame) -> None:
     users = users_of(interactions).with_columns(raw_id=raw_users.cast(pl.String))
-    with writing(folder, manifest) as temporary:
+    with writing(folder, DATASET, manifest) as temporary:
         _write_table(interactions.select("user", "item", "timestamp", "position"), temporary / "interactions.parquet")
         _write_table(items, temporary / "items.parquet")
         _write_table(users.select("user", "raw_id", "num_interactions", "num_train"), temporary / "users.parquet")

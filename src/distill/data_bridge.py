@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..core.artefact import MANIFEST, read_manifest
+from ..core.artefact import MANIFEST, TEACHER_OUTPUTS, opened
 from ..core.errors import UserError
 from ..core.paths import command_line
 from ..data.dataset import Dataset
@@ -56,7 +56,7 @@ def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | 
     Raises:
         UserError: A file is missing, belongs to another dataset, or holds what cannot be.
     """
-    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+    manifest = opened(folder, TEACHER_OUTPUTS) if (folder / MANIFEST).is_file() else {}
     made_for = manifest.get("dataset_fingerprint", dataset.fingerprint)
     if made_for != dataset.fingerprint:
         raise UserError(

@@ -5,7 +5,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from ..core.artefact import read_manifest, writing
+from ..core.artefact import STUDENT, opened, writing
 from ..core.errors import UserError
 from ..data.dataset import Dataset
 from .factory import create_student
@@ -25,8 +25,8 @@ def save_student(
         name, architecture: What `create_student` built it from.
         manifest: What it was made from, with its dataset's fingerprint under "dataset_fingerprint".
     """
-    about = {"kind": "student", "name": name, "architecture": architecture, "num_items": model.num_items}
-    with writing(folder, {**about, **manifest}) as temporary:
+    about = {"name": name, "architecture": architecture, "num_items": model.num_items}
+    with writing(folder, STUDENT, {**about, **manifest}) as temporary:
         save_file(model.state_dict(), temporary / WEIGHTS)
 
 
@@ -34,11 +34,9 @@ def load_student(folder: Path, dataset: Dataset) -> SequentialRecommender:
     """Returns the student of an artefact, in evaluation mode.
 
     Raises:
-        UserError: `folder` holds no student, or one trained on another dataset.
+        UserError: `folder` holds no student, one that has changed since, or one trained on another dataset.
     """
-    manifest = read_manifest(folder)
-    if manifest.get("kind") != "student":
-        raise UserError(f"{folder} holds no student but {manifest.get('kind')}: give a student's folder.")
+    manifest = opened(folder, STUDENT)
     if manifest["dataset_fingerprint"] != dataset.fingerprint:
         raise UserError(
             f"The student in {folder} was trained on dataset {manifest['dataset_fingerprint']}, not on {dataset.name} "

@@ -1,14 +1,16 @@
 """Trains a student without a teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from ..core.artefact import fingerprint
 from ..core.errors import UserError
 from ..core.metrics import ndcg, rank_of_target
 from ..core.precision import encoder_precision, logits_dtype
@@ -104,7 +106,8 @@ def fit_student(
     *,
     stage: str,
     run_dir: Path,
-    artefact: str | None = None,
+    kept_in: Path | None = None,
+    made_from: Mapping[str, Any] | None = None,
     callbacks: Sequence[L.Callback] = (),
 ) -> dict[str, float | int]:
     """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it.
@@ -113,7 +116,9 @@ def fit_student(
         module: The student in its loop.
         settings, dataset, metrics, seed: What it was made from.
         stage, run_dir: See `Plan`.
-        artefact: The name of what is made, its key in it: a checkpoint of another artefact is not gone on from.
+        kept_in: See `Plan`; None: `<run_dir>/checkpoints/<stage>/`.
+        made_from: What else than the arguments above the student is made from: a checkpoint that says otherwise is not
+            gone on from.
         callbacks: See `fit`.
 
     Raises:
@@ -136,11 +141,11 @@ def fit_student(
         stage=stage,
         monitor=MONITOR,
         made_from={
+            **(made_from or {}),
             "dataset": dataset.fingerprint,
-            "student": settings.name,
-            "model": settings.model.plain(),
-            "artefact": artefact,
+            "student": fingerprint(settings.key(), metrics.filter_seen, seed),
         },
+        kept_in=kept_in or run_dir / "checkpoints" / stage,
         run_dir=run_dir,
         max_epochs=settings.train.max_epochs,
         patience=settings.train.patience,

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..core.artefact import fingerprint, writing
+from ..core.artefact import EXPORTED_PART, TEACHER_OUTPUTS, fingerprint, opened, unfinished, writing
 from ..core.errors import UserError
 from ..core.progress import Advance, progress
 from ..data.dataset import Dataset, Examples
@@ -21,6 +21,7 @@ from .interfaces import best_items
 from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk
+RANKED = "ranked.safetensors"  # within a part
 
 log = logging.getLogger(__name__)
 
@@ -54,28 +55,28 @@ def export_teacher_outputs(
         UserError: `settings.k` is more than there are items to rank for some example.
     """
     _check_k(dataset, examples, settings)
-    parts = folder.with_name(f".{folder.name}.parts")
+    parts = unfinished(folder)
     key = _key(model, examples, settings)
     found = []
     with progress("teacher: ranking training examples", len(examples)) as advance:
         for number, rows in enumerate(torch.arange(len(examples)).split(PART)):
-            part = _kept(parts / f"{key}-{number}.safetensors")
+            part = _kept(parts / f"{key}-{number}")
             if part is None:
                 part = _ask(model, dataset, examples.subset(rows), settings, batch_examples, advance)
-                _keep(parts / f"{key}-{number}.safetensors", part)
+                with writing(parts / f"{key}-{number}", EXPORTED_PART, {}) as temporary:
+                    save_file(part, temporary / RANKED)
             else:
                 advance(len(rows), "already there")
             found.append(part)
     whole = {name: _concatenated([part[name] for part in found]) for name in found[0]}
     manifest = about()
-    with writing(folder, manifest) as temporary:
+    with writing(folder, TEACHER_OUTPUTS, manifest) as temporary:
         write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
         if settings.user_states:
             save_file({"user_states": whole["user_states"]}, temporary / "user_states.safetensors")
         vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
         torch.save(vectors.float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
-            "kind": "teacher outputs",
             "k": settings.k,
             "score_kind": "log_probability",
             "score_direction": "higher",
@@ -139,15 +140,16 @@ def _key(model: GatedLanguageModel, examples: Examples, settings: ExportSettings
     return fingerprint(digest.hexdigest(), settings.key())
 
 
-def _kept(path: Path) -> dict[str, Tensor] | None:
-    return load_file(path) if path.is_file() else None
-
-
-def _keep(path: Path, part: dict[str, Tensor]) -> None:
-    """Writes a part, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(part, path.with_suffix(".half"))
-    path.with_suffix(".half").replace(path)
+def _kept(folder: Path) -> dict[str, Tensor] | None:
+    """Returns what a part holds; None where there is none, or one that has changed since it was written."""
+    if not folder.is_dir():
+        return None
+    try:
+        opened(folder, EXPORTED_PART)
+    except UserError as error:
+        log.warning("Asked again: %s", error)
+        return None
+    return load_file(folder / RANKED)
 
 
 def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> None:

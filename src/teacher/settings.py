@@ -46,7 +46,9 @@ class LanguageModelSettings(Settings):
 
     name: Text = setting(..., "its name on the hub, and its folder below data/language_models")
     path: UserPath | None = setting(
-        None, "folder with its files; null: data/language_models/<name>, then Transformers' cache or hub"
+        None,
+        "folder with its files; null: data/language_models/<name>, then Transformers' cache or hub",
+        changes_result=False,  # the files' contents do
     )
     dtype: Literal["float32", "bfloat16"] = setting("float32", "of the frozen weights")
     quantization: Literal["nf4"] | None = setting(

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..core.artefact import read_manifest, writing
+from ..core.artefact import TEACHER, opened, writing
 from ..core.errors import UserError
 from ..core.paths import command_line
 from ..data.dataset import Dataset
@@ -19,7 +19,7 @@ WEIGHTS = "trained.safetensors"
 
 def save_trained(folder: Path, model: GatedLanguageModel, manifest: dict[str, Any]) -> None:
     """Writes what training changed to `folder`, whole or not at all; the frozen language model stays out."""
-    with writing(folder, {"kind": "teacher", **manifest}) as temporary:
+    with writing(folder, TEACHER, manifest) as temporary:
         save_file({name: value.contiguous() for name, value in model.trained_state().items()}, temporary / WEIGHTS)
 
 
@@ -36,10 +36,8 @@ def load_trained(
     Raises:
         UserError: `folder` holds no teacher, or one of another dataset, language model or architecture; names both.
     """
-    manifest = read_manifest(folder)
+    manifest = opened(folder, TEACHER)
     train = f"train one with `{command_line('run_teacher')} dataset={dataset.name}` and the same overrides"
-    if manifest.get("kind") != "teacher":
-        raise UserError(f"{folder} holds no teacher but a {manifest.get('kind')}: {train}.")
     wanted = {"dataset_fingerprint": dataset.fingerprint, **_architecture(settings.plain())}
     theirs = {"dataset_fingerprint": manifest["dataset_fingerprint"], **_architecture(manifest["settings"])}
     differ = [f"{key} {theirs[key]} instead of {value}" for key, value in wanted.items() if theirs[key] != value]
@@ -55,7 +53,7 @@ def load_trained(
 def _architecture(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns what the trained part of a teacher fits: a language model and what was built around it."""
     names = ("objective", "reading", "mode", "router", "gate_input", "gate_per_layer", "lora")
-    return {"language model": settings["llm"]["path"] or settings["llm"]["name"]} | {n: settings[n] for n in names}
+    return {"language model": settings["llm"]["name"]} | {n: settings[n] for n in names}
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:

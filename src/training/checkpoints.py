@@ -1,68 +1,177 @@
 """What a training writes so that it can be gone on with, to the same weights as if it had never stopped."""
 
+import logging
+import signal
+import threading
 import time
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
 
+from ..core.artefact import on_disk, told_where_disk_is_full
 from ..core.errors import UserError
 from ..data.batches import BatchLoader
 
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 KEEP_EVERY = 600.0  # seconds between checkpoints from which an interrupted run can go on
 
+log = logging.getLogger(__name__)
 
-def check_resumable(path: Path, made_from: dict[str, Any]) -> None:
-    """Makes sure that a training can go on from `path`.
+
+def resumable(folder: Path, resume_from: Path | None, made_from: Mapping[str, Any]) -> Path | None:
+    """Returns the checkpoint that a training goes on from: of those of its own in `folder` and `resume_from`, the one
+    with most steps; None where it begins.
+
+    One of its own that is cut short or damaged is passed over with a warning, and so is one that was made from what is
+    not there any more.
+
+    Args:
+        folder: Where the training keeps its checkpoints.
+        resume_from: A checkpoint from elsewhere, or None.
+        made_from: What is trained on what (`MadeFrom`).
 
     Raises:
-        UserError: It is not there, or is of another training; says what differs.
+        UserError: `resume_from` is not there, is damaged, or is of another training; says what differs.
     """
-    if not path.is_file():
-        raise UserError(f"No checkpoint to resume from at {path}: give the path of a last.ckpt, or null.")
+    steps: dict[Path, int] = {}
+    if resume_from is not None:
+        if not resume_from.is_file():
+            raise UserError(f"No checkpoint to resume from at {resume_from}: give the path of a {LAST}, or null.")
+        steps[resume_from] = _steps(resume_from, made_from)
+    for path in (folder / LAST, folder / PREVIOUS):
+        if path.is_file():
+            try:
+                steps[path] = _steps(path, made_from)
+            except UserError as error:
+                log.warning("Passed over: %s", error)
+    return max(steps, key=lambda path: steps[path]) if steps else None
+
+
+def _steps(path: Path, made_from: Mapping[str, Any]) -> int:
+    """Returns the optimiser steps behind a checkpoint.
+
+    Raises:
+        UserError: It is not whole, or is of another training.
+    """
+    if not _is_whole(path):
+        raise UserError(f"The checkpoint {path} is cut short or damaged: set resume_from to a whole one, or to null.")
     checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    theirs = checkpoint["callbacks"].get(MadeFrom.__qualname__, {})
+    theirs = checkpoint.get("callbacks", {}).get(MadeFrom.__qualname__, {})
     differ = [
-        f"{key}: {theirs.get(key)} instead of {value}" for key, value in made_from.items() if theirs.get(key) != value
+        f"{key}: {theirs.get(key)} instead of {made_from.get(key)}"
+        for key in dict.fromkeys([*made_from, *theirs])
+        if theirs.get(key) != made_from.get(key)
     ]
     if differ:
         raise UserError(
             f"The checkpoint {path} is of another training ({'; '.join(differ)}): resume with its own settings, or set "
             "resume_from=null."
         )
+    return checkpoint["global_step"]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file that PyTorch wrote, a zip, is all there and every part of it has the checksum it was written with
+    (PyTorch itself does not look at them).
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
 
 
 class MadeFrom(L.Callback):
     """Writes into every checkpoint what is trained on what."""
 
-    def __init__(self, made_from: dict[str, Any]) -> None:
-        self.made_from = made_from
+    def __init__(self, made_from: Mapping[str, Any]) -> None:
+        self.made_from = dict(made_from)
 
     def state_dict(self) -> dict[str, Any]:
         return self.made_from
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best weights, across an interruption too: a resumed run has another folder, but competes with the best
-    of the run it goes on from (Lightning alone would forget it). The earlier run's files stay as they are.
+class BestWeights(L.Callback):
+    """Keeps the weights of the best validation, in memory and in every checkpoint: one file holds all that a training
+    needs to go on, so that no kill can part the best weights from the last ones.
+
+    Args:
+        monitor: The figure that is to rise.
     """
 
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.score = -torch.inf
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        score = float(trainer.callback_metrics[self.monitor])
+        if score > self.score or not self.weights:
+            # What a checkpoint would hold, copied: a teacher's frozen language model is not in it.
+            kept = {"state_dict": pl_module.state_dict()}
+            pl_module.on_save_checkpoint(kept)
+            self.score = score
+            self.weights = {name: value.detach().cpu().clone() for name, value in kept["state_dict"].items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "weights": self.weights}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+        self.score, self.weights = state_dict["score"], state_dict["weights"]
+
+
+class StopWhenPatienceEnds(EarlyStopping):
+    """Lightning's, which forgets in a checkpoint that it had stopped: gone on with, the training would take one more
+    epoch.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes last.ckpt, from which an interrupted run goes on: after each validation, and in between where they are far
-    apart. It waits for the optimiser's step: a gradient that is still being accumulated is in no checkpoint.
+    """Writes last.ckpt, from which an interrupted run goes on: after each validation, in between where they are far
+    apart, and when the process is asked to end (SIGTERM, Ctrl-C). It waits for the optimiser's step: a gradient that is
+    still being accumulated is in no checkpoint.
+
+    A checkpoint is written under another name and takes its own once it is on the disk; the one before it is kept.
+
+    Args:
+        folder: Where.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked_to_end: signal.Signals | None = None
+        self.handlers: dict[signal.Signals, Any] = {}
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for each, handler in self.handlers.items():
+            signal.signal(each, handler)
+        self.handlers = {}
+
+    def _end_after_step(self, number: int, frame: FrameType | None) -> None:
+        if self.asked_to_end is not None:  # asked twice: at once
+            raise SystemExit(128 + number)
+        self.asked_to_end = signal.Signals(number)
+        log.warning(
+            "%s: the training keeps where it stands and ends, after this step or this validation (once more: at once)",
+            self.asked_to_end.name,
+        )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            for each in (signal.SIGTERM, signal.SIGINT):  # here, since Lightning has set its own by now
+                self.handlers[each] = signal.signal(each, self._end_after_step)
         self.due = time.monotonic() + KEEP_EVERY
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -80,12 +189,23 @@ class LastCheckpoint(Checkpoint):
 
     def _write_if_due(self, trainer: L.Trainer, batch_idx: int) -> None:
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if stepped and time.monotonic() >= self.due:
+        if stepped and (time.monotonic() >= self.due or self.asked_to_end is not None):
             self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
-        trainer.save_checkpoint(self.path)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last, half = self.folder / LAST, self.folder / f".{LAST}"
+        with told_where_disk_is_full(last):
+            trainer.save_checkpoint(half)
+            on_disk(half)
+            if last.is_file():
+                last.replace(self.folder / PREVIOUS)
+            half.replace(last)
+            on_disk(self.folder)
         self.due = time.monotonic() + KEEP_EVERY
+        if self.asked_to_end is not None:
+            log.info("Kept at step %d in %s: the same command goes on from there", trainer.global_step, self.folder)
+            raise SystemExit(128 + self.asked_to_end)
 
 
 class RandomState(L.Callback):

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
@@ -19,7 +18,7 @@ from ..core.errors import DivergedError
 from ..core.logging import quiet_libraries
 from ..core.precision import NumberFormat
 from ..core.progress import progress
-from .checkpoints import BestCheckpoint, LastCheckpoint, MadeFrom, RandomState, check_resumable
+from .checkpoints import LAST, BestWeights, LastCheckpoint, MadeFrom, RandomState, StopWhenPatienceEnds, resumable
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +30,13 @@ class Plan:
     stage: Names the checkpoints, the events and the progress bar.
     monitor: The figure that is to rise, "val/NDCG@10" for example.
     made_from: What is trained on what (plain values): a checkpoint that says otherwise is not gone on from.
-    run_dir: Checkpoints go to `<run_dir>/checkpoints/<stage>/`, events to `<run_dir>/tensorboard/<stage>/`.
+    kept_in: Folder of the checkpoint from which the training goes on by itself when it is started again; whoever asks
+        for the training removes it once the result is safe.
+    run_dir: Events go to `<run_dir>/tensorboard/<stage>/`.
     max_epochs: Upper bound.
     patience: Validations without a rise before training stops.
     precision: Lightning's name.
-    resume_from: A `last.ckpt` of an interrupted run, or None.
+    resume_from: A `last.ckpt` from elsewhere, or None.
     validations_per_epoch: How often validation runs within an epoch.
     gradient_clip: Largest norm of the gradient, or None.
     accumulate: Batches per optimiser step.
@@ -44,6 +45,7 @@ class Plan:
     stage: str
     monitor: str
     made_from: dict[str, Any]
+    kept_in: Path
     run_dir: Path
     max_epochs: int
     patience: int
@@ -58,6 +60,7 @@ def fit(
     module: L.LightningModule, data: L.LightningDataModule, plan: Plan, callbacks: Sequence[L.Callback] = ()
 ) -> dict[str, float | int]:
     """Trains `module` until `plan.monitor` has not risen for `plan.patience` validations, then loads the best weights.
+    Goes on from what an interrupted training of the same kept.
 
     Args:
         module: Logs `plan.monitor` at the end of every validation; its parameters are the best ones afterwards.
@@ -71,18 +74,13 @@ def fit(
     Raises:
         UserError: `plan.resume_from` does not exist or is of another training.
         DivergedError: The loss became NaN.
+        SystemExit: The process was asked to end (SIGTERM, Ctrl-C); where the training stands is kept.
     """
     quiet_libraries()
-    if plan.resume_from is not None:
-        check_resumable(plan.resume_from, plan.made_from)
-    checkpoints = (plan.run_dir / "checkpoints" / plan.stage).resolve()
-    best = BestCheckpoint(
-        checkpoints,
-        filename="best-epoch{epoch:03d}",
-        auto_insert_metric_name=False,
-        monitor=plan.monitor,
-        mode="max",
-    )
+    go_on_from = resumable(plan.kept_in, plan.resume_from, plan.made_from)
+    if go_on_from is not None:
+        log.info("%s: goes on from %s", plan.stage, go_on_from)
+    best = BestWeights(plan.monitor)
     trainer = L.Trainer(
         max_epochs=plan.max_epochs,
         precision=plan.precision,
@@ -91,12 +89,12 @@ def fit(
         logger=TensorBoardLogger(save_dir=plan.run_dir, name="tensorboard", version=plan.stage),
         callbacks=[
             best,
-            EarlyStopping(plan.monitor, mode="max", patience=plan.patience),
+            StopWhenPatienceEnds(plan.monitor, mode="max", patience=plan.patience),
             MadeFrom(plan.made_from),
             RandomState(data),
             StageProgress(plan.stage, plan.monitor),
-            StopAtNaN(best),
-            LastCheckpoint(checkpoints / "last.ckpt"),
+            StopAtNaN(plan.kept_in),
+            LastCheckpoint(plan.kept_in),
             *callbacks,
         ],
         val_check_interval=1 / plan.validations_per_epoch,
@@ -108,12 +106,10 @@ def fit(
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    trainer.fit(module, data, ckpt_path=plan.resume_from, weights_only=True)
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state, strict=module.strict_loading)
-    score = cast("Tensor", best.best_model_score)  # of the weights just read
+    trainer.fit(module, data, ckpt_path=go_on_from, weights_only=True)
+    module.load_state_dict(best.weights, strict=module.strict_loading)
     return {
-        f"best_{plan.monitor.replace('/', '_').lower()}": float(score),
+        f"best_{plan.monitor.replace('/', '_').lower()}": best.score,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
     }
@@ -150,8 +146,8 @@ class StageProgress(L.Callback):
 class StopAtNaN(L.Callback):
     """Ends training at the first loss that is not a number, and says where it was and what is safe."""
 
-    def __init__(self, best: ModelCheckpoint) -> None:
-        self.best = best
+    def __init__(self, kept_in: Path) -> None:
+        self.last = kept_in / LAST
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
@@ -161,5 +157,6 @@ class StopAtNaN(L.Callback):
             lr = trainer.optimizers[0].param_groups[0]["lr"]
             raise DivergedError(
                 f"The loss became {loss.item()} at step {trainer.global_step} (learning rate {lr:.2g}): "
-                f"lower the learning rate; the last good checkpoint is {self.best.best_model_path or 'none yet'}."
+                "lower the learning rate; the last good checkpoint is "
+                f"{self.last if self.last.is_file() else 'none yet'}."
             )

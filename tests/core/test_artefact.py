@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from src.core.artefact import digest, fingerprint, read_manifest, sha256_of, write_json, writing
+from src.core.artefact import Kind, digest, fingerprint, read_manifest, sha256_of, write_json, writing
 from src.core.errors import UserError
+
+TEST = Kind("test", 7)
 
 
 def test_a_fingerprint_changes_with_values_and_not_with_the_order_of_keys():
@@ -25,33 +27,34 @@ def test_the_sha256_of_a_file_is_the_one_of_its_bytes(tmp_path):
 
 
 def test_a_folder_appears_whole_with_what_the_block_added_to_the_manifest(tmp_path):
-    folder, manifest = tmp_path / "deep" / "artefact", {"kind": "test"}
-    with writing(folder, manifest) as temporary:
+    folder, manifest = tmp_path / "deep" / "artefact", {"of": "a test"}
+    with writing(folder, TEST, manifest) as temporary:
         (temporary / "file").write_text("content")
         manifest["counts"] = 3
         assert not folder.exists()
     assert sorted(path.name for path in folder.iterdir()) == ["file", "manifest.json"]
     file = {"bytes": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
-    assert read_manifest(folder) == {"kind": "test", "counts": 3, "files": {"file": file}}
+    about = {"kind": "test", "format": 7, "artefact": "artefact", "of": "a test", "counts": 3, "files": {"file": file}}
+    assert read_manifest(folder) == about
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert [path.name for path in folder.parent.iterdir()] == ["artefact"]
 
 
 def test_a_second_writing_replaces_every_file_of_the_first(tmp_path):
     for name in ("old", "new"):
-        with writing(tmp_path / "artefact", {"name": name}) as temporary:
+        with writing(tmp_path / "artefact", TEST, {"name": name}) as temporary:
             (temporary / name).touch()
     assert sorted(path.name for path in (tmp_path / "artefact").iterdir()) == ["manifest.json", "new"]
 
 
 @pytest.mark.parametrize("manifest", [{}, {"not JSON": object()}], ids=["Ctrl-C", "the manifest cannot be"])
 def test_a_failure_leaves_nothing_behind_and_the_earlier_artefact_as_it_was(tmp_path, manifest):
-    with writing(tmp_path / "earlier", {"version": 1}) as temporary:
+    with writing(tmp_path / "earlier", TEST, {"version": 1}) as temporary:
         (temporary / "file").write_text("earlier")
     for name in ("earlier", "absent"):
         with (
             pytest.raises(TypeError if manifest else KeyboardInterrupt),
-            writing(tmp_path / name, manifest) as temporary,
+            writing(tmp_path / name, TEST, manifest) as temporary,
         ):
             (temporary / "file").write_text("half")
             if not manifest:
@@ -66,7 +69,7 @@ def write(tmp_path):
     """Writes an artefact of these files, with `about` in its manifest, and returns its folder."""
 
     def write(about: str, files: dict[str, bytes]) -> Path:
-        with writing(tmp_path / about, {"about": about}) as temporary:
+        with writing(tmp_path / about, TEST, {"about": about}) as temporary:
             for name, content in files.items():
                 (temporary / name).write_bytes(content)
         return tmp_path / about

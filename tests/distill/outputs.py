@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from src.core.artefact import writing
+from src.core.artefact import TEACHER_OUTPUTS, writing
 from src.data.dataset import Dataset
 from src.teacher.export import write_rankings
 
@@ -28,7 +28,7 @@ def write_outputs(
 ) -> None:
     """Writes outputs as the teacher's export does."""
     about = {"dataset_fingerprint": dataset.fingerprint, "score_direction": "higher", **manifest}
-    with writing(folder, about) as temporary:
+    with writing(folder, TEACHER_OUTPUTS, about) as temporary:
         write_rankings(temporary, example_id, items, scores)
         torch.save(embeddings_of(dataset.num_items), temporary / "all_embeddings.pt")
 

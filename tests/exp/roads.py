@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.core.artefact import writing
+from src.core.artefact import DATASET, writing
 from src.core.logging import Stopwatch
 from src.core.paths import ROOT
 from src.data.dataset import Dataset
@@ -55,7 +55,7 @@ def road_in(folder: Path, dataset: Dataset, *overrides: str) -> Road:
     prepared.dataset = dataset
     sizes = {"users": dataset.num_users, "items": dataset.num_items, "interactions": len(dataset.item_log)}
     prepared.counts = sizes | {f"{split}_examples": len(examples) for split, examples in dataset.examples.items()}
-    with writing(prepared.folder, {"counts": prepared.counts}):
+    with writing(prepared.folder, DATASET, {"counts": prepared.counts}):
         pass
     return road
 

@@ -36,6 +36,7 @@ def fitted(
             stage="student",
             monitor="val/NDCG@10",
             made_from={},
+            kept_in=run_dir / "checkpoints" / "student",
             run_dir=run_dir,
             max_epochs=epochs,
             patience=epochs,

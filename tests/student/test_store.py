@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from src.core.artefact import read_manifest, write_json, writing
+from src.core.artefact import TEACHER, read_manifest, write_json, writing
 from src.core.errors import UserError
 from src.student.store import load_student, save_student
 from tests.student.students import NAMES, architecture, histories, student
@@ -47,7 +47,7 @@ def test_a_student_of_another_dataset_is_refused(tmp_path):
 
 
 def test_an_artefact_of_another_kind_is_refused(tmp_path):
-    with writing(tmp_path / "teacher", {"kind": "teacher"}):
+    with writing(tmp_path / "teacher", TEACHER, {}):
         pass
     with pytest.raises(UserError, match="holds no student but teacher"):
         load_student(tmp_path / "teacher", tiny_dataset())

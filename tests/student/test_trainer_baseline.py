@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning import Callback
 
+from src.core.artefact import fingerprint
 from src.core.errors import UserError
 from src.core.seed import generator, seed_everything
 from src.core.settings_reading import changed
@@ -182,15 +183,17 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
     dataset, callback = tiny_dataset(), Callback()
     module = baseline_module(settings, dataset)
     metrics = MetricsSettings(ks=[1], filter_seen=True, max_rows=5)
-    how = {"stage": "baseline", "run_dir": tmp_path, "artefact": "baseline-1", "callbacks": [callback]}
+    how = {"stage": "baseline", "run_dir": tmp_path, "kept_in": tmp_path / "kept", "callbacks": [callback]}
+    how["made_from"] = {"artefact": "baseline-1"}
     assert fit_student(module, settings, dataset, metrics, 3, **how) == {"epochs": 1}
     assert given["module"] is module and given["callbacks"] == [callback]
     plan, data = given["plan"], given["data"]
     assert (plan.stage, plan.run_dir, plan.monitor) == ("baseline", tmp_path, "val/NDCG@10")
     assert (plan.max_epochs, plan.patience, plan.precision) == (7, 3, "32-true")
     assert plan.resume_from == Path("/last.ckpt")
+    assert plan.kept_in == tmp_path / "kept"
     assert plan.made_from == {
-        "dataset": dataset.fingerprint, "student": "gru4rec", "model": settings.model.plain(), "artefact": "baseline-1",
+        "artefact": "baseline-1", "dataset": dataset.fingerprint, "student": fingerprint(settings.key(), True, 3),
     }  # fmt: skip
     assert (data.history_length, data.batch_positions, data.eval_batch_size, data.filter_seen) == (6, 24, 5, True)
     assert torch.equal(data.generator.get_state(), generator(3).get_state())
@@ -202,8 +205,8 @@ def test_a_trained_student_has_the_best_weights(tmp_path):
     before = module.model.item_table().clone()
     result = fit_student(module, SMALL, dataset, METRICS, 0, stage="baseline", run_dir=tmp_path)
     assert set(result) == {"best_val_ndcg@10", "epochs", "steps"} and result["epochs"] == 1
-    (best,) = (tmp_path / "checkpoints" / "baseline").glob("best-*.ckpt")
-    saved = torch.load(best, weights_only=True)["state_dict"]
+    checkpoint = torch.load(tmp_path / "checkpoints" / "baseline" / "last.ckpt", weights_only=True)
+    saved = checkpoint["callbacks"]["BestWeights"]["weights"]
     assert all(torch.equal(saved[name], value) for name, value in module.state_dict().items())
     assert not torch.equal(module.model.item_table(), before)
 

@@ -100,6 +100,8 @@ def test_the_folder_holds_dllm2recs_files_and_says_what_they_are(tmp_path):
     assert manifest == {
         "dataset_fingerprint": DATASET.fingerprint,
         "kind": "teacher outputs",
+        "format": 1,
+        "artefact": "outputs",
         "k": K,
         "score_kind": "log_probability",
         "score_direction": "higher",
@@ -183,11 +185,11 @@ def test_parts_of_another_teacher_are_not_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(export_module, "PART", 4)
     first, other = tiny_teacher(DATASET), tiny_teacher(DATASET, seed=1)
     expected, _ = export(tmp_path / "expected", other)
-    monkeypatch.setattr(export_module, "writing", None)  # the parts are there, the whole fails
+    monkeypatch.setattr(export_module, "write_rankings", None)  # the parts are there, the whole fails
     with pytest.raises(TypeError):
         export(tmp_path / "outputs", first)
     monkeypatch.undo()
-    assert (tmp_path / ".outputs.parts").is_dir()
+    assert (tmp_path / "outputs.unfinished").is_dir()
     found, _ = export(tmp_path / "outputs", other)
     assert torch.equal(found["items"], expected["items"])
 

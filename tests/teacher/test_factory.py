@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.core.artefact import writing
+from src.core.artefact import STUDENT, writing
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed
@@ -204,7 +204,7 @@ def test_a_teacher_of_something_else_is_refused_with_both_sides_and_the_command(
     for theirs, said in (
         ({"dataset_fingerprint": "another", "settings": ours}, f"another instead of {DATASET.fingerprint}"),
         ({"settings": ours | {"mode": "lora"}}, "mode lora instead of ilora"),
-        ({"settings": ours | {"llm": {**ours["llm"], "path": "a/place"}}}, "language model a/place instead of tiny"),
+        ({"settings": ours | {"llm": {**ours["llm"], "name": "another"}}}, "language model another instead of tiny"),
     ):
         save_trained(tmp_path / "teacher", teacher, {"dataset_fingerprint": DATASET.fingerprint, **theirs})
         with pytest.raises(UserError, match=rf"was made for .*{said}.*src\.exp\.run_teacher dataset=tiny"):
@@ -212,7 +212,7 @@ def test_a_teacher_of_something_else_is_refused_with_both_sides_and_the_command(
 
 
 def test_an_artefact_of_another_kind_is_refused(tmp_path):
-    with writing(tmp_path / "student", {"kind": "student", "dataset_fingerprint": DATASET.fingerprint}):
+    with writing(tmp_path / "student", STUDENT, {"dataset_fingerprint": DATASET.fingerprint}):
         pass
-    with pytest.raises(UserError, match="holds no teacher but a student"):
+    with pytest.raises(UserError, match="holds no teacher but student"):
         load_trained(teacher_of(settings_of()), tmp_path / "student", DATASET, settings_of())

@@ -43,6 +43,7 @@ def trained(
         stage="teacher",
         monitor="val/NDCG@10",
         made_from={},
+        kept_in=folder / "checkpoints" / "teacher",
         run_dir=folder,
         max_epochs=epochs,
         patience=9,

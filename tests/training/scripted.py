@@ -46,6 +46,7 @@ def plan_of(
         stage="tiny",
         monitor="val/NDCG@10",
         made_from={"dataset": dataset, "model": {"width": 1}},
+        kept_in=run_dir / "kept",
         run_dir=run_dir,
         max_epochs=max_epochs,
         patience=patience,
@@ -60,4 +61,4 @@ def run(module: Scripted, run_dir: Path, **how: Any) -> dict[str, float | int]:
 
 
 def last(run_dir: Path) -> Path:
-    return run_dir / "checkpoints" / "tiny" / "last.ckpt"
+    return run_dir / "kept" / "last.ckpt"

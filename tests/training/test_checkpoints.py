@@ -37,7 +37,6 @@ def test_resuming_remembers_the_best_weights_of_the_interrupted_run(tmp_path):
     result = run(module, tmp_path / "second", max_epochs=5, resume_from=last(tmp_path / "first"))
     assert result["best_val_ndcg@10"] == pytest.approx(0.9)
     assert module.value.item() == 2 * STEPS
-    assert (tmp_path / "first" / "checkpoints" / "tiny" / "best-epoch001.ckpt").is_file()
 
 
 def test_resuming_a_finished_run_gives_its_best_weights(tmp_path):

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import lightning as L
 import pytest
+import torch
 
 from src.core.errors import UserError
 from src.training.loop import fit
@@ -19,10 +20,7 @@ def test_training_ends_after_the_last_epoch_and_leaves_checkpoints_and_events(tm
     module = Scripted([0.1, 0.2])
     assert run(module, tmp_path, max_epochs=2)["epochs"] == 2
     assert module.value.item() == 2 * STEPS
-    assert sorted(path.name for path in (tmp_path / "checkpoints" / "tiny").iterdir()) == [
-        "best-epoch001.ckpt",
-        "last.ckpt",
-    ]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["last.ckpt", "previous.ckpt"]
     assert list((tmp_path / "tensorboard" / "tiny").glob("events*"))
 
 
@@ -44,8 +42,8 @@ def test_a_loss_that_is_no_number_stops_training_with_a_sentence(tmp_path):
     said = str(caught.value)
     assert f"The loss became nan at step {STEPS + 2} (learning rate 1)" in said
     assert "lower the learning rate" in said
-    assert said.endswith(f"the last good checkpoint is {tmp_path / 'checkpoints' / 'tiny' / 'best-epoch000.ckpt'}.")
-    assert (tmp_path / "checkpoints" / "tiny" / "best-epoch000.ckpt").is_file()
+    assert said.endswith(f"the last good checkpoint is {tmp_path / 'kept' / 'last.ckpt'}.")
+    assert torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)["global_step"] == STEPS
 
 
 def test_a_loss_that_is_no_number_at_once_has_no_checkpoint(tmp_path):

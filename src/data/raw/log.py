@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.artefact import fingerprint
+from ...core.artefact import DATASET, fingerprint
 from ...core.errors import UserError
 from ..settings import DatasetSettings
 from .files import find_raw_folder, local_folder
 from .layouts import LAYOUTS
-
-FORMAT = 2  # of the artefact; raise it when the same raw files and settings come to give other contents
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def find_raw_log(settings: DatasetSettings, data_dirs: list[Path], fetch: bool =
         check_layout(settings)  # nothing is fetched for settings that cannot be prepared
     folder, sha256 = find_raw_folder(settings, data_dirs, fetch)
     in_order = [[file.name, sha256[file.name]] for file in settings.files]  # which is train and which test
-    return RawLog(folder, sha256, fingerprint(FORMAT, in_order, settings_that_count(settings)))
+    return RawLog(folder, sha256, fingerprint(DATASET.format, in_order, settings_that_count(settings)))
 
 
 def settings_that_count(settings: DatasetSettings) -> dict[str, Any]:

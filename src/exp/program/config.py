@@ -6,7 +6,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from ...core.paths import CONF_DIR, ROOT, absolute
+from ...core.paths import CONF_DIR, ROOT, absolute, new_folder
 from ...core.settings_reading import read_settings
 from ...teacher.prompts.templates import read_template
 from .settings import RunSettings
@@ -14,6 +14,7 @@ from .settings import RunSettings
 OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
 OmegaConf.register_new_resolver("conf_dir", lambda: str(CONF_DIR), replace=True)
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
+OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cache=True)
 
 
 def with_any_key(overrides: Sequence[str]) -> list[str]:

@@ -1,12 +1,17 @@
 """What every entry point shares: settings, a run directory, a log, a stopwatch, and errors told in one sentence."""
 
 import logging
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
+from ...core.artefact import told_where_disk_is_full
 from ...core.errors import UserError
 from ...core.logging import Stopwatch
 from ...core.paths import CONF_DIR
@@ -69,21 +74,43 @@ def _with_hydra(job: Job) -> None:
 def start(cfg: "DictConfig", job: Job) -> None:
     """Runs `job` in the current directory, the run directory.
 
-    A `UserError` ends the program with its sentence and status 2; any other exception is a fault of ours and shows
-    its traceback.
+    A `UserError` ends the program with its sentence and status 2, Ctrl-C and SIGTERM with theirs (130, 143); any other
+    exception is a fault of ours and shows its traceback.
     """
     from .config import settings_of
 
     run_dir = Path.cwd()
     _start_log(run_dir / "run.log", "INFO")
+    program = logging.getLogger("anyo")
     try:
-        settings = settings_of(cfg)
-        logging.getLogger().setLevel(settings.logging.level)
-        (run_dir / "config.yaml").write_text(_as_yaml(settings), encoding="utf-8")
-        job(Run(settings, run_dir, Stopwatch(run_dir)))
+        with _ended_by_sigterm(), told_where_disk_is_full(run_dir):
+            settings = settings_of(cfg)
+            logging.getLogger().setLevel(settings.logging.level)
+            (run_dir / "config.yaml").write_text(_as_yaml(settings), encoding="utf-8")
+            job(Run(settings, run_dir, Stopwatch(run_dir)))
     except UserError as error:
-        logging.getLogger("anyo").error("error: %s", error)
+        program.error("error: %s", error)
         sys.exit(2)
+    except KeyboardInterrupt:
+        program.error("Ended by Ctrl-C: the same command goes on with what is there.")
+        sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the program as an exception does, so that nothing half-written stays behind."""
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _as_yaml(settings: RunSettings) -> str:

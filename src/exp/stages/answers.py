@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
-from ...core.artefact import write_json, writing
+from ...core.artefact import ANSWERS, write_json, writing
 from ..program.run import Run
 from .base import Prepared, Stage
 from .teacher import Teacher
@@ -21,6 +21,7 @@ class Answers(Stage):
 
     title = "teacher: answers"
     what = "judged answers"
+    kind = ANSWERS
     command = "run_teacher"
 
     def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
@@ -63,5 +64,5 @@ class Answers(Stage):
             found.valid_ratio,
         )
         about = {"candidates": model.num_candidates, "example_id": examples.example_id.tolist()}
-        with writing(self.folder, {"kind": "answers", **self.about({})}) as temporary:
+        with writing(self.folder, self.kind, self.about({})) as temporary:
             write_json(temporary / "answers.json", {**about, **asdict(found)})

@@ -1,6 +1,7 @@
 """What a stage is: settings and the artefacts of other stages in, one artefact out."""
 
 import logging
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,7 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ...core.artefact import MANIFEST, digest, digest_as_it_is, fingerprint, read_manifest
+from ...core.artefact import (
+    MANIFEST,
+    Kind,
+    digest,
+    digest_as_it_is,
+    fingerprint,
+    making,
+    read_manifest,
+    unfinished,
+)
 from ...core.errors import UserError
 from ...core.git_info import environment
 from ...core.paths import command_line
@@ -17,7 +27,10 @@ from ..program.run import Run
 if TYPE_CHECKING:
     from ...data.dataset import Dataset
 
-NOT_THERE, STALE = "not there", "made from another"
+NOT_THERE, UNFINISHED = "not there", "goes on where it was stopped"
+STALE, OTHER = "made from another", "not what its name says"
+
+AGAIN = "made again (rerun=true)"
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +66,7 @@ class Stage(ABC):
 
     title: ClassVar[str]  # as log, time.json and plan call it
     what: ClassVar[str]  # what the artefact is, for messages
+    kind: ClassVar[Kind]  # what it is, for programs
     command: ClassVar[str]  # the entry point that makes it
     elsewhere: ClassVar[str] = "its settings back"  # what else a user may set where it is missing
 
@@ -101,8 +115,20 @@ class Stage(ABC):
     def keyed(self, parent: Path, name: str, *parts: Any) -> Path:
         """Returns `parent/<dataset>/<name><key>`, the key being made of all `parts` and of the inputs."""
         dataset = self.prepared
-        key = fingerprint(self.title, dataset.fingerprint, [each.identity for each in self.inputs()], *parts)
+        key = fingerprint(
+            self.title, self.kind.format, dataset.fingerprint, [each.identity for each in self.inputs()], *parts
+        )
         return parent / self.settings.dataset.name / f"{name}{key}"
+
+    def find(self) -> None:
+        """Puts what its key is made of into place, where that is not a stage: before anything asks for the folder.
+
+        Raises:
+            UserError: It is not to be had.
+        """
+        if self.given is None:
+            for stage in self.inputs():
+                stage.find()
 
     # --- whether it is there
 
@@ -115,11 +141,18 @@ class Stage(ABC):
         if self.given is not None:
             return None if self.folder.is_dir() else "named by the config, but not there"
         if not (self.folder / MANIFEST).is_file():
-            return NOT_THERE
-        made_from = read_manifest(self.folder).get("inputs", {})
+            return UNFINISHED if unfinished(self.folder).is_dir() else NOT_THERE
+        manifest = read_manifest(self.folder)
+        found, wanted = (
+            [manifest.get(name) for name in ("kind", "format", "artefact")],
+            [self.kind.name, self.kind.format, self.folder.name],
+        )
+        if found != wanted:
+            return f"{OTHER}, but {' '.join(map(str, found))}"
+        made_from = manifest.get("inputs", {})
         for stage in self.inputs():
             deeper = stage.why_to_make()
-            if deeper is not None and deeper.startswith(STALE):
+            if deeper is not None and deeper.startswith((STALE, OTHER)):
                 return deeper
             if stage.title in made_from and stage.folder.is_dir() and made_from[stage.title] != stage.content_digest:
                 return f"{STALE} {stage.what}"
@@ -129,7 +162,7 @@ class Stage(ABC):
         """Returns `why_to_make`, or that `rerun` asks for it; None where this run makes nothing."""
         reason = self.why_to_make()
         if reason is None and self.given is None and self.settings.rerun:
-            return "made again (rerun=true)"
+            return AGAIN
         return reason
 
     def require(self) -> Path:
@@ -145,6 +178,8 @@ class Stage(ABC):
         reason = self.why_to_make()
         if reason is not None and reason.startswith(STALE):
             raise UserError(f"The {self.what} at {self.folder} was {reason} than the one that is there now: {make}.")
+        if reason is not None and reason.startswith(OTHER):
+            raise UserError(f"The {self.what} at {self.folder}, or what it was made from, is {reason}: {make}.")
         return self.folder
 
     # --- making it
@@ -180,10 +215,19 @@ class Stage(ABC):
         if reason is None:
             log.info("already there: %s", self.folder)
             return
-        for stage in self.inputs():
-            stage.require()
-        if reason.startswith(STALE):
-            log.info("%s is %s: it is made again", self.folder.name, reason)
+        with making(self.folder):  # another process may have made it while this one waited to begin
+            if reason != AGAIN:
+                reason = self.why_to_make()
+            if reason is None:
+                log.info("made by another process meanwhile: %s", self.folder)
+                return
+            for stage in self.inputs():
+                stage.require()
+            if reason.startswith((STALE, OTHER)):
+                log.info("%s is %s: it is made again", self.folder.name, reason)
+            self._make()
+
+    def _make(self) -> None:
         from ...core.seed import seed_everything
         from ...training.memory import keep_freed_memory
 
@@ -194,6 +238,12 @@ class Stage(ABC):
         self.started = time.perf_counter()
         with self.run.stopwatch.stage(self.title):
             self.make()
+        if (left := unfinished(self.folder)).is_dir():
+            self.tidy(left)
+
+    def tidy(self, left: Path) -> None:
+        """Removes what was kept of an unfinished artefact, now that it is whole."""
+        shutil.rmtree(left)
 
     def about(self, result: dict[str, Any]) -> dict[str, Any]:
         """Returns what every artefact's manifest says: of which dataset, from what, with what result, how and where. It
@@ -205,6 +255,7 @@ class Stage(ABC):
             "dataset_fingerprint": self.prepared.fingerprint,
             "seed": self.seed,
             "inputs": self.made_from,
+            "config": self.settings.plain(),
             "result": result,
             "seconds_of_stage": round(time.perf_counter() - self.started, 3),
             **environment(),

@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.artefact import STUDENT
 from ...core.errors import UserError
 from ...core.paths import command_line
 from ..program.run import Run
 from .base import Prepared, Stage
 from .teacher_outputs import TeacherOutputsStage
+from .training import Training
 
 if TYPE_CHECKING:
     from ...student.models import SequentialRecommender
 
 
-class Distilled(Stage):
+class Distilled(Training):
     """`data/models/<dataset>/distilled-<student>-<key>/`: weights, the teacher's vectors folded in."""
 
     title = "distilled: training"
     what = "distilled student"
+    kind = STUDENT
     command = "run_distill"
+    checkpoints = "distilled"
 
     def __init__(self, run: Run, prepared: Prepared, outputs: TeacherOutputsStage) -> None:
         super().__init__(run, prepared)
@@ -68,9 +72,9 @@ class Distilled(Stage):
             dataset,
             self.settings.metrics,
             seed,
-            stage="distilled",
+            stage=self.checkpoints,
             run_dir=self.run.dir,
-            artefact=self.folder.name,
+            **self.goes_on(),
         )
         module.model.items.fold()
         about = {**self.about(result), "distill": distill.plain()}

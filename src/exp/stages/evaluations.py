@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.artefact import write_json, writing
+from ...core.artefact import COMPARISON, EVALUATION, write_json, writing
 from ...evaluation.comparison import comparison_of, write_comparison
 from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
@@ -31,6 +31,7 @@ class Evaluation(Stage):
     """`data/evaluations/<dataset>/<subject>-<key>/metrics.json`: figures, slices, and every user's rank."""
 
     what = "evaluation"
+    kind = EVALUATION
     command = "run_eval_all"
     subject: ClassVar[str]  # which model: the name of its file in a run
 
@@ -78,7 +79,7 @@ class Evaluation(Stage):
             "split": SPLIT,
             "filter_seen": metrics.filter_seen,
         }
-        with writing(self.folder, {"kind": "evaluation", **self.about({})}) as temporary:
+        with writing(self.folder, self.kind, self.about({})) as temporary:
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
 
     @cached_property
@@ -201,6 +202,7 @@ class Comparison(Stage):
 
     title = "comparison"
     what = "comparison"
+    kind = COMPARISON
     command = "run_eval_all"
 
     def __init__(self, run: Run, prepared: Prepared, evaluations: Sequence[Evaluation]) -> None:
@@ -224,7 +226,7 @@ class Comparison(Stage):
         from ...evaluation.significance import Model, compare
 
         models = [Model(each.figures["model"], [torch.tensor(each.figures["rank"])]) for each in self.evaluations]
-        with writing(self.folder, {"kind": "comparison", **self.about({})}) as temporary:
+        with writing(self.folder, self.kind, self.about({})) as temporary:
             write_comparison(compare(models, 0, self.settings.compare), temporary)
 
     def load(self) -> "Found":

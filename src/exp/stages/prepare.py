@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.artefact import MANIFEST, read_manifest
+from ...core.artefact import DATASET, read_manifest
 from ..program.run import Run
 from .base import Stage
 
@@ -21,6 +21,7 @@ class Prepare(Stage):
 
     title = "prepare"
     what = "prepared dataset"
+    kind = DATASET
     command = "run_prepare"
 
     def __init__(self, run: Run) -> None:
@@ -59,9 +60,8 @@ class Prepare(Stage):
 
     def ensure(self) -> None:
         """Prepares the dataset where it is not there; tells its size."""
-        if not (self.folder / MANIFEST).is_file():
-            with self.run.stopwatch.stage(self.title):
-                self.make()
+        if self.why_to_make() is not None:
+            super().ensure()
         counts = self.counts
         log.info(
             "%s %s: %s users, %s items, %s interactions; examples: %s train, %s val, %s test",

@@ -101,6 +101,8 @@ class Road:
             show_plan(distinct)
             return False
         self.prepared.ensure()
+        for stage in distinct:
+            stage.find()
         todo: dict[Path, Stage] = {}  # two stages may be one artefact: the user encoder is often the baseline
         for stage in distinct:
             todo.setdefault(stage.folder, stage)

@@ -4,20 +4,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.artefact import fingerprint
+from ...core.artefact import STUDENT, fingerprint
 from ...student.settings import StudentSettings
-from .base import Stage
+from .training import Training
 
 if TYPE_CHECKING:
     from ...student.models import SequentialRecommender
 
 
-class TrainedStudent(Stage):
+class TrainedStudent(Training):
     """`data/models/<dataset>/baseline-<student>-<key>/`: weights, and what they were made from."""
 
     what = "trained student"
+    kind = STUDENT
     command = "run_student_baseline"
-    checkpoints = "baseline"  # folder of its checkpoints in the run
+    checkpoints = "baseline"
 
     @property
     def student(self) -> StudentSettings:
@@ -27,6 +28,7 @@ class TrainedStudent(Stage):
     def own_folder(self) -> Path:
         key = fingerprint(
             "baseline",
+            self.kind.format,
             self.prepared.fingerprint,
             {name: value for name, value in self.student.key().items() if name in StudentSettings.model_fields},
             self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
@@ -49,7 +51,7 @@ class TrainedStudent(Stage):
             self.seed,
             stage=self.checkpoints,
             run_dir=self.run.dir,
-            artefact=self.folder.name,
+            **self.goes_on(),
         )
         save_student(self.folder, module.model, self.student.name, self.student.model.plain(), self.about(result))
 

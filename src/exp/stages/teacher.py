@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.artefact import TEACHER
 from ...core.errors import UserError
 from ...teacher.prompts.templates import read_template
 from ..program.run import Run
 from .base import Prepared, Stage
 from .students import UserEncoder
+from .training import Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Teacher(Stage):
+class Teacher(Training):
     """`data/models/<dataset>/teacher-<name>-<key>/`: what training changed; the language model stays where it is."""
 
     title = "teacher: training"
     what = "trained teacher"
+    kind = TEACHER
     command = "run_teacher"
+    checkpoints = "teacher"
     elsewhere = "the teacher's settings back"
 
     def __init__(self, run: Run, prepared: Prepared, user_encoder: UserEncoder) -> None:
@@ -43,12 +47,26 @@ class Teacher(Stage):
             self.settings.paths.prompts_dir, self.settings.dataset.prompt, self.settings.teacher.objective
         )
 
+    @property
+    def language_model(self) -> str | None:
+        """The digest of the language model's files; None where they have never been on this machine."""
+        from ...teacher.language_model.contents import language_model_digest
+
+        return language_model_digest(self.settings.teacher.llm, self.settings.paths.language_models_dir)
+
+    def find(self) -> None:
+        """Fetches the language model where no key can be told without it."""
+        super().find()
+        if self.language_model is None:
+            self.tokenizer()
+
     def own_folder(self) -> Path:
         teacher = self.settings.teacher
         return self.keyed(
             self.settings.paths.models_dir,
             f"teacher-{teacher.name.replace(':', '.')}-",
             teacher.key(),
+            self.language_model,
             self.template,
             self.settings.metrics.filter_seen,  # checkpoint and student weight are chosen by it
             self.settings.seed,
@@ -87,20 +105,16 @@ class Teacher(Stage):
 
         settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.prepared.dataset
         train = settings.train
+        language_model = self.language_model  # now: the files may be replaced before the training ends
         log.info("The teacher is built over the user encoder %s", self.user_encoder.folder)
         model = self.untrained()
         module = self._module(model)
         rows = rows_at_once(metrics, dataset, metrics.filter_seen)
         data = TeacherDataModule(model, dataset, train, rows, metrics.filter_seen, self.settings.seed)
         plan = Plan(
-            stage="teacher",
+            stage=self.checkpoints,
             monitor="val/HR@1" if settings.objective == "generation" else MONITOR,
-            made_from={
-                "dataset": dataset.fingerprint,
-                "teacher": settings.llm.name,
-                "lora": settings.lora.plain(),
-                "artefact": self.folder.name,
-            },
+            **self.goes_on(),
             run_dir=self.run.dir,
             max_epochs=train.max_epochs,
             patience=train.patience,
@@ -113,7 +127,8 @@ class Teacher(Stage):
         result: dict[str, Any] = {**fit(module, data, plan)}
         if isinstance(model, EnsembleMember):
             result["val_ndcg@10_by_student_weight"] = self._choose_student_weight(model, data)
-        save_trained(self.folder, model, {**self.about(result), "settings": settings.plain()})
+        about = {**self.about(result), "settings": settings.plain(), "language_model": language_model}
+        save_trained(self.folder, model, about)
 
     def untrained(self) -> "GatedLanguageModel":
         """Returns a new teacher over the user encoder."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.artefact import TEACHER_OUTPUTS
 from ..program.run import Run
 from .base import Prepared, Stage
 from .teacher import Teacher
@@ -20,6 +21,7 @@ class TeacherOutputsStage(Stage):
 
     title = "teacher: export"
     what = "teacher outputs"
+    kind = TEACHER_OUTPUTS
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
 

@@ -78,7 +78,8 @@ def draw_budget_curve(road: Road) -> list[Point]:
             cost = float(tokens[asked - pool.example_id[0]].sum())
             seconds = round(cost * manifest["seconds"] / manifest["tokens_read"], 1)
             with run.stopwatch.stage(f"distilled: {policy}, {share}, seed {seed}"):
-                val, test = _student(run, dataset, None if share is None else outputs.only(asked), seed)
+                shown = None if share is None else outputs.only(asked)
+                val, test = _student(run, dataset, shown, seed, {"point": f"{kept.name}/{path.name}"})
             write_json(path, asdict(Point(policy, share, seed, len(asked), round(cost), seconds, val, test)))
         points.append(Point(**json.loads(path.read_text(encoding="utf-8"))))
         log.info("%s, share %s, seed %d: test %s %.4f", policy, share, seed, METRIC, points[-1].test)
@@ -109,7 +110,9 @@ def _asked(pool: Pool, policy: str, share: float | None, seed: int) -> Tensor:
     return create_selection_policy(ActiveSettings(policy=policy, share=share)).select(pool, generator(seed))
 
 
-def _student(run: Run, dataset: Dataset, outputs: TeacherOutputs | None, seed: int) -> tuple[float, float]:
+def _student(
+    run: Run, dataset: Dataset, outputs: TeacherOutputs | None, seed: int, made_from: dict[str, str]
+) -> tuple[float, float]:
     """Trains a student, with a teacher or without; returns its NDCG@10 on validation and test."""
     settings, folder = run.settings, run.dir / "student"
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +122,9 @@ def _student(run: Run, dataset: Dataset, outputs: TeacherOutputs | None, seed: i
         if outputs is None
         else distil_module(settings.student, settings.distill, dataset, outputs, seed)
     )
-    result = fit_student(module, settings.student, dataset, settings.metrics, seed, stage="student", run_dir=folder)
+    result = fit_student(
+        module, settings.student, dataset, settings.metrics, seed, stage="student", run_dir=folder, made_from=made_from
+    )
     module.model.items.fold()
     shutil.rmtree(folder)
     metrics = settings.metrics.model_copy(update={"ks": [10]})

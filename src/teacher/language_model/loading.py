@@ -20,10 +20,10 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from ...core.errors import UserError
+from ..choices import LANGUAGE_MODELS
 from ..settings import LanguageModelSettings
 from .attention import use_plain_attention
 from .fetching import language_model_folder
-from .tiny import TINY
 
 disable_progress_bar()  # loading weights takes a blink; its bar would stand between ours
 
@@ -42,8 +42,8 @@ def load_language_model(
     Raises:
         UserError: The model is not to be had, not in 4 bits, or not causal; says what to put where.
     """
-    if llm.name in TINY:
-        model, tokenizer = TINY[llm.name]()
+    if llm.name in LANGUAGE_MODELS:
+        model, tokenizer = LANGUAGE_MODELS[llm.name]()
         _check_head(llm.name, model.config, head)
         use_plain_attention(model)
         return model if head else without_head(model), tokenizer
@@ -71,8 +71,8 @@ def check_language_model(
 
     Args, Raises: As `load_language_model`.
     """
-    if llm.name in TINY:
-        model, tokenizer = TINY[llm.name]()
+    if llm.name in LANGUAGE_MODELS:
+        model, tokenizer = LANGUAGE_MODELS[llm.name]()
         _check_head(llm.name, model.config, head)
         return tokenizer, model.config.max_position_embeddings
     _quantization_config(llm)

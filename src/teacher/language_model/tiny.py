@@ -54,9 +54,6 @@ def tiny_random_causal() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return model.eval(), tokenizer
 
 
-TINY = {"tiny-random": tiny_random, "tiny-random-causal": tiny_random_causal}
-
-
 def _byte_tokenizer(text: str) -> PreTrainedTokenizerBase:
     """Returns a tokenizer of single bytes that puts special tokens around a text as `text` says."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

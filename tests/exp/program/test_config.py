@@ -152,7 +152,7 @@ def test_an_experiment_is_a_dataset_with_a_student_of_its_own_and_a_user_encoder
 
 def test_a_run_has_a_folder_of_its_own_named_by_time():
     hydra = OmegaConf.load(CONF_DIR / "hydra" / "default.yaml").hydra
-    assert OmegaConf.to_container(hydra)["run"]["dir"] == "result/result_${now:%Y%m%d_%H%M%S}"
+    assert OmegaConf.to_container(hydra)["run"]["dir"] == "${new_folder:result/result_${now:%Y%m%d_%H%M%S}}"
     assert hydra.job.chdir is True
 
 

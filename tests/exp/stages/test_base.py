@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.artefact import read_manifest, writing
+from src.core.artefact import Kind, read_manifest, writing
 from src.core.errors import UserError
 from src.exp.program.run import Run
 from src.exp.stages.base import Prepared, Stage
@@ -17,6 +17,7 @@ DATASET = tiny_dataset()
 
 class Dough(Stage):
     title, what, command, elsewhere = "dough: kneading", "dough", "knead", "flour"
+    kind = Kind("food", 1)
     made, contents = 0, "flour and water"
 
     def own_folder(self) -> Path:
@@ -24,7 +25,7 @@ class Dough(Stage):
 
     def make(self) -> None:
         self.made += 1
-        with writing(self.folder, {**self.about({"weight": 500})}) as temporary:
+        with writing(self.folder, self.kind, self.about({"weight": 500})) as temporary:
             (temporary / "dough.txt").write_text(self.contents)
 
 
@@ -76,7 +77,7 @@ class SlowCake(Cake):
     """While it is in the oven, somebody kneads the dough anew."""
 
     def make(self) -> None:
-        with writing(self.dough.folder, read_manifest(self.dough.folder)) as temporary:
+        with writing(self.dough.folder, self.kind, read_manifest(self.dough.folder)) as temporary:
             (temporary / "dough.txt").write_text("rye")
         super().make()
 

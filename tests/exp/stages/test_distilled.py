@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.core.artefact import read_manifest, writing
+from src.core.artefact import TEACHER_OUTPUTS, read_manifest, writing
 from src.core.errors import UserError
 from src.distill.distilled_student import check_negatives
 from tests.exp.roads import road_in, run_in
@@ -13,7 +13,7 @@ DATASET = tiny_dataset()  # 15 items; the longest training history has 8
 
 
 def given_outputs(folder: Path) -> Path:
-    with writing(folder, {}) as temporary:
+    with writing(folder, TEACHER_OUTPUTS, {}) as temporary:
         (temporary / "rankings").write_text("1")
     return folder
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from src.core.artefact import fingerprint, read_manifest, writing
+from src.core.artefact import STUDENT, fingerprint, read_manifest, writing
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed, value_at
@@ -63,6 +63,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "teacher.train.resume_from",
     "teacher.rec_model_checkpoint_path",
     "teacher.llm.gradient_checkpointing",
+    "teacher.llm.path",
     "teacher.llm.wheel",
     "teacher.eval_tokens",
     "distill.teacher_outputs_path",
@@ -74,6 +75,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
 }
 BY_CONTENTS = {  # what they name is read, and its contents count
     "dataset.prompt": TEACHER,
+    "teacher.llm.path": TEACHER,
     "teacher.rec_model_checkpoint_path": USER_ENCODER,
     "distill.teacher_outputs_path": OUTPUTS,
 }
@@ -92,6 +94,7 @@ FIRST = {  # what must be so before a key can be another
     "student.train.sparse_items": {"student.loss": SAMPLED},
     "teacher.user_encoder.train.sparse_items": {"teacher.user_encoder.loss": SAMPLED},
     "teacher.objective": {"teacher.reading": "example"},
+    "teacher.llm.path": {"teacher.llm.name": "some"},  # one that has files
 }
 BY_HAND = {  # other values that no type tells; {} is a folder
     "student.name": {"student.name": "gru4rec", "student.model": GRU4REC},
@@ -101,6 +104,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.router.name": {"teacher.router.name": "mlp"},
     "teacher.llm.wheel": {"teacher.llm.wheel": WHEEL},
     "dataset.prompt": {"dataset.prompt": "toys"},
+    "teacher.llm.path": {"teacher.llm.path": "{}/given"},
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
@@ -226,7 +230,7 @@ def train_otherwise(folder: Path) -> None:
     """Puts other weights into a student's artefact, as another machine's training would have."""
     weights = load_file(folder / "model.safetensors")
     about = {key: value for key, value in read_manifest(folder).items() if key != "files"}
-    with writing(folder, about) as temporary:
+    with writing(folder, STUDENT, about) as temporary:
         save_file({name: value + 0.01 for name, value in weights.items()}, temporary / "model.safetensors")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.core.artefact import read_manifest, writing
+from src.core.artefact import STUDENT, read_manifest, writing
 from src.core.errors import UserError
 from src.core.settings import Probability, setting
 from src.core.settings_reading import changed
@@ -48,7 +48,7 @@ def with_own(*overrides: str) -> list[str]:
 
 
 def artefact(folder: Path) -> Path:
-    with writing(folder, {}) as temporary:
+    with writing(folder, STUDENT, {}) as temporary:
         (temporary / "weights").write_text("1")
     return folder
 
