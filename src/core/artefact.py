@@ -116,7 +116,7 @@ def making(folder: Path) -> Iterator[None]:
         log.info("%s makes %s now: waiting for it to end", _read(owner) or "another process", folder)
         lock.acquire()
     try:
-        write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         for earlier in folder.parent.glob(f".{folder.name}.*{REPLACED}"):
             if not folder.exists():
                 earlier.rename(folder)
@@ -125,7 +125,6 @@ def making(folder: Path) -> Iterator[None]:
                 shutil.rmtree(left)
         yield
     finally:
-        owner.unlink(missing_ok=True)
         lock.release()
 
 

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -51,7 +51,7 @@ def resumable(folder: Path, resume_from: Path | None, made_from: Mapping[str, An
             try:
                 steps[path] = _steps(path, made_from)
             except UserError as error:
-                log.warning("Passed over: %s", error)
+                log.warning("Passed over, and gone on from the one before it or from the start: %s", error)
     return max(steps, key=lambda path: steps[path]) if steps else None
 
 
@@ -61,9 +61,7 @@ def _steps(path: Path, made_from: Mapping[str, Any]) -> int:
     Raises:
         UserError: It is not whole, or is of another training.
     """
-    if not _is_whole(path):
-        raise UserError(f"The checkpoint {path} is cut short or damaged: set resume_from to a whole one, or to null.")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    checkpoint = _read(path)
     theirs = checkpoint.get("callbacks", {}).get(MadeFrom.__qualname__, {})
     differ = [
         f"{key}: {theirs.get(key)} instead of {made_from.get(key)}"
@@ -78,15 +76,21 @@ def _steps(path: Path, made_from: Mapping[str, Any]) -> int:
     return checkpoint["global_step"]
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file that PyTorch wrote, a zip, is all there and every part of it has the checksum it was written with
-    (PyTorch itself does not look at them).
+def _read(path: Path) -> dict[str, Any]:
+    """Returns a checkpoint whose every part, PyTorch writes a zip, has the checksum that it was written with (PyTorch
+    itself does not look at them).
+
+    Raises:
+        UserError: It is not whole.
     """
     try:
         with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError):
-        return False
+            damaged = file.testzip()
+        if damaged is None:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # both raise whatever the bytes lead them to
+        log.debug("%s: %s", path, error)
+    raise UserError(f"The checkpoint {path} is cut short or damaged: set resume_from to a whole one, or to null.")
 
 
 class MadeFrom(L.Callback):
@@ -185,7 +189,9 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
-        self._write_if_due(trainer, batch_idx)
+        # A checkpoint between a step and the validation after it would be gone on from without that validation.
+        if not trainer.is_last_batch and (batch_idx + 1) % cast("int", trainer.val_check_batch) != 0:
+            self._write_if_due(trainer, batch_idx)
 
     def _write_if_due(self, trainer: L.Trainer, batch_idx: int) -> None:
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0

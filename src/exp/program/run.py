@@ -83,7 +83,7 @@ def start(cfg: "DictConfig", job: Job) -> None:
     _start_log(run_dir / "run.log", "INFO")
     program = logging.getLogger("anyo")
     try:
-        with _ended_by_sigterm(), told_where_disk_is_full(run_dir):
+        with ended_by_sigterm(), told_where_disk_is_full(run_dir):
             settings = settings_of(cfg)
             logging.getLogger().setLevel(settings.logging.level)
             (run_dir / "config.yaml").write_text(_as_yaml(settings), encoding="utf-8")
@@ -97,7 +97,7 @@ def start(cfg: "DictConfig", job: Job) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Lets SIGTERM end the program as an exception does, so that nothing half-written stays behind."""
     if threading.current_thread() is not threading.main_thread():  # no other may handle signals
         yield
