@@ -159,10 +159,10 @@ def test_sums_that_differ_by_rounding_alone_are_equally_far():
 
 
 def test_intervals_and_tests_are_right_19_times_in_20_where_users_have_several_interactions():
-    """Two hundred worlds in which every second recommendation hits, some users' more, others' less; interactions taken
+    """A hundred worlds in which every second recommendation hits, some users' more, others' less; interactions taken
     for independent miss that truth again and again.
     """
-    draw, worlds = np.random.default_rng(5), 200
+    draw, worlds = np.random.default_rng(5), 100
     right = {"clustered": np.zeros(3), "independent": np.zeros(3)}
     for seed in range(worlds):
         user = np.repeat(np.arange(100), draw.integers(1, 10, 100))
@@ -171,7 +171,7 @@ def test_intervals_and_tests_are_right_19_times_in_20_where_users_have_several_i
             low, high = bca_interval(users, bootstrap_means(users, 1000, seed), 0.95)
             p = paired_t_test(users), randomisation_test(users, 1000, seed)
             right[name] += [low <= 0 <= high, p[0] > 0.05, p[1] > 0.05]
-    assert (abs(right["clustered"] / worlds - 0.95) < 0.04).all()
+    assert (abs(right["clustered"] / worlds - 0.95) < 0.05).all()
     assert (right["independent"] / worlds < 0.8).all()
 
 
