@@ -48,7 +48,7 @@ def prepared(run: Run) -> Dataset:
 
 def new_module(run: Run, dataset: Dataset, kind: type[NextItemModule] = NextItemModule) -> NextItemModule:
     """Returns an untrained student with its loss and its optimiser, as the stage `baseline` makes them."""
-    seed_everything(run.settings.seed)
+    seed_everything(run.settings.student_seed)
     quiet_libraries()
     student = run.settings.student
     model = create_student(student.name, dataset.num_items, student.model.plain())

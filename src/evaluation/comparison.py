@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from ..core.artefact import write_json, write_text
-from .tables import TextTable
+from .tables import TextTable, users_told
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A model's mean over users of one metric, each user's value being the mean over seeds."""
+    """A model's mean over interactions of one metric, each interaction's value being the mean over trainings.
+
+    sd: Standard deviation over trainings; None = one training.
+    trainings: What varied between them, in words; None = one training.
+    """
 
     model: str
     metric: str
     mean: float
     low: float
     high: float
-    sd_over_seeds: float | None  # None = one seed
+    sd: float | None
+    trainings: str | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Comparison:
     """All that is told about some models."""
 
     num_users: int
+    num_interactions: int
     confidence: float
     resamples: int
     means: list[Mean]
@@ -57,18 +63,22 @@ def comparison_of(plain: dict[str, Any]) -> Comparison:
 def tables(comparison: Comparison) -> list[TextTable]:
     """Returns the table of means, models by metrics, and the table of differences."""
     metrics = list(dict.fromkeys(mean.metric for mean in comparison.means))
+    several = any(mean.trainings for mean in comparison.means)
     cells: dict[str, list[str]] = {}
     for mean in comparison.means:
-        cells.setdefault(mean.model, [mean.model]).append(_mean_cell(mean))
-    about = f"{comparison.num_users:,} users, {100 * comparison.confidence:g}% confidence intervals"
-    means = TextTable(f"Means over {about}", ["Model", *metrics], list(cells.values()))
+        first = [mean.model, mean.trainings or ""] if several else [mean.model]
+        cells.setdefault(mean.model, first).append(_mean_cell(mean))
+    whom = users_told(comparison.num_users, comparison.num_interactions)
+    about = f"{whom}, {100 * comparison.confidence:g}% confidence intervals"
+    columns = ["Model", "± over", *metrics] if several else ["Model", *metrics]
+    means = TextTable(f"Means over {about}", columns, list(cells.values()))
     header = ["Model", "Metric", "Difference", "Relative", "p (t)", "p (rand.)", "p (Holm)"]
     rows = [_difference_cells(difference) for difference in comparison.differences]
     return [means, TextTable(f"Differences to {comparison.differences[0].baseline}, {about}", header, rows)]
 
 
 def _mean_cell(mean: Mean) -> str:
-    sd = "" if mean.sd_over_seeds is None else f" ± {mean.sd_over_seeds:.4f}"
+    sd = "" if mean.sd is None else f" ± {mean.sd:.4f}"
     return f"{mean.mean:.4f}{sd} [{mean.low:.4f}, {mean.high:.4f}]"
 
 
@@ -84,9 +94,9 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     both = tables(comparison)
     note = (
-        f"Intervals: BCa bootstrap over users, {comparison.resamples:,} resamples. p: two-sided, of the paired t-test "
-        "(t) and of the paired randomisation test (rand.); p (Holm) is that of the randomisation test, corrected over "
-        "all differences of the table."
+        f"Intervals: BCa bootstrap over users, each with all of its interactions, {comparison.resamples:,} resamples. "
+        "p: two-sided, of the paired t-test (t) and of the paired randomisation test (rand.), both clustered by user; "
+        "p (Holm) is that of the randomisation test, corrected over all differences of the table."
     )
     sections = [f"## {table.title}\n\n{table.markdown()}" for table in both]
     write_text(folder / "comparison.md", "\n".join([*sections, f"{note}\n"]))

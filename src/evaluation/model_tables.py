@@ -38,7 +38,7 @@ def metrics_table(rows: Sequence[EvaluatedModel], ks: Sequence[int], title: str)
 
 
 def slices_markdown(rows: Sequence[EvaluatedModel]) -> str:
-    """Returns one table for each slicing: slices by models, with the number of users in each slice."""
+    """Returns one table for each slicing: slices by models, with the number of interactions in each slice."""
     return "\n".join(
         f"## By {by}\n\n{_slices_table(by, [row.slices[by] for row in rows], [row.name for row in rows]).markdown()}"
         for by in rows[0].slices
@@ -51,7 +51,7 @@ def _slices_table(by: str, slices: Sequence[dict[str, Figures]], names: Sequence
         [name, f"{figures['n']:,}", *(_figure(of_model[name][kind]) for of_model in slices for kind in kinds)]
         for name, figures in slices[0].items()
     ]
-    return TextTable(by, [by, "users", *(f"{name} {kind}" for name in names for kind in kinds)], cells)
+    return TextTable(by, [by, "interactions", *(f"{name} {kind}" for name in names for kind in kinds)], cells)
 
 
 def _figure(value: float | None) -> str:

@@ -61,7 +61,7 @@ class MetricsSettings(Settings):
 class CompareSettings(Settings):
     """How models that ranked the same users are compared."""
 
-    runs: Runs = setting([], "metrics/<model>.json of two or more models; several seeds of one: a list in the list")
+    runs: Runs = setting([], "metrics/<model>.json of two or more models; several trainings of one: a list in the list")
     names: Names | None = setting(None, "what the models are called in the tables; null = as their files say")
     baseline: Natural = setting(0, "the place in runs, from 0, of the model that the others are compared with")
     metrics: Names = setting(["NDCG@10", "HR@10"], "HR@K, NDCG@K, Recall@K, MRR@K at any K")

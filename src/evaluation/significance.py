@@ -1,4 +1,6 @@
-"""Compares models on the same users: means with intervals, differences to a baseline with intervals and tests."""
+"""Compares models on the same interactions: means with intervals, differences to a baseline with intervals and tests,
+all clustered by user (`statistics`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,25 +12,28 @@ from ..core.errors import UserError
 from ..core.metrics import METRICS
 from .comparison import Comparison, Difference, Mean
 from .settings import CompareSettings, cut_off_of
-from .statistics import bca_interval, bootstrap_means, holm, paired_t_test, randomisation_test
+from .statistics import bca_interval, bootstrap_means, by_user, holm, paired_t_test, randomisation_test
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and how it ranked, once for each seed it was trained with.
+    """A model and how it ranked, once for each time it was trained.
 
-    ranks: `[n]` int64 each; the same examples in the same order for every seed and every model.
+    ranks: `[n]` int64 each; the same examples in the same order for every training and every model.
+    trainings: What varied between several, e.g. "3 student seeds, one teacher"; None for one.
     """
 
     name: str
     ranks: Sequence[Tensor]
+    trainings: str | None = None
 
 
-def compare(models: Sequence[Model], baseline: int, settings: CompareSettings) -> Comparison:
+def compare(models: Sequence[Model], user: Tensor, baseline: int, settings: CompareSettings) -> Comparison:
     """Compares models as `settings` say.
 
     Args:
         models: At least two.
+        user: `[n]` int64, whose the examples are.
         baseline: The place of the baseline in `models`.
         settings: Key `compare`.
 
@@ -40,10 +45,11 @@ def compare(models: Sequence[Model], baseline: int, settings: CompareSettings) -
             f"compare.baseline={baseline} is no place in compare.runs: the last of its {len(models)} models is "
             f"{len(models) - 1}."
         )
-    if len(models[0].ranks[0]) < 2:
+    if len(user.unique()) < 2:
         raise UserError("The models ranked one user, and a comparison needs two or more: use a larger split.")
     return compare_models(
         models,
+        user,
         baseline=baseline,
         metrics=settings.metrics,
         confidence=settings.confidence,
@@ -53,12 +59,20 @@ def compare(models: Sequence[Model], baseline: int, settings: CompareSettings) -
 
 
 def compare_models(
-    models: Sequence[Model], *, baseline: int, metrics: Sequence[str], confidence: float, resamples: int, seed: int
+    models: Sequence[Model],
+    user: Tensor,
+    *,
+    baseline: int,
+    metrics: Sequence[str],
+    confidence: float,
+    resamples: int,
+    seed: int,
 ) -> Comparison:
     """Compares every model but the baseline with the baseline, by every metric.
 
     Args:
         models: At least two.
+        user: `[n]` int64, whose the examples are: at least two users.
         baseline: The place of the baseline in `models`.
         metrics: Names like "NDCG@10".
         confidence: Of the intervals, e.g. 0.95.
@@ -66,18 +80,21 @@ def compare_models(
         seed: Of both.
     """
 
+    owner = user.numpy()
+
     def interval(values: np.ndarray) -> tuple[float, float]:
-        return bca_interval(values, bootstrap_means(values, resamples, seed), confidence)
+        users = by_user(values, owner)
+        return bca_interval(users, bootstrap_means(users, resamples, seed), confidence)
 
     values = {(metric, place): _values(model, metric) for metric in metrics for place, model in enumerate(models)}
     means = [
-        Mean(models[place].name, metric, _mean(of_seeds), *interval(of_seeds.mean(0)), _sd_over_seeds(of_seeds))
-        for (metric, place), of_seeds in values.items()
+        Mean(models[place].name, metric, _mean(each), *interval(each.mean(0)), _sd(each), models[place].trainings)
+        for (metric, place), each in values.items()
     ]
     others = [key for key in values if key[1] != baseline]
     before = {metric: values[metric, baseline].mean(0) for metric in metrics}
     gains = {(metric, place): values[metric, place].mean(0) - before[metric] for metric, place in others}
-    p = np.array([randomisation_test(gain, resamples, seed) for gain in gains.values()])
+    p = np.array([randomisation_test(by_user(gain, owner), resamples, seed) for gain in gains.values()])
     differences = [
         Difference(
             models[place].name,
@@ -86,17 +103,17 @@ def compare_models(
             _mean(gain),
             *interval(gain),
             relative=_mean(gain) / _mean(before[metric]) if before[metric].any() else None,
-            p_t=paired_t_test(gain),
+            p_t=paired_t_test(by_user(gain, owner)),
             p_randomisation=p_alone,
             p_holm=p_holm,
         )
         for ((metric, place), gain), p_alone, p_holm in zip(gains.items(), p.tolist(), holm(p).tolist(), strict=True)
     ]
-    return Comparison(len(models[0].ranks[0]), confidence, resamples, means, differences)
+    return Comparison(len(user.unique()), len(user), confidence, resamples, means, differences)
 
 
 def _values(model: Model, name: str) -> np.ndarray:
-    """`[seeds, n]` float64."""
+    """`[trainings, n]` float64."""
     kind, k = cut_off_of(name)
     return np.stack([METRICS[kind](rank, k).numpy() for rank in model.ranks])
 
@@ -105,5 +122,5 @@ def _mean(values: np.ndarray) -> float:
     return values.mean().item()
 
 
-def _sd_over_seeds(values: np.ndarray) -> float | None:
+def _sd(values: np.ndarray) -> float | None:
     return values.mean(1).std(ddof=1).item() if len(values) > 1 else None

@@ -1,11 +1,14 @@
-"""How sure a mean over users is, and a difference between two models on the same users.
+"""How sure a mean over interactions is, and a difference between two models on the same interactions.
 
-Metrics take few values (NDCG@10 eleven, HR two), so a resample is drawn as the number of times that each *distinct*
-value falls, a multinomial or binomial count: the same distribution as drawing users one by one, at a cost that does not
-grow with their number.
+Interactions of one user are alike, so users are what is resampled, each with all of its interactions; the mean stays
+one over interactions, a ratio of sums: Σ_u s_u / Σ_u n_u, with s_u the sum of user u's n_u values. Users with the same
+(s_u, n_u) are interchangeable, so a resample is drawn as the number of times that each *distinct* pair falls, a
+multinomial count: the same distribution as drawing users one by one, at a cost that does not grow with their number
+(with one interaction each, NDCG@10 takes eleven values and HR two).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -14,62 +17,108 @@ from statsmodels.stats.multitest import multipletests
 COUNTS_AT_ONCE = 2**21  # 16 MiB of int64
 
 normal = stats.norm  # type: ignore[attr-defined]  # SciPy gathers its distributions' names where no type checker looks
+student_t = stats.t  # type: ignore[attr-defined]
 
 
-def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Returns the means `[resamples]` of samples with replacement, each as large as `values` `[n]`."""
-    distinct, count = np.unique(values, return_counts=True)
-    draw = np.random.default_rng(seed)
-    share = count / len(values)
-    sums = [draw.multinomial(len(values), share, size) @ distinct for size in _parts(resamples, len(distinct))]
-    return np.concatenate(sums) / len(values)
+@dataclass(frozen=True)
+class UserSums:
+    """Values of interactions, added up by user.
+
+    sums: `[U]` float64, s_u.
+    counts: `[U]` int64, n_u, each at least 1.
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Over interactions."""
+        return self.sums.sum() / self.counts.sum()
+
+    def residuals(self) -> np.ndarray:
+        """Returns `[U]`, s_u − n_u · mean: each user's sum of deviations."""
+        return self.sums - self.mean * self.counts
+
+    def are_alike(self) -> bool:
+        """Whether all users have the same mean, but for rounding: then every resample has it, too."""
+        means = self.sums / self.counts
+        return bool(np.ptp(means) <= 1e-12 * np.abs(means).max())
 
 
-def bca_interval(values: np.ndarray, means: np.ndarray, confidence: float) -> tuple[float, float]:
+def by_user(values: np.ndarray, user: np.ndarray) -> UserSums:
+    """Adds up values `[n]` float64 by whose they are, `user` `[n]` int64."""
+    _, place, counts = np.unique(user, return_inverse=True, return_counts=True)
+    return UserSums(np.bincount(place, weights=values), counts)
+
+
+def bootstrap_means(users: UserSums, resamples: int, seed: int) -> np.ndarray:
+    """Returns the means `[resamples]` of samples of users with replacement, each of as many users as there are."""
+    pairs, times = np.unique(users.sums + 1j * users.counts, return_counts=True)
+    draw, num_users = np.random.default_rng(seed), len(users.sums)
+    share, both = times / num_users, np.stack([pairs.real, pairs.imag], 1)
+    sizes = _parts(resamples, len(pairs))
+    sums, counts = np.concatenate([draw.multinomial(num_users, share, size) @ both for size in sizes]).T
+    return sums / counts
+
+
+def bca_interval(users: UserSums, means: np.ndarray, confidence: float) -> tuple[float, float]:
     """Returns the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987).
 
     With z0 the normal quantile of the share of resampled means below the mean, and a a sixth of the skewness of the
-    mean's jackknife values, its ends are the quantiles Φ(z0 + (z0 ± z) / (1 − a (z0 ± z))) of the resampled means.
+    mean's jackknife values, one for each user left out, its ends are the quantiles
+    Φ(z0 + (z0 ± z) / (1 − a (z0 ± z))) of the resampled means.
 
     Args:
-        values: `[n]` float64, one per user.
+        users: Of at least two users.
         means: `[R]` float64, from `bootstrap_means`.
         confidence: E.g. 0.95.
     """
-    mean = values.mean()
-    deviation = values - mean
-    if not deviation.any():
+    mean = users.mean
+    if users.are_alike():
         return float(mean), float(mean)
-    z0 = normal.ppf(((means < mean).mean() + (means <= mean).mean()) / 2)
+    jackknife = (users.sums.sum() - users.sums) / (users.counts.sum() - users.counts)
+    deviation = jackknife.mean() - jackknife
+    tie = 1e-12 * np.abs(means).max()  # means that differ by rounding alone are equal
+    z0 = normal.ppf(((means < mean - tie).mean() + (means <= mean + tie).mean()) / 2)
     a = (deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5)
     z = z0 + normal.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
     low, high = np.quantile(means, normal.cdf(z0 + z / (1 - a * z))).tolist()
     return low, high
 
 
-def paired_t_test(differences: np.ndarray) -> float:
-    """Returns the two-sided p of Student's paired t-test, from the differences `[n]` of at least two users."""
-    if not differences.any():
+def paired_t_test(differences: UserSums) -> float:
+    """Returns the two-sided p of the paired t-test, clustered by user, of at least two users.
+
+    t = mean / √V with U − 1 degrees of freedom and V = U / (U − 1) · Σ_u (s_u − n_u · mean)² / (Σ_u n_u)², the
+    cluster-robust variance of a mean (Liang & Zeger 1986; CR1 of Cameron & Miller 2015). With one interaction each it
+    is Student's test.
+    """
+    if not differences.sums.any():
         return 1.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+    num_users, total = len(differences.sums), differences.counts.sum()
+    if differences.are_alike():
+        return 0.0  # V = 0
+    variance = num_users / (num_users - 1) * (differences.residuals() ** 2).sum() / total**2
+    return float(2 * student_t.sf(abs(differences.mean) / variance**0.5, num_users - 1))
 
 
-def randomisation_test(differences: np.ndarray, resamples: int, seed: int) -> float:
+def randomisation_test(differences: UserSums, resamples: int, seed: int) -> float:
     """Returns the two-sided p of Fisher's paired randomisation test of a mean difference.
 
-    If the two models were the same, each user's difference could as well have had the other sign; p is the share of
-    random signs whose mean difference is as far from 0 as the measured one, which counts as one of them (Phipson &
-    Smyth 2010): at least 1 / (resamples + 1).
+    If the two models were the same, each user's differences could as well have had the other sign, all of them
+    together; p is the share of random signs whose mean difference is as far from 0 as the measured one, which counts
+    as one of them (Phipson & Smyth 2010): at least 1 / (resamples + 1).
 
     Args:
-        differences: `[n]` float64, one per user.
+        differences: By user.
         resamples: Sets of random signs.
         seed: Of the signs.
     """
-    distinct, count = np.unique(differences, return_counts=True)
+    distinct, count = np.unique(differences.sums, return_counts=True)
     draw = np.random.default_rng(seed)
     # sums that differ by rounding alone are as far from 0 as one another
-    far = np.abs(differences.sum()) * (1 - 1e-9)
+    far = np.abs(differences.sums.sum()) * (1 - 1e-9)
     plus = (draw.binomial(count, 0.5, (part, len(distinct))) for part in _parts(resamples, len(distinct)))
     as_far = sum((np.abs((2 * positive - count) @ distinct) >= far).sum() for positive in plus)
     return (1 + int(as_far)) / (1 + resamples)

@@ -63,6 +63,11 @@ class TextTable:
         console.print(table)
 
 
+def users_told(users: int, interactions: int) -> str:
+    """Returns "943 users", or "8,696 users, 19,733 interactions" where some have several."""
+    return f"{users:,} users" if users == interactions else f"{users:,} users, {interactions:,} interactions"
+
+
 def latex_text(text: str) -> str:
     """Returns `text` with LaTeX's special characters escaped."""
     return "".join(LATEX.get(character, character) for character in text)

@@ -10,12 +10,12 @@ def job(run: Run) -> None:
     from ..evaluation.significance import compare
 
     settings = run.settings.compare
-    models, num_items = read_models(settings.runs, settings.names)
-    check_compared(settings, num_items)
+    ranked = read_models(settings.runs, settings.names)
+    check_compared(settings, ranked.num_items)
     if run.settings.dry_run:
-        print(f"Would compare {', '.join(model.name for model in models)} by {', '.join(settings.metrics)}.")
+        print(f"Would compare {', '.join(model.name for model in ranked.models)} by {', '.join(settings.metrics)}.")
         return
-    found = compare(models, settings.baseline, settings)
+    found = compare(ranked.models, ranked.user, settings.baseline, settings)
     write_comparison(found, settings.out or run.dir / "metrics")
     for table in tables(found):
         table.show()

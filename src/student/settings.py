@@ -10,6 +10,7 @@ from ..core.settings import (
     PositiveInteger,
     Probability,
     Rule,
+    Seed,
     Settings,
     ShareOrNone,
     Text,
@@ -196,3 +197,13 @@ class StudentSettings(Settings):
     model: Annotated[ModelSettings, ChosenBy("name", settings_of_student)]
     loss: Annotated[LossSettings, ChosenBy("loss.name", settings_of_loss)]
     train: OptimisationSettings = group(OptimisationSettings)
+    # A key holds the seed that comes of it, `training_seed`: null and the run's own are one training.
+    seed: Seed | None = setting(
+        None,
+        "of this student's training alone: initial weights, order, negatives; null: the run's",
+        changes_result=False,
+    )
+
+    def training_seed(self, seed: int) -> int:
+        """Returns what the student's training draws from in a run of this `seed`."""
+        return seed if self.seed is None else self.seed

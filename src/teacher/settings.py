@@ -182,12 +182,6 @@ class ExportSettings(Settings):
     user_states: YesNo = setting(False, "true: the representation of every history is written, too (distill=hint)")
 
 
-class UserEncoderSettings(StudentSettings):
-    """The frozen student that feeds the teacher's gate and markers: a student of its own kind and seed."""
-
-    seed: Seed | None = setting(None, "of its training; null: the run's")
-
-
 class TeacherSettings(Settings):
     """iLoRA: a language model with a mixture of LoRA experts, gated for each user's history."""
 
@@ -216,7 +210,7 @@ class TeacherSettings(Settings):
     name: TeacherName = setting("ilora", "ilora, or package.module:function of your own (see teacher/factory.py)")
     llm: LanguageModelSettings
     router: Annotated[RouterSettings, ChosenBy("router.name", settings_of_router)]
-    user_encoder: UserEncoderSettings = setting(
+    user_encoder: StudentSettings = setting(
         ..., "the frozen student behind gate and markers: `student@teacher.user_encoder=…`", changes_result=False
     )
     rec_model_checkpoint_path: UserPath | None = setting(

@@ -1,4 +1,4 @@
-from src.evaluation.tables import TextTable, latex_text
+from src.evaluation.tables import TextTable, latex_text, users_told
 
 TABLE = TextTable("Two of 100%", ["Model", "HR@1", "p"], [["a_b|c", "0.1 ± 0.2", "< 0.01"], ["d", "−0.3", "0.5"]])
 
@@ -57,3 +57,8 @@ def test_in_a_file_every_row_is_one_line(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     TextTable("t", ["Model"] * 20, [["0123456789"] * 20]).show()
     assert any(line.count("0123456789") == 20 for line in capsys.readouterr().out.splitlines())
+
+
+def test_interactions_are_told_where_users_have_several():
+    assert users_told(1943, 1943) == "1,943 users"
+    assert users_told(8696, 19733) == "8,696 users, 19,733 interactions"

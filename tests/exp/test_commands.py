@@ -219,11 +219,15 @@ def test_another_student_is_distilled_from_the_same_teacher(road, started, tmp_p
 
 def test_runs_are_compared_by_a_command_of_their_own(road, started, tmp_path):
     first, second = (road / "run" / "metrics" / f"{name}.json" for name in ("baseline", "distilled"))
-    runs = f"compare.runs=[{first},[{second},{second}]]"
+    third = tmp_path / "of_another_seed.json"
+    file = json.loads(second.read_text())
+    third.write_text(json.dumps({**file, "training": {**file["training"], "seed": 1}}))
+    runs = f"compare.runs=[{first},[{second},{third}]]"
     status, told, _ = started("run_compare", road, road, runs, "compare.names=[one,two]")
     assert status == 0 and "two" in told
     text = (tmp_path / "started" / "metrics" / "comparison.md").read_text()
     assert "## Differences to one, 12 users" in text and "± 0.0000" in text
+    assert "| two | 2 student seeds, one teacher |" in text
     assert (tmp_path / "started" / "metrics" / "comparison.tex").is_file()
 
 

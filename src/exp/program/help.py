@@ -59,8 +59,8 @@ def _told(name: str, options: dict[str, str]) -> str:
 def _keys(kind: type[Settings], at: str) -> Iterator[str]:
     for key, words, default, meaning in described(kind, at):
         if key == f"{AS_STUDENT}name":
-            yield f"  {AS_STUDENT}*: as student.*, of the frozen student behind gate and markers; and its seed"
-        if key.startswith(AS_STUDENT) and key != f"{AS_STUDENT}seed":
+            yield f"  {AS_STUDENT}*: as student.*, of the frozen student behind gate and markers"
+        if key.startswith(AS_STUDENT):
             continue
         yield f"  {key} ({words}){'' if default is ... else f' [{_written(default)}]'}: {meaning}"
 

@@ -72,7 +72,9 @@ class CurveSettings(Settings):
 
     shares: Shares = setting([0.05, 0.1, 0.2, 0.5], "of the train examples; none and all of them come with these")
     policies: Policies = setting(["random", "kl_divergence", "ground_truth_error", "meta"], "how a share is chosen")
-    seeds: Seeds = setting([0], "a student for each point and seed")
+    seeds: Seeds = setting(
+        [0], "a student for each point and seed, which draws its examples, too; the teacher is one, of the run's seed"
+    )
 
 
 class SearchSettings(Settings):
@@ -97,7 +99,9 @@ class RunSettings(Settings):
             "distill.candidate_topk must not exceed teacher.export.k, what the teacher exports",
         ),
     )
-    seed: Seed = setting(0, "of every random draw: initial weights, order, negatives, which examples are asked about")
+    seed: Seed = setting(
+        0, "of the whole road: students, teacher, which examples are asked about; of the students alone: student.seed"
+    )
     rerun: YesNo = setting(False, "true: make the artefacts of this command again although they are there")
     dry_run: YesNo = setting(False, "true: print what is there, what would be made, and how long that took before")
     dataset: DatasetSettings = setting(..., "the log")
@@ -112,3 +116,8 @@ class RunSettings(Settings):
     inspect: InspectSettings = group(InspectSettings)
     paths: PathSettings = setting(..., "where things lie")
     logging: LoggingSettings = group(LoggingSettings)
+
+    @property
+    def student_seed(self) -> int:
+        """What the student's training draws from, with a teacher or without."""
+        return self.student.training_seed(self.seed)

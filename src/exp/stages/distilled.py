@@ -40,8 +40,12 @@ class Distilled(Training):
             student.key(),
             self.settings.distill.key(),
             self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
-            self.settings.seed,
+            self.seed,
         )
+
+    @property
+    def seed(self) -> int:
+        return self.settings.student_seed
 
     def check_settings(self) -> None:
         """Makes sure that the student's settings can be distilled."""
@@ -62,7 +66,7 @@ class Distilled(Training):
         from ...student.store import save_student
         from ...student.trainer_baseline import fit_student
 
-        student, distill, seed = self.settings.student, self.settings.distill, self.settings.seed
+        student, distill, seed = self.settings.student, self.settings.distill, self.seed
         dataset = self.prepared.dataset
         outputs = self.outputs.load()
         module = distil_module(student, distill, dataset, outputs, seed)

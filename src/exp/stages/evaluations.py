@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.artefact import COMPARISON, EVALUATION, write_json, writing
+from ...core.artefact import COMPARISON, EVALUATION, read_manifest, write_json, writing
 from ...evaluation.comparison import comparison_of, write_comparison
 from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
@@ -34,6 +34,7 @@ class Evaluation(Stage):
     kind = EVALUATION
     command = "run_eval_all"
     subject: ClassVar[str]  # which model: the name of its file in a run
+    trained: ClassVar[str] = ""  # what its seed is of; "" = nothing is drawn
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -72,6 +73,7 @@ class Evaluation(Stage):
         }
         about = {
             "model": self.model_name,
+            "training": self.training(),
             "parameters": parameters,
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
@@ -81,6 +83,17 @@ class Evaluation(Stage):
         }
         with writing(self.folder, self.kind, self.about({})) as temporary:
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
+
+    def training(self) -> dict[str, Any] | None:
+        """Returns of what the model's seed is, that seed, and digests of the artefacts that it was made from; None
+        where nothing was trained. Models that differ in nothing else are trainings of one.
+        """
+        if not self.trained:
+            return None
+        (model,) = self.inputs()
+        made = read_manifest(model.folder)
+        sources = {title.partition(":")[0]: contents for title, contents in made["inputs"].items()}
+        return {"of": self.trained, "seed": made["seed"], "from": sources}
 
     @cached_property
     def figures(self) -> dict[str, Any]:
@@ -122,6 +135,7 @@ class PopularityEvaluation(Evaluation):
 class StudentEvaluation(Evaluation):
     """A student, with a teacher or without."""
 
+    trained = "student"
     role: ClassVar[str]  # as tables call it
 
     def __init__(self, run: Run, prepared: Prepared, student: Baseline | Distilled) -> None:
@@ -158,7 +172,7 @@ class DistilledEvaluation(StudentEvaluation):
 class TeacherEvaluation(Evaluation):
     """The teacher itself."""
 
-    subject = "teacher"
+    subject = trained = "teacher"
 
     def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
         super().__init__(run, prepared)
@@ -218,7 +232,7 @@ class Comparison(Stage):
     def own_folder(self) -> Path:
         compare = self.settings.compare
         how = [compare.metrics, compare.confidence, compare.resamples, compare.seed]
-        return self.keyed(self.settings.paths.evaluations_dir, "comparison-", how)
+        return self.keyed(self.settings.paths.evaluations_dir, "comparison-", how, "clustered by user")
 
     def make(self) -> None:
         import torch
@@ -226,8 +240,9 @@ class Comparison(Stage):
         from ...evaluation.significance import Model, compare
 
         models = [Model(each.figures["model"], [torch.tensor(each.figures["rank"])]) for each in self.evaluations]
+        user = torch.tensor(self.evaluations[0].figures["user"])
         with writing(self.folder, self.kind, self.about({})) as temporary:
-            write_comparison(compare(models, 0, self.settings.compare), temporary)
+            write_comparison(compare(models, user, 0, self.settings.compare), temporary)
 
     def load(self) -> "Found":
         """Returns what was found."""

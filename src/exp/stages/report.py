@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...core.artefact import write_text
 from ...evaluation.comparison import tables
 from ...evaluation.model_tables import metrics_table, slices_markdown
+from ...evaluation.tables import users_told
 from ..program.run import Run
 from .evaluations import METRICS, SPLIT, Comparison, Evaluation
 
@@ -21,8 +22,8 @@ def report(run: Run, evaluations: Sequence[Evaluation], comparison: Comparison |
     for evaluation in evaluations:
         shutil.copyfile(evaluation.folder / METRICS, folder / f"{evaluation.subject}.json")
     first = evaluations[0]
-    users = len(first.figures["rank"])
-    title = f"{first.settings.dataset.name}: {users:,} {SPLIT} users, full ranking"
+    user = first.figures["user"]
+    title = f"{first.settings.dataset.name}, {SPLIT}: {users_told(len(set(user)), len(user))}, full ranking"
     table = metrics_table(rows, run.settings.metrics.ks, title)
     write_text(folder / "table.md", table.markdown())
     write_text(folder / "slices.md", slices_markdown(rows))

@@ -1,6 +1,5 @@
 """Dataset → a student that learns from the log alone: the baseline, and the teacher's user encoder."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +24,16 @@ class TrainedStudent(Training):
         """Which student."""
         return self.settings.student
 
+    @property
+    def seed(self) -> int:
+        return self.student.training_seed(self.settings.seed)
+
     def own_folder(self) -> Path:
         key = fingerprint(
             "baseline",
             self.kind.format,
             self.prepared.fingerprint,
-            {name: value for name, value in self.student.key().items() if name in StudentSettings.model_fields},
+            self.student.key(),
             self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
             self.seed,
         )
@@ -85,11 +88,6 @@ class UserEncoder(TrainedStudent):
     def given(self) -> Path | None:
         return self.settings.teacher.rec_model_checkpoint_path
 
-    @cached_property
+    @property
     def student(self) -> StudentSettings:
         return self.settings.teacher.user_encoder
-
-    @property
-    def seed(self) -> int:
-        own = self.settings.teacher.user_encoder.seed
-        return self.settings.seed if own is None else own

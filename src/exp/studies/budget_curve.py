@@ -37,6 +37,7 @@ class Point:
 
     policy: "none" where the teacher was not asked about any example, "all" where about every one.
     share: Of the train examples; None for the student without any teacher.
+    seed: Of the student, and of the draw of its examples; the teacher is the same for all.
     examples: How many.
     tokens: Those that the teacher reads for them.
     seconds: What that takes at the speed of the whole export.
@@ -162,8 +163,8 @@ def _table(points: list[Point]) -> TextTable:
             name, "" if not share else f"{share:.0%}", f"{statistics.fmean(point.tokens for point in these):,.0f}",
             f"{statistics.fmean(point.seconds for point in these):,.0f}", f"{mean:.4f}", kept, str(len(these)),
         ])  # fmt: skip
-    header = ["asked", "share", "tokens", "seconds", f"test {METRIC}", "of the gain", "seeds"]
-    return TextTable("What asking the teacher is worth", header, rows)
+    header = ["asked", "share", "tokens", "seconds", f"test {METRIC}", "of the gain", "student seeds"]
+    return TextTable("What asking the teacher is worth, one teacher", header, rows)
 
 
 def _draw(dataset: Dataset, points: list[Point], folder: Path) -> None:

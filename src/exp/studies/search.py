@@ -33,7 +33,8 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
 
     Every training is judged by its best validation NDCG@10; the test examples are never looked at. The trials are kept
     beside the models, so that a search that was interrupted, or is given a larger budget, goes on where it was; several
-    starts at once share them. Which point comes n-th depends on the seed and on the trials before it alone.
+    starts at once share them. Which point comes n-th depends on the student's seed and on the trials before it alone;
+    every training draws from that seed.
 
     Raises:
         UserError: The space cannot be read, or a config within it is wrong.
@@ -47,7 +48,7 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=budget.startup_trials,
             multivariate=True,
-            seed=run.settings.seed + len(study.get_trials(deepcopy=False)),
+            seed=run.settings.student_seed + len(study.get_trials(deepcopy=False)),
         )
         trial = study.ask(space)
         log.info("── trial %d: %s", trial.number, overrides(trial.params))
@@ -68,7 +69,8 @@ def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> op
     for searched in space:
         _forget(fixed, searched.removeprefix("student."))
     filter_seen = run.settings.metrics.filter_seen
-    key = fingerprint("search", dataset.fingerprint, fixed, filter_seen, plain_space(space), run.settings.seed)
+    seed = run.settings.student_seed
+    key = fingerprint("search", dataset.fingerprint, fixed, filter_seen, plain_space(space), seed)
     folder = run.settings.paths.models_dir / dataset.name / f"search-{name.replace(':', '.')}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -119,7 +121,7 @@ def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict
     """Returns the best validation NDCG@10 of a training with the trial's settings, and what it took."""
     settings, folder = changed(run.settings, rounded(trial.params)), run.dir / "trials" / str(trial.number)
     folder.mkdir(parents=True, exist_ok=True)
-    seed_everything(settings.seed)
+    seed_everything(settings.student_seed)
     start = time.perf_counter()
     try:
         module = baseline_module(settings.student, dataset)
@@ -128,7 +130,7 @@ def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict
             settings.student,
             dataset,
             settings.metrics,
-            settings.seed,
+            settings.student_seed,
             stage="baseline",
             run_dir=folder,
             callbacks=[Pruning(trial)],

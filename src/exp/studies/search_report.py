@@ -91,7 +91,7 @@ def _experiment(run: Run, dataset: Dataset, best: FrozenTrial, trials: int) -> s
     return (
         "# @package _global_\n"
         f"# The best of {trials} trials on validation: NDCG@10 {best.value:.4f} "
-        f"(dataset {dataset.name} {dataset.fingerprint}, seed {run.settings.seed}).\n"
+        f"(dataset {dataset.name} {dataset.fingerprint}, seed {run.settings.student_seed}).\n"
         "defaults:\n"
         f"  - override /dataset: {dataset.name}\n"
         f"  - override /student: {run.settings.student.name}\n\n"

@@ -39,6 +39,11 @@ def read_space(settings: RunSettings) -> dict[str, BaseDistribution]:
     others = [key for key in leaves if not key.startswith("student.")]
     if others:
         raise UserError(f"search.space names {', '.join(others)}, on which no student depends: search student.* alone.")
+    if "student.seed" in leaves:
+        raise UserError(
+            "search.space names student.seed, and the best of several seeds is luck: search settings, then train them "
+            "with several seeds."
+        )
     unknown = [key for key in leaves if not _knows(settings, key)]
     if unknown:
         raise UserError(f"search.space names keys that the config does not have: {', '.join(unknown)}.")

@@ -46,7 +46,7 @@ def test_every_key_is_told_with_what_it_must_be_its_default_and_its_meaning():
     assert f"  student.train.patience (a whole number above 0) [25]: {patience}" in LINES
     assert any(line.startswith("  student.train.lr (a number above 0): ") for line in LINES)
     for key, words, _, meaning in described(RunSettings):
-        encoder = key.startswith("teacher.user_encoder.") and key != "teacher.user_encoder.seed"
+        encoder = key.startswith("teacher.user_encoder.")
         assert encoder or any(line.startswith(f"  {key} ({words})") and line.endswith(meaning) for line in LINES), key
 
 
@@ -55,7 +55,6 @@ def test_no_key_of_a_config_is_left_out():
     for key in leaves(composed(DEFAULT)):
         assert key.startswith(chosen) or any(line.startswith(f"  {key} (") for line in LINES), key
     assert any(line.startswith("  teacher.user_encoder.*: as student.*") for line in LINES)
-    assert any(line.startswith("  teacher.user_encoder.seed (") for line in LINES)
 
 
 @pytest.mark.parametrize(

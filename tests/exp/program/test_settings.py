@@ -145,6 +145,7 @@ BORDERS = {
     "metrics.history_buckets": (RISING, [[3], [5, 10]], [[], [0], [5, 5], [10, 5], 5]),
     "teacher.student_weights": ("a list of numbers, each 0 or above", [[0], [0, 0.5]], [[], [-1], 1]),
     "teacher.prompt.max_tokens": (f"null or {NUMBER}", [None, 1], [0, 1.5]),
+    "student.seed": ("null or a whole number from 0 to 4294967295", [None, 0], [-1, True]),
     "teacher.user_encoder.seed": ("null or a whole number from 0 to 4294967295", [None, 0], [-1, 2**32]),
     "teacher.llm.target_modules": ("names of layers, or all-linear", ["query", ["query", "key"]], [1, [1], None]),
     "compare.runs": (

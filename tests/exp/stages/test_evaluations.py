@@ -5,6 +5,7 @@ import pytest
 
 from src.core.artefact import read_manifest
 from src.core.errors import UserError
+from src.evaluation.metrics_files import read_models
 from src.evaluation.ranking import rows_at_once
 from src.evaluation.settings import check_metrics
 from tests.exp.roads import road_in, run_in
@@ -86,6 +87,32 @@ def test_every_model_is_ranked_on_the_same_users_and_called_by_its_name(made):
     assert list(read_manifest(stages[2].folder)["inputs"]) == ["teacher: training"]
 
 
+@pytest.mark.slow
+def test_seeds_of_the_student_are_compared_over_one_teacher(made):
+    first, second = made(), made("student.seed=1")
+    assert second.go(*whole(second))
+    assert set(second.run.stopwatch.seconds) == {
+        "baseline: training", "distilled: training", "evaluation: baseline", "evaluation: distilled", "comparison",
+    }  # fmt: skip
+    files = {
+        subject: [road.evaluations(subject)[0].folder / "metrics.json" for road in (first, second)]
+        for subject in ("popularity", "baseline", "teacher", "distilled")
+    }
+    assert files["teacher"][0] == files["teacher"][1]
+    models = read_models([files["popularity"][0], files["baseline"], files["teacher"][0], files["distilled"]], None)
+    assert [model.trainings for model in models.models] == [
+        None, "2 student seeds", None, "2 student seeds, one teacher",
+    ]  # fmt: skip
+    told = [json.loads(files[subject][0].read_text())["training"] for subject in ("popularity", "baseline", "teacher")]
+    user_encoder = first.user_encoder.content_digest
+    assert told == [
+        None, {"of": "student", "seed": 0, "from": {}},
+        {"of": "teacher", "seed": 0, "from": {"user encoder": user_encoder}},
+    ]  # fmt: skip
+    weights = [(road.distilled.folder / "model.safetensors").read_bytes() for road in (first, second)]
+    assert weights[0] != weights[1]
+
+
 # --- comparison
 
 
@@ -94,7 +121,7 @@ def test_a_comparison_is_an_artefact_that_is_read_again(made):
     *_, comparison = whole(made())
     assert comparison.is_made()
     found = comparison.load()
-    assert found.num_users == 12
+    assert found.num_users == found.num_interactions == 12
     assert [mean.model for mean in found.means[:3]] == [
         "Baseline (sasrec)", "Teacher (ilora, tiny-random)", "Distilled (sasrec)",
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def test_a_run_gets_the_figures_of_its_models_and_their_tables(reported):
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
         "Popularity", "Baseline (sasrec)", "Teacher (ilora, tiny-random)", "Distilled (sasrec)",
     ]  # fmt: skip
-    assert "tiny: 12 test users, full ranking" in told
+    assert "tiny, test: 12 users, full ranking" in told
     assert "Differences to Baseline (sasrec), 12 users" in told
 
 

@@ -58,6 +58,8 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
 }
 NO_RESULT = {  # where things lie, how fast they are made and how much memory that takes
     *(f"dataset.{name}" for name in ("name", "raw_dir", "files", "publisher", "wheel", "prompt")),
+    "student.seed",
+    "teacher.user_encoder.seed",
     "student.train.resume_from",
     "teacher.user_encoder.train.resume_from",
     "teacher.train.resume_from",
@@ -78,6 +80,10 @@ BY_CONTENTS = {  # what they name is read, and its contents count
     "teacher.llm.path": TEACHER,
     "teacher.rec_model_checkpoint_path": USER_ENCODER,
     "distill.teacher_outputs_path": OUTPUTS,
+}
+BY_TRAINING_SEED = {  # null and the run's own are one seed: that seed counts
+    "student.seed": BASELINE | DISTILLED,
+    "teacher.user_encoder.seed": USER_ENCODER,
 }
 TOLD = {  # no rank depends on them, but the time that is told beside the ranks does
     "metrics.memory_mb": RANKED,
@@ -138,8 +144,8 @@ def another(run: Run, before: RunSettings, key: str) -> RunSettings:
 
 
 def expected(key: str, settings: RunSettings) -> set[str]:
-    if key in BY_CONTENTS | TOLD:
-        return (BY_CONTENTS | TOLD)[key]
+    if key in BY_CONTENTS | BY_TRAINING_SEED | TOLD:
+        return (BY_CONTENTS | BY_TRAINING_SEED | TOLD)[key]
     parts = key.split(".")
     prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     stages = BELOW[next(prefix for prefix in prefixes if prefix in BELOW)]
@@ -163,7 +169,7 @@ def test_only_these_settings_are_declared_to_change_no_result():
 
 def test_the_table_names_groups_and_keys_that_there_are():
     keys = leaves(composed(DEFAULT))
-    for prefix in (*BELOW, *BY_CONTENTS, *FIRST, *BY_HAND):
+    for prefix in (*BELOW, *BY_CONTENTS, *BY_TRAINING_SEED, *FIRST, *BY_HAND):
         assert any(key == prefix or key.startswith(f"{prefix}.") for key in keys), prefix
 
 
@@ -179,6 +185,11 @@ def test_the_table_names_groups_and_keys_that_there_are():
         (["dataset.limit_data_rows=10"], TRAINED | RANKED),
         (["dataset.split=given"], TRAINED | RANKED),
         (["dataset.val_share=0.2"], NOTHING),  # of split=global_time alone
+        (["seed=1"], TRAINED),
+        (["student.seed=1"], BASELINE | DISTILLED),
+        (["student.seed=0", "teacher.user_encoder.seed=0"], NOTHING),  # the run's
+        (["seed=1", "student.seed=0"], USER_ENCODER),
+        (["seed=1", "teacher.user_encoder.seed=0"], BASELINE | TEACHER),
     ],
 )
 def test_another_option_changes_what_its_keys_change(run, overrides, expected):
@@ -186,14 +197,21 @@ def test_another_option_changes_what_its_keys_change(run, overrides, expected):
     assert {name for name in old if old[name] != new[name]} == expected
 
 
-@pytest.mark.parametrize("override", ["seed=1", "metrics.filter_seen=true"])
-def test_what_is_trained_has_seed_and_validation_in_a_key_of_its_own(run, override):
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=1", {"baseline", "teacher", "distilled"}),
+        ("student.seed=1", {"baseline", "distilled"}),
+        ("metrics.filter_seen=true", {"baseline", "teacher", "distilled"}),
+    ],
+)
+def test_what_is_trained_has_seed_and_validation_in_a_key_of_its_own(run, override, expected):
     """Not only through what it reads: with that given, too."""
     keys = ("teacher.rec_model_checkpoint_path", "distill.teacher_outputs_path")
     given = [f"{key}={run.dir / 'given'}" for key in keys]
     old, new = names(run, composed(*SMALL, *given)), names(run, composed(*SMALL, *given, override))
     changed_names = {name for name in old if old[name] != new[name]}
-    assert {"baseline", "teacher", "distilled"} == changed_names & {
+    assert expected == changed_names & {
         "baseline", "user_encoder", "teacher", "outputs", "distilled",
     }  # fmt: skip
 

@@ -83,6 +83,13 @@ def test_the_user_encoders_seed_is_the_runs_unless_it_has_its_own(tmp_path):
     assert road.user_encoder.folder == road_in(tmp_path, DATASET).baseline.folder != road.baseline.folder
 
 
+def test_another_seed_of_the_student_leaves_the_user_encoder_as_it_is(tmp_path):
+    before, road = road_in(tmp_path, DATASET), road_in(tmp_path, DATASET, "student.seed=1")
+    assert (road.baseline.seed, road.distilled.seed, road.user_encoder.seed, road.outputs.seed) == (1, 1, 0, 0)
+    assert road.user_encoder.folder == before.user_encoder.folder == before.baseline.folder != road.baseline.folder
+    assert road.baseline.folder == road_in(tmp_path, DATASET, "seed=1").baseline.folder
+
+
 def test_a_given_student_feeds_the_teacher(tmp_path):
     given = artefact(tmp_path / "mine")
     road = road_in(tmp_path, DATASET, f"teacher.rec_model_checkpoint_path={given}")
@@ -114,7 +121,7 @@ def test_a_student_is_kept_with_what_it_was_made_from_and_gives_the_same_scores(
 def test_training_draws_from_its_own_seed_whatever_was_drawn_before(made):
     weights = [(made().baseline.folder / "model.safetensors").read_bytes()]
     torch.rand(17)
-    for overrides in (["rerun=true"], ["seed=1"], ["seed=1", "rerun=true"]):
+    for overrides in (["rerun=true"], ["seed=1"], ["student.seed=1", "rerun=true"]):
         road = made(*overrides)
         road.baseline.ensure()
         weights.append((road.baseline.folder / "model.safetensors").read_bytes())

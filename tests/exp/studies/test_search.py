@@ -28,14 +28,23 @@ def run_of(folder: Path, *overrides: str):
     return run_in(folder, f"dataset.name={DATASET.name}", *SPACE, *overrides)
 
 
+class Trained(list):
+    """Dropout and learning rate of every training, and the seeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: list[int] = []
+
+
 @pytest.fixture
 def scripted(monkeypatch):
     """Replaces training by a script of validation values (or exceptions); returns what was trained, in order."""
 
     def of(*outcomes):
-        script, trained = iter(outcomes), []
+        script, trained = iter(outcomes), Trained()
 
         def fit_student(module, settings, dataset, metrics, seed, *, stage, run_dir, callbacks):
+            trained.seeds.append(seed)
             trained.append((settings.model.dropout, settings.train.lr))
             outcome = next(script)
             if isinstance(outcome, BaseException):
@@ -102,6 +111,21 @@ def test_other_seeds_are_other_searches(tmp_path, scripted):
     search(run_of(tmp_path, "search.trials=2", "seed=1"), DATASET)
     assert len(first) == len(second) == 2
     assert first[1] != second[1]
+    assert (first.seeds, second.seeds) == ([0, 0], [1, 1])
+
+
+def test_a_search_has_the_students_seed(tmp_path, scripted):
+    trained = scripted(0.1, 0.3)
+    search(run_of(tmp_path, "search.trials=2", "seed=4", "student.seed=1"), DATASET)
+    assert trained.seeds == [1, 1]
+    assert "seed 1)" in (tmp_path / "search" / "best.yaml").read_text()
+    scripted()  # nothing more is trained: it is the search of seed=1
+    assert values(search(run_of(tmp_path, "search.trials=2", "seed=1"), DATASET)) == [0.1, 0.3]
+
+
+def test_seeds_are_not_searched(tmp_path):
+    with pytest.raises(UserError, match=r"names student\.seed, and the best of several seeds is luck"):
+        search(run_of(tmp_path, "search.space={student:{seed:{low:0,high:9}}}"), DATASET)
 
 
 def test_a_training_that_diverges_is_one_bad_trial(tmp_path, scripted):
