@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
-from ..core.errors import DivergedError
 from ..core.logging import quiet_libraries
 from ..core.precision import NumberFormat
 from ..core.progress import progress
 from .checkpoints import BestCheckpoint, LastCheckpoint, MadeFrom, RandomState, check_resumable
+from .finite import FiniteOnly
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def fit(
 
     Raises:
         UserError: `plan.resume_from` does not exist or is of another training.
-        DivergedError: The loss became NaN.
+        DivergedError: A loss, a gradient or a weight became NaN or infinite.
     """
     quiet_libraries()
     if plan.resume_from is not None:
@@ -95,7 +95,7 @@ def fit(
             MadeFrom(plan.made_from),
             RandomState(data),
             StageProgress(plan.stage, plan.monitor),
-            StopAtNaN(best),
+            FiniteOnly(best, checkpoints / "last.ckpt", plan.run_dir / f"{plan.stage}_diverged.json"),
             LastCheckpoint(checkpoints / "last.ckpt"),
             *callbacks,
         ],
@@ -146,20 +146,5 @@ class StageProgress(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.open.close()
 
-
-class StopAtNaN(L.Callback):
-    """Ends training at the first loss that is not a number, and says where it was and what is safe."""
-
-    def __init__(self, best: ModelCheckpoint) -> None:
-        self.best = best
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
-    ) -> None:
-        loss = cast("Mapping[str, Tensor]", outputs)["loss"]  # whatever a step returned, Lightning makes it this
-        if not torch.isfinite(loss):
-            lr = trainer.optimizers[0].param_groups[0]["lr"]
-            raise DivergedError(
-                f"The loss became {loss.item()} at step {trainer.global_step} (learning rate {lr:.2g}): "
-                f"lower the learning rate; the last good checkpoint is {self.best.best_model_path or 'none yet'}."
-            )
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.open.__exit__(type(exception), exception, exception.__traceback__)  # Lightning tears nothing down then
