@@ -20,6 +20,7 @@ from ..core.precision import NumberFormat
 from ..core.progress import progress
 from .checkpoints import BestCheckpoint, LastCheckpoint, MadeFrom, RandomState, check_resumable
 from .finite import FiniteOnly
+from .memory import leftovers
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def fit(
         DivergedError: A loss, a gradient or a weight became NaN or infinite.
     """
     quiet_libraries()
+    leftovers.free()
     if plan.resume_from is not None:
         check_resumable(plan.resume_from, plan.made_from)
     checkpoints = (plan.run_dir / "checkpoints" / plan.stage).resolve()
