@@ -158,7 +158,8 @@ class LastCheckpoint(Checkpoint):
         self.asked_to_end: signal.Signals | None = None
         self.handlers: dict[signal.Signals, Any] = {}
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # after an exception Lightning gives back what there was before it set its own
         for each, handler in self.handlers.items():
             signal.signal(each, handler)
         self.handlers = {}

@@ -2,23 +2,22 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor
 
-from ..core.errors import DivergedError
 from ..core.logging import quiet_libraries
 from ..core.precision import NumberFormat
 from ..core.progress import progress
 from .checkpoints import LAST, BestWeights, LastCheckpoint, MadeFrom, RandomState, StopWhenPatienceEnds, resumable
+from .finite import FiniteOnly
+from .memory import leftovers
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +72,11 @@ def fit(
 
     Raises:
         UserError: `plan.resume_from` does not exist or is of another training.
-        DivergedError: The loss became NaN.
+        DivergedError: A loss, a gradient or a weight became NaN or infinite.
         SystemExit: The process was asked to end (SIGTERM, Ctrl-C); where the training stands is kept.
     """
     quiet_libraries()
+    leftovers.free()
     go_on_from = resumable(plan.kept_in, plan.resume_from, plan.made_from)
     if go_on_from is not None:
         log.info("%s: goes on from %s", plan.stage, go_on_from)
@@ -93,7 +93,7 @@ def fit(
             MadeFrom(plan.made_from),
             RandomState(data),
             StageProgress(plan.stage, plan.monitor),
-            StopAtNaN(plan.kept_in),
+            FiniteOnly(plan.kept_in / LAST, plan.run_dir / f"{plan.stage}_diverged.json"),
             LastCheckpoint(plan.kept_in),
             *callbacks,
         ],
@@ -142,21 +142,5 @@ class StageProgress(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.open.close()
 
-
-class StopAtNaN(L.Callback):
-    """Ends training at the first loss that is not a number, and says where it was and what is safe."""
-
-    def __init__(self, kept_in: Path) -> None:
-        self.last = kept_in / LAST
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
-    ) -> None:
-        loss = cast("Mapping[str, Tensor]", outputs)["loss"]  # whatever a step returned, Lightning makes it this
-        if not torch.isfinite(loss):
-            lr = trainer.optimizers[0].param_groups[0]["lr"]
-            raise DivergedError(
-                f"The loss became {loss.item()} at step {trainer.global_step} (learning rate {lr:.2g}): "
-                "lower the learning rate; the last good checkpoint is "
-                f"{self.last if self.last.is_file() else 'none yet'}."
-            )
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.open.__exit__(type(exception), exception, exception.__traceback__)  # Lightning tears nothing down then

@@ -123,10 +123,11 @@ def test_a_second_start_makes_nothing_again_and_imports_nothing_that_making_take
 # --- four commands -------------------------------------------------------------------------------------------------
 
 
-def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, tmp_path):
-    """Same seed, other place, other processes: baseline, teacher and distilled student rank every user alike."""
+def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, started, tmp_path):
+    """Same seed, other place, another process: baseline, teacher and distilled student rank every user alike."""
     for command in ("run_student_baseline", "run_teacher", "run_distill", "run_eval_all"):
-        ok(start_program(command, road / "raw", tmp_path, tmp_path / command))
+        status, _, told = started(command, road / "raw", tmp_path, f"hydra.run.dir={tmp_path / command}")
+        assert status == 0, told
     assert table_of(tmp_path / "run_eval_all") == table_of(road / "run")
     first, second = metrics_of(road / "run"), metrics_of(tmp_path / "run_eval_all")
     assert all(first[name]["rank"] == second[name]["rank"] for name in MODELS)
@@ -138,12 +139,11 @@ def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, tmp_p
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
-def test_a_stage_out_of_order_names_the_command_that_comes_first(road, tmp_path):
-    done = start_program("run_distill", road / "raw", tmp_path, tmp_path / "run")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "There is no teacher outputs" in done.stderr
-    assert "`poetry run python -m src.exp.run_teacher`" in done.stderr
+def test_a_stage_out_of_order_names_the_command_that_comes_first(road, refused, tmp_path):
+    status, told = refused("run_distill", road / "raw", tmp_path)
+    assert status == 2
+    assert "There is no teacher outputs" in told
+    assert "`poetry run python -m src.exp.run_teacher`" in told
 
 
 # --- in this process: starting Python costs most of a test's time ----------------------------------------------------

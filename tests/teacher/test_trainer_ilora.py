@@ -174,30 +174,35 @@ class Interruption(L.Callback):
             raise InterruptionError
 
 
+def trained_with_breaks(folder: Path, accumulate: int, **more: object) -> dict[str, Tensor]:
+    """Trains for three epochs; returns the weights in the last checkpoint."""
+    torch.manual_seed(3)
+    model = tiny_teacher(DATASET, seed=1, dropout=0.1)
+    trained(folder, model, epochs=3, validations_per_epoch=2, accumulate=accumulate, **more)
+    return torch.load(last_checkpoint(folder), weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def without_a_break(tmp_path_factory) -> dict[int, dict[str, Tensor]]:
+    """The weights of trainings that were never interrupted, by batches per step."""
+    return {each: trained_with_breaks(tmp_path_factory.mktemp("whole"), each) for each in (1, 2)}
+
+
 @pytest.mark.parametrize("batch", [1, 4, 8, 11])  # of 6 in an epoch, validated after 3 and after 6
 @pytest.mark.parametrize("keep_every", [0.0, 600.0])  # a checkpoint after every step, or after validations alone
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_what_is_interrupted_within_an_epoch_ends_as_if_it_had_never_stopped(
-    tmp_path, monkeypatch, batch, keep_every, accumulate
+    tmp_path, monkeypatch, without_a_break, batch, keep_every, accumulate
 ):
     monkeypatch.setattr(checkpoints, "KEEP_EVERY", keep_every)
-    how = {"epochs": 3, "validations_per_epoch": 2, "accumulate": accumulate}
-
-    def train(folder: str, **more: object) -> dict[str, Tensor]:
-        torch.manual_seed(3)
-        model = tiny_teacher(DATASET, seed=1, dropout=0.1)
-        trained(tmp_path / folder, model, **how, **more)
-        return torch.load(last_checkpoint(tmp_path / folder), weights_only=True)["state_dict"]
-
-    whole = train("whole")
     with pytest.raises(InterruptionError):
-        train("first", callbacks=[Interruption(batch)])
+        trained_with_breaks(tmp_path / "first", accumulate, callbacks=[Interruption(batch)])
     first = last_checkpoint(tmp_path / "first")
     if batch == 1 and (keep_every or accumulate == 2):
         assert not first.exists()  # nothing to go on from
         return
-    resumed = train("second", resume_from=first)
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    resumed = trained_with_breaks(tmp_path / "second", accumulate, resume_from=first)
+    assert all(torch.equal(value, resumed[name]) for name, value in without_a_break[accumulate].items())
 
 
 def test_a_finished_run_resumed_elsewhere_keeps_its_best(tmp_path):

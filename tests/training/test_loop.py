@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import lightning as L
@@ -5,6 +7,7 @@ import pytest
 import torch
 
 from src.core.errors import UserError
+from src.core.progress import Advance
 from src.training.loop import fit
 from tests.training.scripted import STEPS, Numbers, Scripted, plan_of, run
 
@@ -37,15 +40,35 @@ def test_the_plan_reaches_the_trainer_and_callbacks_are_told(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_training_with_a_sentence(tmp_path):
+    module, folder = Scripted([0.1, 0.2, 0.3], nan_at=STEPS + 1), tmp_path / "kept"
     with pytest.raises(UserError) as caught:
-        run(Scripted([0.1, 0.2, 0.3], nan_at=STEPS + 1), tmp_path)
-    said = str(caught.value)
-    assert f"The loss became nan at step {STEPS + 2} (learning rate 1)" in said
-    assert "lower the learning rate" in said
-    assert said.endswith(f"the last good checkpoint is {tmp_path / 'kept' / 'last.ckpt'}.")
-    assert torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)["global_step"] == STEPS
+        run(module, tmp_path)
+    assert str(caught.value) == (
+        f"The loss became nan at step {STEPS + 2}: epoch 2, batch 2, learning rate 1; lower the learning rate, or mend "
+        f"the rows (all of them: {tmp_path / 'tiny_diverged.json'}); the last good checkpoint is "
+        f"{folder / 'last.ckpt'}."
+    )
+    assert module.value.item() == STEPS + 1
+    assert torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]["value"] == STEPS
 
 
 def test_a_loss_that_is_no_number_at_once_has_no_checkpoint(tmp_path):
     with pytest.raises(UserError, match="the last good checkpoint is none yet"):
         run(Scripted([0.1], nan_at=0), tmp_path)
+
+
+def test_a_training_that_breaks_off_leaves_no_progress_bar(tmp_path, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def progress(title: str, total: int) -> Iterator[Advance]:
+        shown.append(title)
+        try:
+            yield lambda steps, note="": None
+        finally:
+            shown.remove(title)
+
+    monkeypatch.setattr("src.training.loop.progress", progress)
+    with pytest.raises(UserError):
+        run(Scripted([0.1], nan_at=0), tmp_path)
+    assert shown == []
