@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from ...core.errors import UserError
 from ...core.seed import generator
 from ...data.dataset import Dataset, ExampleBatch, Examples
 from ...data.rows import ExampleRows
@@ -17,6 +18,7 @@ from ..gated_model import GatedLanguageModel
 from ..ilora_model import encode_texts
 from ..interfaces import AS_RANKED, Presentation, Scored
 from ..language_model.loading import without_head
+from ..language_model.visibility import is_causal, keeps_to_mask
 from ..moe_lora_model import GateBinding
 from ..prompts.prompt import PADDING_ID, text_of
 from ..settings import GenerationSettings
@@ -89,6 +91,9 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
             "likelihood" of the titles, or by "distance": as BIGRec does, by how far an item's title lies from the
             answer that the model writes, both encoded by the language model without adapters.
         max_tokens: Padded tokens of one forward pass when ranking.
+
+    Raises:
+        UserError: The language model sees tokens that it is to write, or a title's tokens from another's.
     """
 
     kept_buffers = frozenset({"item_texts"})
@@ -107,6 +112,18 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         max_tokens: int,
     ) -> None:
         super().__init__(language_model, binding, user_encoder, router)
+        bare = without_head(language_model)
+        with binding.disabled():
+            if not is_causal(bare):
+                raise UserError(
+                    f"{type(language_model).__name__} sees the tokens that it is to write: "
+                    "teacher.objective=generation needs a causal language model (teacher/llm=gemma_2b_it, for example)."
+                )
+            if settings.rank_by == "likelihood" and not keeps_to_mask(bare, additive=True):
+                raise UserError(
+                    f"{type(language_model).__name__} overlooks a mask that keeps titles apart: set "
+                    "teacher.generation.rank_by=distance, or use another language model (teacher.llm)."
+                )
         self.tokenizer = tokenizer
         self.prompts = prompts
         self.trie = TitleTrie.of(prompts.answers[1:])
