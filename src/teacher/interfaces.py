@@ -71,6 +71,10 @@ class TeacherModel(nn.Module, ABC, Generic[Batch]):
         """Returns the mean loss of a batch of `training_rows`, a scalar with gradients."""
 
     @abstractmethod
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Returns how many terms `training_loss` is the mean of, a scalar int64: parts of a batch count by it."""
+
+    @abstractmethod
     def score(self, batch: ExampleBatch) -> Tensor:
         """Returns `[B, num_items]` float32 scores of the whole catalogue, column j for item j + 1, higher is better."""
 

@@ -42,7 +42,7 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
         self.model = model
         self.train_settings = train
         self.draw = generator(seed)
-        self.loss = LossInParts(model.training_loss)
+        self.loss = LossInParts(model.training_loss, model.loss_weight, model.router.buffers)
         self.val_gates: list[Tensor] = []
         self.known_dead: set[tuple[int, int]] = set()  # layer (0 if all share their gates) and expert
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights

@@ -181,6 +181,10 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
             ).logits
         return F.cross_entropy(logits[:, :-1].float().transpose(1, 2), answers, ignore_index=PADDING_ID)
 
+    def loss_weight(self, batch: ChoiceBatch) -> Tensor:
+        """See `TeacherModel.loss_weight`: the tokens of all answers."""
+        return (self.prompts.build_answers(batch.target) != PADDING_ID).sum()
+
     @torch.no_grad()
     def answers(self, batch: ChoiceBatch) -> list[str]:
         """Returns what the model says to each prompt of the first template, greedily, up to the first line break."""
