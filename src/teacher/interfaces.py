@@ -51,7 +51,7 @@ class TeacherModel(nn.Module, ABC, Generic[Batch]):
         Args:
             dataset: A prepared dataset.
             most: Train examples, drawn at random; -1: all.
-            generator: Of the draw.
+            generator: Of the draw, and of all that is drawn when a row is asked for.
         """
 
     @abstractmethod

@@ -196,7 +196,8 @@ class TeacherDataModule(L.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.train_rows, self.train_lengths = model.training_rows(dataset, train.max_examples, generator(seed))
+        self.draw = generator(seed)  # kept: what is left in the middle of a training goes on with it
+        self.train_rows, self.train_lengths = model.training_rows(dataset, train.max_examples, self.draw)
         val = dataset.examples["val"].sample(train.max_val_examples, generator(seed))
         self.val_rows = model.validation_rows(dataset, val, with_seen=filter_seen)
         self.max_tokens = train.max_tokens

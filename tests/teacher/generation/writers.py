@@ -46,5 +46,5 @@ def teacher_of(
 
 
 def batch_of(size: int = 4, split: str = "train") -> ChoiceBatch:
-    rows = ChoiceRows(DATASET, DATASET.examples[split], HISTORY_LENGTH, False, candidates=4, seed=0, frozen=True)
+    rows = ChoiceRows(DATASET, DATASET.examples[split], HISTORY_LENGTH, False, candidates=4, seed=0)
     return rows[torch.arange(size)]
