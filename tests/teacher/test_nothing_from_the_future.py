@@ -21,7 +21,7 @@ from src.teacher.language_model.tiny import TINY, tiny_random, tiny_random_causa
 from src.teacher.prompts.templates import read_template
 from src.teacher.user_pass import UserPassModel
 from tests.student.students import NAMES, architecture
-from tests.worlds import dataset_of, tiny_dataset, tiny_logs
+from tests.worlds import another_future, tiny_dataset
 
 DATASET = tiny_dataset()
 LENGTH = 8
@@ -43,18 +43,7 @@ def teacher_of(llm: str, student: str = "sasrec", dataset: Dataset = DATASET, **
     return teacher.eval()
 
 
-def cut() -> tuple[Dataset, Tensor]:
-    """Another world, in which all that each user did from some interaction on is different; and that interaction's
-    place `[users]`.
-    """
-    logs, place = tiny_logs(), []
-    for user, log in enumerate(logs):
-        place.append((len(log) + user % 3) // 2)
-        log[place[-1] :] = [1 + (item + 6) % 15 for item in log[place[-1] :]]
-    return dataset_of(logs), torch.tensor(place)
-
-
-OTHER, PLACE = cut()
+OTHER, PLACE = another_future()
 
 
 def scored(teacher: GatedLanguageModel, dataset: Dataset, examples: Examples) -> Tensor:
