@@ -2,11 +2,15 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from src.core.errors import UserError
 from src.data.dataset import Dataset
+from src.student.choices import STUDENTS
 from src.student.datamodule import StudentDataModule
+from src.student.factory import create_student
 from src.student.losses import CrossEntropy
+from src.student.models import SequentialRecommender
 from src.student.settings import OptimisationSettings
 from src.student.trainer_baseline import NextItemModule
 from tests.student.students import NAMES, L, student
