@@ -200,6 +200,21 @@ def test_what_is_interrupted_within_an_epoch_ends_as_if_it_had_never_stopped(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_an_interrupted_training_goes_on_with_what_its_router_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "KEEP_EVERY", 0.0)
+    trained(tmp_path / "whole", tiny_teacher(DATASET, router="resnet"), epochs=1)
+    with pytest.raises(InterruptionError):
+        trained(tmp_path / "first", tiny_teacher(DATASET, router="resnet"), epochs=1, callbacks=[Interruption(4)])
+    first = last_checkpoint(tmp_path / "first")
+    trained(tmp_path / "second", tiny_teacher(DATASET, router="resnet"), epochs=1, resume_from=first)
+    whole, resumed = (
+        torch.load(last_checkpoint(tmp_path / folder), weights_only=True)["state_dict"]
+        for folder in ("whole", "second")
+    )
+    assert any("running_mean" in name for name in whole)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_a_finished_run_resumed_elsewhere_keeps_its_best(tmp_path):
     first = tiny_teacher(DATASET, seed=1)
     _, result = trained(tmp_path / "first", first, epochs=2)

@@ -16,8 +16,8 @@ def is_causal(model: PreTrainedModel) -> bool:
     Args:
         model: Without output head, its adapters, if any, at rest.
     """
-    first_half_changed, _ = _changes(model, torch.ones(3, 2 * HALF, dtype=torch.long))[1]
-    return not first_half_changed
+    _, by_second = _changes(model, torch.ones(3, 2 * HALF, dtype=torch.long))
+    return by_second == (False, True)
 
 
 def keeps_to_mask(model: PreTrainedModel, additive: bool) -> bool:
@@ -50,6 +50,5 @@ def _changes(model: PreTrainedModel, mask: Tensor) -> list[tuple[bool, bool]]:
     for module in dropping:
         module.training = True
     change = (states[1:] - states[0]).float().abs().amax(2).unflatten(1, (2, HALF)).amax(2)  # [2, halves]
-    return [
-        (bool(of_first), bool(of_second)) for of_first, of_second in change > VISIBLE * change.amax(1, keepdim=True)
-    ]
+    seen = change > VISIBLE * change.amax(1, keepdim=True)
+    return [(bool(first), bool(second)) for first, second in seen]
