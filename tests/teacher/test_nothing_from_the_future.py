@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertModel
+from transformers import BertModel, LlamaModel
 
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
@@ -165,6 +165,26 @@ def test_a_model_that_sees_what_it_is_to_write_is_refused(monkeypatch):
     monkeypatch.setitem(TINY, "tiny-random-causal", both_ways)
     with pytest.raises(UserError, match=r"sees the tokens that it is to write: teacher.objective=generation needs"):
         teacher_of("causal", objective="generation", reading="example")
+
+
+class Overlooking(LlamaModel):
+    """Causal, but deaf to masks that say more than what is padding."""
+
+    def forward(self, attention_mask: Tensor | None = None, **given: object):
+        told = attention_mask is not None and attention_mask.dim() == 2
+        return super().forward(attention_mask=attention_mask if told else None, **given)
+
+
+def test_a_model_that_would_mix_titles_up_is_refused_where_it_ranks_by_them(monkeypatch):
+    def mixing():
+        model, tokenizer = tiny_random_causal()
+        model.model = Overlooking(model.config)
+        return model, tokenizer
+
+    monkeypatch.setitem(TINY, "tiny-random-causal", mixing)
+    with pytest.raises(UserError, match=r"overlooks a mask that keeps titles apart: set .*rank_by=distance"):
+        teacher_of(**WRITES, generation__rank_by="likelihood")
+    assert teacher_of(**WRITES, generation__rank_by="distance").rank_by == "distance"
 
 
 def test_what_may_be_seen_follows_the_model_and_not_its_files():
