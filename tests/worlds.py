@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from src.data.catalogue import Catalogue
 from src.data.dataset import Dataset, Examples
@@ -68,6 +69,17 @@ def dataset_of(logs: list[list[int]], titles: list[str] | None = None, num_train
         catalogue=Catalogue(raw_ids, titles, [f"{title}; Drama" for title in titles]),
         examples=examples,
     )
+
+
+def another_future() -> tuple[Dataset, Tensor]:
+    """Returns the tiny world again, but for all that each user does from some interaction on, which is different, and
+    the place of that interaction in the user's log, `[users]`.
+    """
+    logs, places = tiny_logs(), []
+    for user, log in enumerate(logs):
+        places.append((len(log) + user % 3) // 2)
+        log[places[-1] :] = [1 + (item + 6) % 15 for item in log[places[-1] :]]
+    return dataset_of(logs), torch.tensor(places)
 
 
 def write_raw_log(logs: list[list[int]], titles: list[str], data_dir: Path) -> DatasetSettings:

@@ -14,8 +14,8 @@ class HistoryConvolutions(nn.Module):
     """Caser's two kinds of convolution over histories of exactly L places (Tang & Wang 2018, equations 4 to 8).
 
     Horizontal filters of height h and width D slide over time; each gives the largest of its L - h + 1 answers after
-    ReLU: whether a pattern of h items in a row occurs. Vertical filters are weighted sums over the L places, the same
-    weights for each of the D features.
+    ReLU: whether a pattern of h items in a row occurs. Vertical filters are weighted sums over the L places and a bias,
+    the same for each of the D features. Where a history is shorter, filters slide over its padding too.
 
     Args:
         hidden_size: D.
@@ -55,6 +55,8 @@ class HistoryConvolutions(nn.Module):
 
 class Caser(SequentialRecommender):
     """Convolutional sequence embedding (Tang & Wang 2018) without a vector per user, scored by the tied item table.
+
+    One linear layer brings the filters' answers to the items' width.
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.

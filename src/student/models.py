@@ -94,7 +94,7 @@ class SASRec(SequentialRecommender):
         num_items, hidden_size, history_length: See `SequentialRecommender`.
         num_blocks: Transformer blocks.
         num_heads: Attention heads; divides `hidden_size`.
-        dropout: Share of inputs, attention weights and feed-forward outputs dropped in training.
+        dropout: Share of inputs and of each block's two outputs dropped in training; no attention weight is.
     """
 
     Settings = SASRecSettings
@@ -129,7 +129,7 @@ class SASRec(SequentialRecommender):
 
 
 class CausalBlock(nn.Module):
-    """`x + Attention(LN(x))`, then `x + FFN(LN(x))`; `[B, L, D]` to `[B, L, D]`."""
+    """`x + Attention(LN(x))`, then `x + FFN(LN(x))`, `FFN(x) = W2 GELU(W1 x + b1) + b2`; `[B, L, D]` to `[B, L, D]`."""
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -166,12 +166,12 @@ class CausalBlock(nn.Module):
 
 
 class GRU4Rec(SequentialRecommender):
-    """Recurrent sequential recommendation (Hidasi et al. 2016): a GRU over item vectors, causal by construction.
+    """Recurrent sequential recommendation (Hidasi et al. 2016): `h_t = W GRU(e_1 … e_t) + b`, causal by construction.
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.
         num_layers: Stacked GRU layers.
-        dropout: Share of inputs and outputs dropped in training.
+        dropout: Share of item vectors and of the last GRU layer's outputs dropped in training.
     """
 
     Settings = GRU4RecSettings

@@ -122,6 +122,10 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         """Cross-entropy over the whole catalogue (specification §8.6)."""
         return self.catalogue_loss(self.sequence_representation(batch.history, self.gates(batch.history)), batch.target)
 
+    def loss_weight(self, batch: TrainingBatch) -> Tensor:
+        """See `TeacherModel.loss_weight`: the targets."""
+        return (batch.target > 0).sum()
+
     def catalogue_loss(self, h_seq: Tensor, target: Tensor) -> Tensor:
         """Returns the mean cross-entropy of `scores_of` for targets `[n]`, items from 1 on, without storing the scores.
 

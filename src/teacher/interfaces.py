@@ -51,7 +51,7 @@ class TeacherModel(nn.Module, ABC, Generic[Batch]):
         Args:
             dataset: A prepared dataset.
             most: Train examples, drawn at random; -1: all.
-            generator: Of the draw.
+            generator: Of the draw, and of all that is drawn when a row is asked for.
         """
 
     @abstractmethod
@@ -69,6 +69,10 @@ class TeacherModel(nn.Module, ABC, Generic[Batch]):
     @abstractmethod
     def training_loss(self, batch: Batch, shown: Presentation = AS_RANKED) -> Tensor:
         """Returns the mean loss of a batch of `training_rows`, a scalar with gradients."""
+
+    @abstractmethod
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Returns how many terms `training_loss` is the mean of, a scalar int64: parts of a batch count by it."""
 
     @abstractmethod
     def score(self, batch: ExampleBatch) -> Tensor:

@@ -116,7 +116,9 @@ class GenerationSettings(Settings):
     rank_by: Literal["likelihood", "distance"] = setting(
         "likelihood", "how the catalogue is ranked: likelihood of the titles, or distance to the written one (BIGRec)"
     )
-    seed: Seed = setting(0, "of the candidate lists; figures of one seed can be compared")
+    seed: Seed = setting(
+        0, "of validation's candidate lists and of candidates' order when ranking; figures of one seed can be compared"
+    )
 
 
 class PromptSettings(Settings):
@@ -160,7 +162,9 @@ class TeacherTrainingSettings(Settings):
     validations_per_epoch: PositiveInteger = setting(2, "validations within an epoch")
     patience: PositiveInteger = setting(4, "validations without a rise of the figure before training stops")
     max_tokens: PositiveInteger = setting(4096, "padded tokens per batch")
-    accumulate: PositiveInteger = setting(1, "batches per optimiser step")
+    accumulate: PositiveInteger = setting(
+        1, "batches per optimiser step; each counts the same, however many rows its max_tokens hold"
+    )
     lr: Positive = setting(0.001, "projector, item and query maps, adapters")
     router_lr_factor: Positive = setting(0.3, "the router's share of lr")
     weight_decay: NotNegative = setting(0.01, "adapters have none")

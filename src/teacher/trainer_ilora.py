@@ -42,7 +42,7 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
         self.model = model
         self.train_settings = train
         self.draw = generator(seed)
-        self.loss = LossInParts(model.training_loss)
+        self.loss = LossInParts(model.training_loss, model.loss_weight, model.router.buffers)
         self.val_gates: list[Tensor] = []
         self.known_dead: set[tuple[int, int]] = set()  # layer (0 if all share their gates) and expert
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
@@ -196,7 +196,8 @@ class TeacherDataModule(L.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.train_rows, self.train_lengths = model.training_rows(dataset, train.max_examples, generator(seed))
+        self.draw = generator(seed)  # kept: what is left in the middle of a training goes on with it
+        self.train_rows, self.train_lengths = model.training_rows(dataset, train.max_examples, self.draw)
         val = dataset.examples["val"].sample(train.max_val_examples, generator(seed))
         self.val_rows = model.validation_rows(dataset, val, with_seen=filter_seen)
         self.max_tokens = train.max_tokens

@@ -14,6 +14,7 @@ from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows
 from ..student.models import SequentialRecommender
 from .ilora_model import ILoRAModel
 from .interfaces import AS_RANKED, Presentation, Scored
+from .language_model.visibility import is_causal, keeps_to_mask
 from .prompts.prompt import MARKER_ID, PADDING_ID
 from .prompts.user_prompt import UserPromptBatch, UserPrompts, block_causal_mask
 
@@ -32,11 +33,21 @@ class UserPassModel(ILoRAModel):
     Args: As `ILoRAModel`.
 
     Raises:
-        UserError: The longest titles of the catalogue would not fit into a prompt, as many as it shows.
+        UserError: The language model cannot be kept from reading ahead, or the longest titles of the catalogue would
+            not fit into a prompt, as many as it shows.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        with self.binding.disabled():
+            self.causal = is_causal(self.language_model)
+            hides = self.causal or keeps_to_mask(self.language_model, additive=False)
+        if not hides:
+            raise UserError(
+                f"{type(self.language_model).__name__} reads a text in both directions and overlooks a mask that hides "
+                "later items, so that with teacher.reading=user every item would see its target: set "
+                "teacher.reading=example, or use another language model (teacher.llm)."
+            )
         self.user_prompts = UserPrompts(self.prompts)
         longest = self.user_prompts.longest(self.window_length)
         if longest > self.prompts.max_tokens:
@@ -80,12 +91,18 @@ class UserPassModel(ILoRAModel):
             return self._states(history, prompt)
 
     def prefix_gates(self, history: Tensor, prompt: UserPromptBatch) -> Tensor:
-        """Returns the experts' weights after each item of histories `[B, L]`, `[B, L, E]`."""
+        """Returns the experts' weights after each item of histories `[B, L]`, `[B, L, E]`; 0 at padding.
+
+        The router is shown what is real: one that looks at its batch as a whole would count padding as users.
+        """
+        real = history > 0
         if self.gate_input == "student":
-            return self.router(prefix_states(self.user_encoder, history))
-        with torch.no_grad(), self.binding.disabled():
-            h_seq = self._states(history, prompt)
-        return self.router(h_seq.float())
+            states = prefix_states(self.user_encoder, history)
+        else:
+            with torch.no_grad(), self.binding.disabled():
+                states = self._states(history, prompt).float()
+        gates = self.router(states[real])
+        return gates.new_zeros(*history.shape, gates.shape[1]).masked_scatter(real.unsqueeze(-1), gates)
 
     def training_rows(
         self, dataset: Dataset, most: int, generator: torch.Generator
@@ -152,7 +169,7 @@ class UserPassModel(ILoRAModel):
         return states.masked_scatter((history > 0).unsqueeze(-1), at_markers)
 
     def _mask(self, prompt: UserPromptBatch) -> Tensor:
-        if self.pooling == "last":
+        if self.causal:
             return (prompt.token_ids != PADDING_ID).long()  # the model's own causal mask does the rest
         return block_causal_mask(prompt.place)
 

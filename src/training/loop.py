@@ -38,7 +38,8 @@ class Plan:
     resume_from: A `last.ckpt` from elsewhere, or None.
     validations_per_epoch: How often validation runs within an epoch.
     gradient_clip: Largest norm of the gradient, or None.
-    accumulate: Batches per optimiser step.
+    accumulate: Batches per optimiser step, whose mean losses are summed and divided by this number: each counts the
+        same, however many rows it has, and at the end of an epoch fewer make a smaller gradient.
     """
 
     stage: str

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.student.choices import STUDENTS
+from src.student.dropout import Dropout
 from src.student.models import SequentialRecommender
 from tests.student.students import NAMES, NUM_ITEMS, PAPER, D, L, architecture, histories, student
 
@@ -157,6 +158,28 @@ def test_dropout_acts_in_training_only(name):
     assert torch.equal(model.predict(histories()), model.predict(histories()))
     model.train()
     assert not torch.equal(model.predict(histories()), model.predict(histories()))
+
+
+ITEMS, WEIGHTS, STATE = (4, L, D), (4, 1, 1, L), (4, 1, D)  # of item vectors, of one head's attention, of one state
+DROPPED = {
+    "sasrec": lambda model: [ITEMS] * (1 + 2 * len(model.blocks)),  # nothing within its attention
+    "gru4rec": lambda model: [ITEMS] * 2,
+    "caser": lambda model: [(4, model.out.in_features)],
+    "sasrec_paper": lambda model: [ITEMS, WEIGHTS, STATE],
+    "gru4rec_paper": lambda model: [],
+    "caser_paper": lambda model: [(4, model.output.in_features)],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_dropped_is_what_the_docstrings_say(name):
+    model = student(name, dropout=0.5).train()
+    dropped = []
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.register_forward_hook(lambda _, inputs, __: dropped.append(tuple(inputs[0].shape)))
+    model.encode(histories())
+    assert dropped == DROPPED[name](model)
 
 
 def model_name(model: SequentialRecommender) -> str:

@@ -176,20 +176,6 @@ def test_a_saved_teacher_scores_the_same_when_loaded(tmp_path):
     assert torch.equal(loaded.score(BATCH), saved.score(BATCH))
 
 
-@pytest.mark.parametrize("router", sorted(path.stem for path in (CONF_DIR / "teacher" / "router").glob("*.yaml")))
-def test_what_a_router_counted_while_it_trained_is_saved_too(tmp_path, router):
-    settings = compose_settings("teacher/llm=tiny_random", f"teacher/router={router}").teacher
-    saved = moved(teacher_of(settings)).train()
-    with torch.no_grad():
-        for _ in range(3):  # the ResNet's running statistics move away from their start
-            saved.gates(BATCH.history)
-    about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings.plain()}
-    save_trained(tmp_path / "teacher", saved.eval(), about)
-    loaded = load_trained(teacher_of(settings), tmp_path / "teacher", DATASET, settings)
-    assert torch.equal(loaded.gates(BATCH.history), saved.gates(BATCH.history))
-    assert torch.equal(loaded.score(BATCH), saved.score(BATCH))
-
-
 def test_the_artefact_leaves_the_language_model_out(tmp_path):
     teacher = teacher_of(settings_of())
     save_trained(tmp_path / "teacher", teacher, {"dataset_fingerprint": DATASET.fingerprint})

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from src.core.seed import generator
 from src.data.batches import token_batches
+from src.data.dataset import ExampleBatch
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.interfaces import AS_RANKED
 from src.teacher.moe_lora_model import adapters_of
@@ -205,6 +206,21 @@ def test_what_is_interrupted_within_an_epoch_ends_as_if_it_had_never_stopped(
     assert all(torch.equal(value, resumed[name]) for name, value in without_a_break[accumulate].items())
 
 
+def test_an_interrupted_training_goes_on_with_what_its_router_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "KEEP_EVERY", 0.0)
+    trained(tmp_path / "whole", tiny_teacher(DATASET, router="resnet"), epochs=1)
+    with pytest.raises(InterruptionError):
+        trained(tmp_path / "first", tiny_teacher(DATASET, router="resnet"), epochs=1, callbacks=[Interruption(4)])
+    first = last_checkpoint(tmp_path / "first")
+    trained(tmp_path / "second", tiny_teacher(DATASET, router="resnet"), epochs=1, resume_from=first)
+    whole, resumed = (
+        torch.load(last_checkpoint(tmp_path / folder), weights_only=True)["state_dict"]
+        for folder in ("whole", "second")
+    )
+    assert any("running_mean" in name for name in whole)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_a_finished_run_resumed_elsewhere_keeps_its_best(tmp_path):
     first = tiny_teacher(DATASET, seed=1)
     _, result = trained(tmp_path / "first", first, epochs=2)
@@ -260,6 +276,41 @@ def test_gates_are_looked_at_within_the_token_budget():
     module.validation_step(BATCH, 0)
     assert torch.cat(module.val_gates).shape == (8, 4)
     assert all(len(history) * int(model.prompt_lengths(history).max()) <= 200 for history in asked)
+
+
+# --- what a step is made of ------------------------------------------------------------------------------------------
+
+
+class Steps(L.Callback):
+    """Keeps the batches of every optimiser step and the gradient that they made."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[ExampleBatch]] = [[]]
+        self.gradients: list[list[Tensor]] = []
+        self.states: list[dict[str, Tensor]] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: ILoRAModule, batch: ExampleBatch, _: int) -> None:
+        if len(self.batches) > len(self.gradients) and not self.batches[-1]:
+            self.states.append(state(module.model))
+        self.batches[-1].append(batch)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, module: ILoRAModule, _: torch.optim.Optimizer) -> None:
+        self.gradients.append([p.grad.clone() for p in module.parameters() if p.requires_grad])
+        self.batches.append([])
+
+
+def test_accumulated_batches_count_the_same_whatever_their_rows(tmp_path):
+    """As the setting says; at the end of an epoch, where there are fewer, they make a smaller gradient."""
+    steps = Steps()
+    trained(tmp_path, tiny_teacher(DATASET), epochs=1, accumulate=4, callbacks=[steps])
+    sizes = [[len(batch.target) for batch in batches] for batches in steps.batches[:-1]]
+    assert [len(each) for each in sizes] == [4, 2] and len({*sizes[0]}) > 1
+    for batches, found, before in zip(steps.batches, steps.gradients, steps.states, strict=False):
+        model = tiny_teacher(DATASET)
+        model.load_state_dict(before)
+        (torch.stack([model.training_loss(batch) for batch in batches]).sum() / 4).backward()
+        expected = [p.grad for p in model.parameters() if p.requires_grad]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_tokens_are_read_with_the_mixture_of_their_own_prefix():
     teacher = teacher_of()
     before = teacher.prefix_representations(HISTORY[:1])
     first_gates = teacher.router(teacher.user_encoder.encode(HISTORY[:1]))[0, 0].detach()
-    teacher.router.forward = lambda user: first_gates.expand(*user.shape[:2], -1)
+    teacher.router.forward = lambda user: first_gates.expand(len(user), -1)
     after = teacher.prefix_representations(HISTORY[:1])
     torch.testing.assert_close(after[:, 0], before[:, 0], rtol=1e-5, atol=1e-6)
     assert (after[:, 1:] - before[:, 1:]).abs().amax(-1).min() > 1e-4
@@ -98,6 +98,27 @@ def test_h_seq_gates_are_those_of_each_prefix_without_adapters():
         states = teacher._states(history, prompt)
     torch.testing.assert_close(teacher.prefix_gates(history, prompt), teacher.router(states))
     torch.testing.assert_close(teacher.gates(history), teacher.router(states)[:, -1])
+
+
+@pytest.mark.parametrize(("gate_input", "gate_per_layer"), [("student", False), ("h_seq", False), ("student", True)])
+def test_a_router_that_looks_at_its_batch_is_shown_no_padding(gate_input, gate_per_layer):
+    """The ResNet's: gates in training, and what it counts, are the same however long the padding is."""
+    gates, counted = [], []
+    for width in (5, HISTORY_LENGTH):
+        teacher = teacher_of(router="resnet", gate_input=gate_input, gate_per_layer=gate_per_layer).train()
+        history = F.pad(HISTORY, (0, width - HISTORY.shape[1]))
+        found = teacher.prefix_gates(history, teacher.user_prompts.build(history))
+        assert not found[history == 0].any()
+        gates.append(found[history > 0])
+        counted.append(torch.cat([each.flatten().float() for each in teacher.router.buffers()]))
+    torch.testing.assert_close(gates[1], gates[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(counted[1], counted[0], rtol=1e-4, atol=1e-6)
+    shown = [torch.tensor([[3, 1, 4, 1, 5]]), torch.tensor([[2, 9]])]  # as they would be without padding at all
+    teacher = teacher_of(router="resnet", gate_input=gate_input, gate_per_layer=gate_per_layer)
+    with torch.no_grad():
+        alone = [teacher.prefix_gates(each, teacher.user_prompts.build(each))[0] for each in shown]
+        together = teacher.prefix_gates(HISTORY, teacher.user_prompts.build(HISTORY))
+    torch.testing.assert_close(together[HISTORY > 0], torch.cat(alone), rtol=1e-4, atol=1e-6)
 
 
 # --- training and ranking say the same ----------------------------------------------------------------------------

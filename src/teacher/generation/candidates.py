@@ -29,7 +29,7 @@ def draw_candidates(dataset: Dataset, examples: Examples, count: int, seed: int)
     for row, (example, user, end) in enumerate(
         zip(examples.example_id.tolist(), examples.user.tolist(), examples.end.tolist(), strict=True)
     ):
-        draw, first = generator(seed * STRIDE + example), int(dataset.offsets[user])
+        draw, first = _generator_of(example, seed), int(dataset.offsets[user])
         taken = torch.zeros(dataset.num_items + 1, dtype=torch.bool)
         target = dataset.item_log[first + end]
         taken[dataset.item_log[first : first + end]] = True
@@ -43,3 +43,22 @@ def draw_candidates(dataset: Dataset, examples: Examples, count: int, seed: int)
         others = free[torch.randperm(len(free), generator=draw)[: count - 1]]
         lists[row] = torch.cat([target.unsqueeze(0), others])[torch.randperm(count, generator=draw)]
     return lists
+
+
+def shuffled(lists: Tensor, example_ids: Tensor, seed: int) -> Tensor:
+    """Returns lists `[n, C]` of items, each in a random order that depends on the seed and its example id alone.
+
+    Where a list was made best first, its order would tell a model that was trained on random ones something, and what
+    it makes of that nobody knows.
+
+    Args:
+        lists: Item numbers.
+        example_ids: `[n]` int64.
+        seed: Of the draw.
+    """
+    order = [torch.randperm(lists.shape[1], generator=_generator_of(each, seed)) for each in example_ids.tolist()]
+    return lists.gather(1, torch.stack(order).to(lists.device))
+
+
+def _generator_of(example: int, seed: int) -> torch.Generator:
+    return generator(seed * STRIDE + example)

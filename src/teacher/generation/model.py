@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from ...core.seed import generator
+from ...core.errors import UserError
 from ...data.dataset import Dataset, ExampleBatch, Examples
 from ...data.rows import ExampleRows
 from ...student.models import SequentialRecommender
@@ -17,10 +17,11 @@ from ..gated_model import GatedLanguageModel
 from ..ilora_model import encode_texts
 from ..interfaces import AS_RANKED, Presentation, Scored
 from ..language_model.loading import without_head
+from ..language_model.visibility import is_causal, keeps_to_mask
 from ..moe_lora_model import GateBinding
 from ..prompts.prompt import PADDING_ID, text_of
 from ..settings import GenerationSettings
-from .candidates import draw_candidates
+from .candidates import draw_candidates, shuffled
 from .curriculum import shows_vectors
 from .hit_ratio import first_line
 from .prompt import ChoicePromptBuilder, ChoicePrompts
@@ -44,8 +45,8 @@ class ChoiceRows:
     Args:
         dataset, examples, length, with_seen: See `ExampleRows`.
         candidates: C.
-        seed: Of the lists (`draw_candidates`).
-        frozen: Whether an example has the same list each time, as figures that are compared need; else a new one.
+        seed: Of the lists (`draw_candidates`): an example has the same one each time, as figures that are compared
+            need. Or a generator that draws a seed for every batch.
     """
 
     def __init__(
@@ -55,19 +56,18 @@ class ChoiceRows:
         length: int,
         with_seen: bool,
         candidates: int,
-        seed: int,
-        frozen: bool,
+        seed: int | torch.Generator,
     ) -> None:
         self.rows = ExampleRows(dataset, examples, length, with_seen)
         self.dataset, self.examples, self.num_candidates = dataset, examples, candidates
-        self.seed, self.draw = seed, None if frozen else generator(seed)
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, rows: Tensor) -> ChoiceBatch:
         batch = self.rows[rows]
-        seed = self.seed if self.draw is None else int(torch.randint(2**20, (), generator=self.draw))
+        seed = self.seed if isinstance(self.seed, int) else int(torch.randint(2**20, (), generator=self.seed))
         candidates = draw_candidates(self.dataset, self.examples.subset(rows), self.num_candidates, seed)
         return ChoiceBatch(batch.example_id, batch.history, batch.target, batch.seen, candidates)
 
@@ -77,7 +77,8 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
 
     The catalogue is ranked by `log p(title of i, end of text | history, candidates)` over the tree of all titles: what
     titles have in common is read once. Items of one title have one likelihood, and tie. The candidates of such a prompt
-    are the frozen student's best, since a catalogue does not fit into one.
+    are the frozen student's best, since a catalogue does not fit into one, in a random order as in training. Unlike
+    there, the target need not be among them, and items of the history may.
 
     Args:
         language_model: A causal language model with its output head, and adapters.
@@ -89,6 +90,9 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
             "likelihood" of the titles, or by "distance": as BIGRec does, by how far an item's title lies from the
             answer that the model writes, both encoded by the language model without adapters.
         max_tokens: Padded tokens of one forward pass when ranking.
+
+    Raises:
+        UserError: The language model sees tokens that it is to write, or a title's tokens from another's.
     """
 
     kept_buffers = frozenset({"item_texts"})
@@ -107,6 +111,18 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         max_tokens: int,
     ) -> None:
         super().__init__(language_model, binding, user_encoder, router)
+        bare = without_head(language_model)
+        with binding.disabled():
+            if not is_causal(bare):
+                raise UserError(
+                    f"{type(language_model).__name__} sees the tokens that it is to write: "
+                    "teacher.objective=generation needs a causal language model (teacher/llm=gemma_2b_it, for example)."
+                )
+            if settings.rank_by == "likelihood" and not keeps_to_mask(bare, additive=True):
+                raise UserError(
+                    f"{type(language_model).__name__} overlooks a mask that keeps titles apart: set "
+                    "teacher.generation.rank_by=distance, or use another language model (teacher.llm)."
+                )
         self.tokenizer = tokenizer
         self.prompts = prompts
         self.trie = TitleTrie.of(prompts.answers[1:])
@@ -131,17 +147,15 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
     def training_rows(self, dataset: Dataset, most: int, generator: torch.Generator) -> tuple[ChoiceRows, Tensor]:
         """See `TeacherModel.training_rows`; candidates are drawn anew each time an example comes."""
         examples = dataset.examples["train"].sample(most, generator)
-        rows = self._rows(dataset, examples, with_seen=False, frozen=False)
+        rows = self._rows(dataset, examples, with_seen=False, seed=generator)
         return rows, torch.full((len(rows),), self.prompts.longest(self.num_candidates))
 
     def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> ChoiceRows:
         """See `TeacherModel.validation_rows`; candidate lists are frozen."""
-        return self._rows(dataset, examples, with_seen, frozen=True)
+        return self._rows(dataset, examples, with_seen, self.seed)
 
-    def _rows(self, dataset: Dataset, examples: Examples, with_seen: bool, frozen: bool) -> ChoiceRows:
-        return ChoiceRows(
-            dataset, examples, self.history_length, with_seen, self.num_candidates, self.seed, frozen=frozen
-        )
+    def _rows(self, dataset: Dataset, examples: Examples, with_seen: bool, seed: int | torch.Generator) -> ChoiceRows:
+        return ChoiceRows(dataset, examples, self.history_length, with_seen, self.num_candidates, seed)
 
     def presentation(self, done: float, generator: torch.Generator) -> Presentation:
         """See `TeacherModel.presentation`: iLoRA's curriculum, and one of the templates."""
@@ -164,6 +178,10 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
             ).logits
         return F.cross_entropy(logits[:, :-1].float().transpose(1, 2), answers, ignore_index=PADDING_ID)
 
+    def loss_weight(self, batch: ChoiceBatch) -> Tensor:
+        """See `TeacherModel.loss_weight`: the tokens of all answers."""
+        return (self.prompts.build_answers(batch.target) != PADDING_ID).sum()
+
     @torch.no_grad()
     def answers(self, batch: ChoiceBatch) -> list[str]:
         """Returns what the model says to each prompt of the first template, greedily, up to the first line break."""
@@ -185,16 +203,18 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`: log-likelihoods of the items' titles, or negative distances."""
-        return torch.cat([self._scores(history) for history in batch.history.split(self.rows_at_once)])
+        parts = zip(*(of.split(self.rows_at_once) for of in (batch.history, batch.example_id)), strict=True)
+        return torch.cat([self._scores(history, self._choice_prompts(history, ids)) for history, ids in parts])
 
     @torch.no_grad()
     def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
         """See `TeacherModel.scores_in_batches`."""
         for rows in torch.arange(len(examples)).split(self.rows_at_once):
             history = dataset.batch(examples.subset(rows), self.history_length).history.to(self.item_texts.device)
-            tokens = int((self._choice_prompts(history).token_ids != PADDING_ID).sum())
+            prompt = self._choice_prompts(history, examples.example_id[rows])
+            tokens = int((prompt.token_ids != PADDING_ID).sum())
             nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
-            yield Scored(rows, self._scores(history), tokens + len(rows) * nodes)
+            yield Scored(rows, self._scores(history, prompt), tokens + len(rows) * nodes)
 
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.tokens_by_example`; an upper bound, the same for all."""
@@ -215,24 +235,25 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         """How many examples are ranked, or answered, in one pass."""
         return max(1, self.max_tokens // (2 * self.prompts.longest(self.num_candidates)))
 
-    def _choice_prompts(self, history: Tensor) -> ChoicePrompts:
+    def _choice_prompts(self, history: Tensor, example_ids: Tensor) -> ChoicePrompts:
         best = self.user_encoder.predict(history).topk(self.num_candidates, dim=1).indices + 1
-        return self.prompts.build(history, best, template=0, with_markers=True)
+        candidates = shuffled(best, example_ids, self.seed)
+        return self.prompts.build(history, candidates, template=0, with_markers=True)
 
-    def _scores(self, history: Tensor) -> Tensor:
-        return self._likelihoods(history) if self.rank_by == "likelihood" else self._closeness(history)
+    def _scores(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
+        return (self._likelihoods if self.rank_by == "likelihood" else self._closeness)(history, prompt)
 
-    def _closeness(self, history: Tensor) -> Tensor:
+    def _closeness(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
         """Returns `[B, num_items]`, minus the distance between the title that was written and each item's."""
-        said = self._answers(history, self._choice_prompts(history))
+        said = self._answers(history, prompt)
         with self.binding.disabled():
             ids = self.tokenizer(said).input_ids
             written = encode_texts(without_head(self.language_model), ids, "last", self.max_tokens)
         return -torch.cdist(written.to(self.item_texts.device), self.item_texts)
 
-    def _likelihoods(self, history: Tensor) -> Tensor:
+    def _likelihoods(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
         """Returns `[B, num_items]`: the prompt is read once, then every inner node of the tree, part by part."""
-        prompt, trie, device = self._choice_prompts(history), self.trie, history.device
+        trie, device = self.trie, history.device
         attended = prompt.token_ids != PADDING_ID
         step = torch.empty(len(history), len(trie), device=device)  # log p(node's token | its parent's beginning)
         with self.binding.bind(self.gates(history)):

@@ -24,6 +24,7 @@ from ..choices import LANGUAGE_MODELS
 from ..settings import LanguageModelSettings
 from .attention import use_plain_attention
 from .fetching import language_model_folder
+from .visibility import is_causal
 
 disable_progress_bar()  # loading weights takes a blink; its bar would stand between ours
 
@@ -82,13 +83,13 @@ def check_language_model(
     return tokenizer, config.max_position_embeddings
 
 
-def is_causal(config: PretrainedConfig) -> bool:
-    """Whether a model of this config was trained to write text."""
+def says_it_writes(config: PretrainedConfig) -> bool:
+    """Whether a model's files name it one that writes text; what it does is another question (`is_causal`)."""
     return any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in config.architectures or [])
 
 
 def _check_head(name: str, config: PretrainedConfig, head: bool) -> None:
-    if head and not is_causal(config):
+    if head and not says_it_writes(config):
         raise UserError(
             f"{name} does not write text: teacher.objective=generation needs a causal language model "
             "(teacher/llm=gemma_2b_it, for example)."
@@ -133,4 +134,4 @@ def resolve_pooling(pooling: str, model: PreTrainedModel) -> str:
     """Returns "mean" or "last"; "auto" means the last token for causal models and the mean for the others."""
     if pooling != "auto":
         return pooling
-    return "last" if is_causal(model.config) else "mean"
+    return "last" if is_causal(without_head(model)) else "mean"

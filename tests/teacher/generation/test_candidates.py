@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.teacher.generation.candidates import draw_candidates
+from src.teacher.generation.candidates import draw_candidates, shuffled
 from tests.worlds import dataset_of, tiny_dataset
 
 DATASET = tiny_dataset(num_items=30)
@@ -36,3 +36,13 @@ def test_all_items_that_are_left_may_be_asked_for_but_not_more():
     assert sorted(draw_candidates(world, world.examples["test"], 3, 0)[0].tolist()) == [3, 4, 5]
     with pytest.raises(UserError, match=r"candidates=4 asks for more items than example 1 leaves: .* all but 2 of"):
         draw_candidates(world, world.examples["test"], 4, 0)
+
+
+def test_a_shuffled_list_has_its_examples_own_order_whatever_else_is_asked_for():
+    lists, ids = torch.arange(50).reshape(10, 5), torch.arange(100, 110)
+    mixed = shuffled(lists, ids, seed=3)
+    assert torch.equal(mixed.sort(1).values, lists)
+    some = torch.tensor([7, 2])
+    assert torch.equal(shuffled(lists[some], ids[some], seed=3), mixed[some])
+    assert not torch.equal(shuffled(lists, ids, seed=4), mixed)
+    assert len(set(map(tuple, (mixed % 5).tolist()))) > 1

@@ -3,53 +3,13 @@ import torch
 from torch import Tensor
 
 from src.core.errors import UserError
-from src.student.models import SASRec
-from src.teacher.choices import ROUTERS
-from src.teacher.generation.model import ChoiceBatch, ChoiceRows, GenerationTeacher
+from src.teacher.generation.model import ChoiceBatch, GenerationTeacher
 from src.teacher.generation.prompt import ChoicePromptBuilder
 from src.teacher.interfaces import Presentation
 from src.teacher.language_model.tiny import tiny_random, tiny_random_causal
-from src.teacher.moe_lora_model import inject_adapters
 from src.teacher.prompts.prompt import MARKER_ID, PADDING_ID
-from src.teacher.settings import GenerationSettings
 from tests.golden import load_golden
-from tests.worlds import tiny_dataset
-
-DATASET = tiny_dataset()
-TEMPLATES = ["Seen: [HistoryHere]. One of [CansHere] is next:", "From [HistoryHere] to [CansHere]:"]
-HISTORY_LENGTH = 8
-
-
-def prompts_of(prompt_items: int = 3, title_tokens: int = 8, max_tokens: int = 400) -> ChoicePromptBuilder:
-    tokenizer = tiny_random_causal()[1]
-    return ChoicePromptBuilder(tokenizer, TEMPLATES, DATASET.catalogue.titles, prompt_items, title_tokens, max_tokens)
-
-
-def teacher_of(max_tokens: int = 2000, adapters_at_work: bool = True, rank_by: str = "likelihood") -> GenerationTeacher:
-    torch.manual_seed(0)
-    model, tokenizer = tiny_random_causal()
-    binding = inject_adapters(model, "all-linear", r=8, num_experts=4, alpha=32, dropout=0.0)
-    teacher = GenerationTeacher(
-        model,
-        binding,
-        tokenizer,
-        prompts_of(),
-        SASRec(DATASET.num_items, 16, HISTORY_LENGTH, num_blocks=1, num_heads=2, dropout=0.5),
-        ROUTERS["linear"](16, 4),
-        torch.randn(DATASET.num_items, 32),
-        GenerationSettings(candidates=4, rank_by=rank_by, seed=0),
-        max_tokens,
-    )
-    if adapters_at_work:
-        for name, parameter in teacher.named_parameters():
-            if name.endswith("lora_B"):
-                torch.nn.init.normal_(parameter, std=0.1)
-    return teacher.eval()
-
-
-def batch_of(size: int = 4, split: str = "train") -> ChoiceBatch:
-    rows = ChoiceRows(DATASET, DATASET.examples[split], HISTORY_LENGTH, False, candidates=4, seed=0, frozen=True)
-    return rows[torch.arange(size)]
+from tests.teacher.generation.writers import DATASET, HISTORY_LENGTH, TEMPLATES, batch_of, prompts_of, teacher_of
 
 
 def text_of(token_ids: Tensor) -> str:
@@ -167,11 +127,17 @@ def test_batches_are_shown_by_the_curriculum_in_any_of_the_templates():
 # --- answers and rankings ------------------------------------------------------------------------------------------
 
 
+def offered(teacher: GenerationTeacher, batch: ChoiceBatch) -> Tensor:
+    """The student's four best, in an order of each example's own."""
+    best = teacher.user_encoder.predict(batch.history).topk(4).indices + 1
+    orders = [torch.randperm(4, generator=torch.Generator().manual_seed(each)) for each in batch.example_id.tolist()]
+    return torch.stack([items[order] for items, order in zip(best, orders, strict=True)])
+
+
 @torch.no_grad()
-def literal_likelihood(teacher: GenerationTeacher, history: Tensor, item: int) -> Tensor:
+def literal_likelihood(teacher: GenerationTeacher, history: Tensor, candidates: Tensor, item: int) -> Tensor:
     """One title after its prompt, without a cache."""
-    best = teacher.user_encoder.predict(history).topk(4).indices + 1
-    prompt = teacher.prompts.build(history, best, 0, with_markers=True)
+    prompt = teacher.prompts.build(history, candidates, 0, with_markers=True)
     answer = torch.tensor([teacher.prompts.answers[item]])
     token_ids = torch.cat([prompt.token_ids, answer], dim=1)
     with teacher.binding.bind(teacher.router(teacher.user_encoder.user_representation(history))):
@@ -183,12 +149,31 @@ def literal_likelihood(teacher: GenerationTeacher, history: Tensor, item: int) -
 @pytest.mark.parametrize("max_tokens", [50, 300, 5000])
 def test_the_catalogue_is_ranked_by_the_likelihood_of_its_titles(max_tokens):
     teacher, batch = teacher_of(max_tokens), batch_of(3)
-    scores = teacher.score(batch)
+    scores, candidates = teacher.score(batch), offered(teacher, batch)
     for row in range(3):
         history = batch.history[row : row + 1]
         for item in range(1, DATASET.num_items + 1):
-            expected = literal_likelihood(teacher, history, item)
+            expected = literal_likelihood(teacher, history, candidates[row : row + 1], item)
             torch.testing.assert_close(scores[row, item - 1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_candidates_are_offered_in_no_order_when_ranking_as_when_training(monkeypatch):
+    """The student's best stands anywhere, as a target does; which items are offered is the student's choice alone."""
+    teacher, train = teacher_of(), DATASET.examples["train"]
+    shown = []
+    build = teacher.prompts.build
+    monkeypatch.setattr(teacher.prompts, "build", lambda *given, **how: shown.append(given[1]) or build(*given, **how))
+    for _ in teacher.scores_in_batches(DATASET, train):
+        pass
+    asked = DATASET.batch(train, HISTORY_LENGTH)
+    teacher.score(asked)
+    exported, scored = torch.cat(shown).split([torch.cat(shown).shape[0] - len(train), len(train)])
+    assert set(map(tuple, exported.tolist())) == set(map(tuple, scored.tolist()))
+    best = teacher.user_encoder.predict(asked.history).topk(4).indices + 1
+    assert torch.equal(scored.sort(1).values, best.sort(1).values)
+    places = (scored == best[:, :1]).nonzero()[:, 1]
+    counts = torch.bincount(places, minlength=4) / len(train)
+    assert (counts > 0.1).all() and (counts < 0.5).all()
 
 
 def test_items_of_one_title_tie():
@@ -228,8 +213,8 @@ def test_a_few_examples_are_learned_by_heart_and_told():
 @torch.no_grad()
 def test_the_catalogue_may_be_ranked_by_closeness_to_the_title_that_is_written():
     teacher, batch = teacher_of(rank_by="distance"), batch_of(2)
-    best = teacher.user_encoder.predict(batch.history).topk(4).indices + 1
-    said = teacher.answers(ChoiceBatch(batch.example_id, batch.history, batch.target, None, best))
+    candidates = offered(teacher, batch)
+    said = teacher.answers(ChoiceBatch(batch.example_id, batch.history, batch.target, None, candidates))
     bare = tiny_random_causal()[0].base_model
     for row, text in enumerate(said):
         tokens = torch.tensor([teacher.tokenizer(text).input_ids])

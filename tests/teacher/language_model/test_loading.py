@@ -170,14 +170,16 @@ def test_other_contents_than_pinned_are_refused(tmp_path):
 # --- pooling -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["LlamaForCausalLM", "GPT2LMHeadModel"])  # two generations of names
-def test_pooling_auto_reads_causal_models_at_the_last_token(kind):
-    model = GPT2Model(GPT2Config(vocab_size=8, n_embd=8, n_layer=1, n_head=1, architectures=[kind]))
+@pytest.mark.parametrize("kind", ["GPT2LMHeadModel", "BertModel"])
+def test_pooling_auto_reads_models_that_are_causal_at_the_last_token_whatever_their_files_say(kind):
+    model = GPT2Model(GPT2Config(vocab_size=90, n_embd=8, n_layer=1, n_head=1, architectures=[kind]))
     assert resolve_pooling("auto", model) == "last"
     assert resolve_pooling("mean", model) == "mean"
 
 
-def test_pooling_auto_averages_over_encoders():
+@pytest.mark.parametrize("kind", ["BertModel", "LlamaForCausalLM"])
+def test_pooling_auto_averages_over_encoders_whatever_their_files_say(kind):
     model, _ = tiny_random()
+    model.config.architectures = [kind]
     assert resolve_pooling("auto", model) == "mean"
     assert resolve_pooling("last", model) == "last"
