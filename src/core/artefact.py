@@ -8,9 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 
@@ -71,19 +74,78 @@ def _contents(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, *keys: str) -> dict[str, Any]:
     """Returns the manifest of an artefact.
 
+    Args:
+        folder: The artefact.
+        keys: What the caller reads of it.
+
     Raises:
-        UserError: `folder` holds no manifest, or one that is not JSON.
+        UserError: `folder` holds no manifest, or one that is not JSON or lacks keys.
     """
     path = folder / MANIFEST
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        manifest = read_json(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UserError(f"{folder} is no artefact of this program: it has no {MANIFEST}.") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path} holds no keys: delete the folder and make it again.")
+    refuse_lacking(folder, manifest, *keys)
+    return manifest
+
+
+def refuse_lacking(folder: Path, manifest: dict[str, Any], *keys: str) -> None:
+    """Makes sure that a manifest has keys.
+
+    Raises:
+        UserError: It lacks some.
+    """
+    lacks = [key for key in keys if key not in manifest]
+    if lacks:
+        raise UserError(f"{folder / MANIFEST} lacks {', '.join(lacks)}: delete the folder and make it again.")
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+        UserError: It is not JSON.
+        OSError: It cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, is not JSON: delete the folder and make it again.") from None
+        raise UserError(f"{path}, line {error.lineno}, is not JSON: copy it again or make it again.") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({type(error).__name__}): copy it again or make it again.") from None
+
+
+def read_tensors(path: Path, *names: str) -> "dict[str, Tensor]":
+    """Returns the tensors of a safetensors file.
+
+    Args:
+        path: The file.
+        names: Tensors that it must hold.
+
+    Raises:
+        UserError: It is not there, cut short, no such file, or lacks some.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: copy it again or make it again.") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is no safetensors file, or is cut short ({error}): copy it again or make it again."
+        ) from None
+    lacks = [name for name in names if name not in tensors]
+    if lacks:
+        raise UserError(f"{path} lacks {', '.join(lacks)}: copy it again or make it again.")
+    return tensors
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,12 +1,11 @@
 """Reads what evaluations wrote, and makes sure that the models ranked the same users by the same rules."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
 import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
+from ..core.artefact import read_json
 from ..core.errors import UserError
 from .significance import Model
 
@@ -18,6 +17,23 @@ SAME = {
     "filter_seen": "metrics.filter_seen",
     "example_id": "the users",
 }
+
+
+class MetricsFile(BaseModel):
+    """What is read of a metrics file.
+
+    rank: Of each user's target, from 1; `example_id` are the users.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    model: str
+    dataset_fingerprint: str
+    num_items: PositiveInt
+    split: str
+    filter_seen: bool
+    example_id: list[int]
+    rank: list[PositiveInt]
 
 
 def read_models(runs: Sequence[Path | Sequence[Path]], names: Sequence[str] | None) -> tuple[list[Model], int]:
@@ -34,38 +50,53 @@ def read_models(runs: Sequence[Path | Sequence[Path]], names: Sequence[str] | No
     if len(runs) < 2:
         raise UserError("compare.runs needs metrics files of at least two models: compare.runs='[a.json, b.json]'.")
     groups = [[group] if isinstance(group, Path) else list(group) for group in runs]
+    twice = [group for group in groups if len(set(group)) < len(group)]
+    if twice:
+        raise UserError(f"compare.runs names a file twice as seeds of one model: {', '.join(map(str, twice[0]))}.")
     files = {path: _read(path) for group in groups for path in group}
     _check_same(files)
-    names = [files[group[0]]["model"] for group in groups] if names is None else names
+    names = [files[group[0]].model for group in groups] if names is None else names
     if len(names) != len(groups) or len(set(names)) != len(names):
         raise UserError(
             f"The {len(groups)} models of compare.runs would be called {', '.join(map(str, names))}: "
             "give as many different names, compare.names='[…, …]'."
         )
     models = [
-        Model(name, [torch.tensor(files[path]["rank"]) for path in group])
+        Model(name, [torch.tensor(files[path].rank) for path in group])
         for name, group in zip(names, groups, strict=True)
     ]
-    return models, files[groups[0][0]]["num_items"]
+    return models, files[groups[0][0]].num_items
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> MetricsFile:
+    give = "give metrics/<model>.json of a run"
     try:
-        file = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
-        raise UserError(f"compare.runs names {path}, which is not there: give metrics/<model>.json of a run.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError):
-        raise UserError(f"compare.runs names {path}, which is not JSON: give metrics/<model>.json of a run.") from None
-    missing = [key for key in ("model", *SAME, "rank") if not isinstance(file, dict) or key not in file]
+        raise UserError(f"compare.runs names {path}, which is not there: {give}.") from None
+    except (UserError, OSError):
+        raise UserError(f"compare.runs names {path}, which is not JSON: {give}.") from None
+    missing = [key for key in MetricsFile.model_fields if not isinstance(found, dict) or key not in found]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: give metrics/<model>.json of a run in compare.runs.")
+        raise UserError(f"{path} lacks {', '.join(missing)}: {give} in compare.runs.")
+    try:
+        file = MetricsFile.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}, {where}={str(first['input'])[:40]}: {first['msg']}; {give} in compare.runs.") from None
+    if not file.rank or len(file.rank) != len(file.example_id) or max(file.rank) > file.num_items:
+        raise UserError(
+            f"{path} must hold a rank from 1 to {file.num_items} for each of its {len(file.example_id)} users: {give} in "
+            "compare.runs."
+        )
     return file
 
 
-def _check_same(files: dict[Path, dict[str, Any]]) -> None:
+def _check_same(files: dict[Path, MetricsFile]) -> None:
     (first_path, first), *others = files.items()
     for path, file in others:
-        differ = [words for key, words in SAME.items() if file[key] != first[key]]
+        differ = [words for key, words in SAME.items() if getattr(file, key) != getattr(first, key)]
         if differ:
             raise UserError(
                 f"{first_path} and {path} cannot be compared, they differ in {', '.join(differ)}: evaluate both models "

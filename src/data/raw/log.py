@@ -10,7 +10,7 @@ from ..settings import DatasetSettings
 from .files import find_raw_folder, local_folder
 from .layouts import LAYOUTS
 
-FORMAT = 2  # of the artefact; raise it when the same raw files and settings come to give other contents
+FORMAT = 3  # of the artefact; raise it when the same raw files and settings come to give other contents
 
 
 @dataclass(frozen=True)
