@@ -117,7 +117,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON: copy it again or make it again.") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # another encoding; brackets or digits without end
         raise UserError(f"{path} is not JSON ({type(error).__name__}): copy it again or make it again.") from None
 
 
@@ -129,7 +129,7 @@ def read_tensors(path: Path, *names: str) -> "dict[str, Tensor]":
         names: Tensors that it must hold.
 
     Raises:
-        UserError: It is not there, cut short, no such file, or lacks some.
+        UserError: It is not there, cut short, no such file, lacks some, or holds a NaN.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -145,6 +145,9 @@ def read_tensors(path: Path, *names: str) -> "dict[str, Tensor]":
     lacks = [name for name in names if name not in tensors]
     if lacks:
         raise UserError(f"{path} lacks {', '.join(lacks)}: copy it again or make it again.")
+    no_number = [name for name, tensor in tensors.items() if tensor.isnan().any()]
+    if no_number:
+        raise UserError(f"{path}, {no_number[0]}, holds values that are not finite (NaN): make it again.")
     return tensors
 
 

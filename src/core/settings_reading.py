@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import UserError
-from .settings import ChosenBy, NamedIn, Settings, Words, as_plain
+from .settings import LARGEST, ChosenBy, NamedIn, Settings, Words, as_plain
 
 S = TypeVar("S", bound=Settings)
 
@@ -133,7 +133,8 @@ def _read_one(kind: type[Settings], name: str, tree: Mapping[str, Any], at: str,
                     mark.check(read, key)
             return read
         except ValidationError:
-            faults[key] = f"{key}={value} must be {words_of(field)}"
+            most = f", {LARGEST} at most" if isinstance(value, int) and abs(value) > LARGEST else ""
+            faults[key] = f"{key}={str(value)[:100]} must be {words_of(field)}{most}"
         except UserError as error:
             faults[key] = str(error).rstrip(".")
         return value

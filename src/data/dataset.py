@@ -89,14 +89,14 @@ class Dataset:
             UserError: `folder` holds no prepared dataset, or tables that are cut or do not go together.
         """
         manifest = read_manifest(folder, "name", "fingerprint")
-        users = _read_table(folder / "users.parquet", "num_interactions", "num_train")
-        items = _read_table(folder / "items.parquet", "raw_id", "title", "text")
+        users = _read_table(folder / "users.parquet", num_interactions=True, num_train=True)
+        items = _read_table(folder / "items.parquet", raw_id=False, title=False, text=False)
         end_of_user = users["num_interactions"].cast(pl.Int64).cum_sum()
         dataset = cls(
             name=manifest["name"],
             fingerprint=manifest["fingerprint"],
             folder=folder,
-            item_log=_int64(_read_table(folder / "interactions.parquet", "item")["item"]),
+            item_log=_int64(_read_table(folder / "interactions.parquet", item=True)["item"]),
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), _int64(end_of_user)]),
             num_train=_int64(users["num_train"]),
             catalogue=Catalogue(items["raw_id"].to_list(), items["title"].to_list(), items["text"].to_list()),
@@ -118,7 +118,9 @@ class Dataset:
             )
         for tables, differ in faults.items():
             if differ:
-                raise UserError(f"{tables} of {self.folder} do not go together: delete the folder and prepare it again.")
+                raise UserError(
+                    f"{tables} of {self.folder} do not go together: delete the folder and prepare it again."
+                )
 
     @property
     def num_users(self) -> int:
@@ -164,18 +166,27 @@ class Dataset:
 
 
 def _read_examples(path: Path) -> Examples:
-    frame = _read_table(path, "example_id", "user", "end")
+    frame = _read_table(path, example_id=True, user=True, end=True)
     return Examples(_int64(frame["example_id"]), _int64(frame["user"]), _int64(frame["end"]))
 
 
-def _read_table(path: Path, *columns: str) -> pl.DataFrame:
+def _read_table(path: Path, **whole: bool) -> pl.DataFrame:
+    """Reads columns by name; `whole` says which hold whole numbers, the others texts."""
     try:
-        return pl.read_parquet(path, columns=list(columns))
+        table = pl.read_parquet(path, columns=list(whole))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(
-            f"{path} is not the table of a prepared dataset, or is cut short ({str(error).splitlines()[0]}): delete the "
-            "folder and prepare it again."
-        ) from None
+        raise _no_table(path, str(error).splitlines()[0]) from None
+    for name, numbers in whole.items():
+        kind = table[name].dtype
+        if table[name].has_nulls() or not (kind.is_integer() if numbers else kind == pl.String):
+            raise _no_table(path, f"column {name}: {kind}, {table[name].null_count()} missing")
+    return table
+
+
+def _no_table(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is not the table of a prepared dataset, or is cut short ({why}): delete the folder and prepare it again."
+    )
 
 
 def _within(numbers: Tensor, least: int, most: int | Tensor) -> bool:

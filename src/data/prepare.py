@@ -100,8 +100,8 @@ def _split(interactions: pl.DataFrame, settings: DatasetSettings) -> pl.DataFram
     missing = [name for name, part in PARTS.items() if part not in parts]
     if missing:
         raise UserError(
-            f"dataset.split={split} leaves no {' and no '.join(missing)} example (an interaction with a history): loosen "
-            "the filters, raise dataset.limit_data_rows, or choose another split."
+            f"dataset.split={split} leaves no {' and no '.join(missing)} example (an interaction with a history): "
+            "loosen the filters, raise dataset.limit_data_rows, or choose another split."
         )
     return interactions
 

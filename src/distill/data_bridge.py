@@ -125,9 +125,13 @@ def _read_rows(path: Path, dtype: type) -> Tensor:
         raise UserError(f"Teacher outputs lack {path}: export them with `{command_line('run_teacher')}`.")
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise UserError(f"{path} is empty: export it again.")
         rows = np.loadtxt(text.splitlines(), dtype=dtype, ndmin=2, comments=None)
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{path} is not a table of numbers with equally long lines ({error}): export it again.") from None
+        raise UserError(
+            f"{path} is not a table of numbers with equally long lines ({str(error)[:100]}): export it again."
+        ) from None
     if not text.endswith("\n"):  # cut within its last number it would still be read
         raise UserError(f"{path} does not end with a line break, as if truncated: copy it again or end that line.")
     return torch.from_numpy(rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
@@ -84,11 +85,13 @@ def _read(path: Path) -> MetricsFile:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}, {where}={str(first['input'])[:40]}: {first['msg']}; {give} in compare.runs.") from None
+        raise UserError(
+            f"{path}, {where}={str(first['input'])[:40]}: {first['msg']}; {give} in compare.runs."
+        ) from None
     if not file.rank or len(file.rank) != len(file.example_id) or max(file.rank) > file.num_items:
         raise UserError(
-            f"{path} must hold a rank from 1 to {file.num_items} for each of its {len(file.example_id)} users: {give} in "
-            "compare.runs."
+            f"{path} must hold a rank from 1 to {file.num_items} for each of its {len(file.example_id)} users: {give} "
+            "in compare.runs."
         )
     return file
 

@@ -53,18 +53,22 @@ def load_student(folder: Path, dataset: Dataset) -> SequentialRecommender:
     differ = [name for name in {**own, **weights} if _shape(own, name) != _shape(weights, name)]
     if differ:
         raise UserError(
-            f"{folder / WEIGHTS} holds {differ[0]} as {_shape(weights, differ[0])}, where the student of the {MANIFEST} "
-            f"beside it has {_shape(own, differ[0])}: copy the whole folder again, or train the student again."
+            f"{folder / WEIGHTS} holds {differ[0]} as {_shape(weights, differ[0])}, where the student of its "
+            f"{MANIFEST} has {_shape(own, differ[0])}: copy the whole folder again, or train the student again."
         )
     model.load_state_dict(weights)
     return model.eval()
 
 
 def _architecture(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(manifest["name"], str) or not isinstance(manifest["architecture"], dict):
+        raise UserError(f"{folder / MANIFEST} describes no student: train it again.")
     try:
         return read_settings(settings_of_student(manifest["name"]), manifest["architecture"]).plain()
     except UserError as error:
-        raise UserError(f"{folder / MANIFEST} describes no student ({str(error).rstrip('.')}): train it again.") from None
+        raise UserError(
+            f"{folder / MANIFEST} describes no student ({str(error).rstrip('.')}): train it again."
+        ) from None
 
 
 def _shape(tensors: dict[str, Tensor], name: str) -> list[int] | None:

@@ -73,7 +73,9 @@ def _checked(folder: Path, files: list[RawFile]) -> dict[str, str]:
     try:
         sha256 = {file.name: sha256_of(folder / file.name) for file in files}
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}): put the publisher's file there.") from None
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}): put the publisher's file there."
+        ) from None
     for file in files:
         found = sha256[file.name]
         if file.sha256 and found not in file.sha256:

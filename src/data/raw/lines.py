@@ -60,8 +60,8 @@ def refuse_control_characters(path: Path, texts: pl.Series) -> None:
     if len(strange):
         line = texts.str.contains(CONTROL).arg_true()[0] + 1
         raise UserError(
-            f"{path}, line {line}, holds {strange[0]!r}, which is in no text: unpack it, convert it to UTF-8 or copy it "
-            "again."
+            f"{path}, line {line}, holds {strange[0]!r}, which is in no text: unpack it, convert it to UTF-8 or copy "
+            "it again."
         )
 
 

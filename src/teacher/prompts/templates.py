@@ -10,7 +10,7 @@ def read_template(folder: Path, name: str, objective: str) -> str:
     `<folder>/generation/<name>.txt`, a template in each line, of which the first is for evaluation.
 
     Raises:
-        UserError: There is no such template, or it is no text in UTF-8.
+        UserError: There is no such template, or it is empty or no text in UTF-8.
     """
     here = folder / "generation" if objective == "generation" else folder
     path = here / f"{name}.txt"
@@ -21,6 +21,8 @@ def read_template(folder: Path, name: str, objective: str) -> str:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}): convert it.") from None
+    if not text.strip():
+        raise UserError(f"{path} is empty: write the words around the history into it.")
     strange = [character for character in text if ord(character) < 32 and character not in "\t\n"]
     if strange:
         raise UserError(f"{path} holds {strange[0]!r}, which is in no text: write it again.")
