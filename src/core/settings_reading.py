@@ -54,6 +54,8 @@ def value_at(settings: Settings, key: str) -> Any:
     """
     value: Any = settings
     for name in key.split("."):
+        if not isinstance(value, Settings) or name not in type(value).model_fields:
+            raise AttributeError(key)
         value = getattr(value, name)
     return value
 

@@ -185,7 +185,8 @@ def _read_table(path: Path, **whole: bool) -> pl.DataFrame:
 
 def _no_table(path: Path, why: str) -> UserError:
     return UserError(
-        f"{path} is not the table of a prepared dataset, or is cut short ({why}): delete the folder and prepare it again."
+        f"{path} is not the table of a prepared dataset, or is cut short ({why}): delete the folder and prepare "
+        "it again."
     )
 
 

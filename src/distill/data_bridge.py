@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -127,7 +126,7 @@ def _read_rows(path: Path, dtype: type) -> Tensor:
         text = path.read_text(encoding="utf-8-sig")
         if not text.strip():
             raise UserError(f"{path} is empty: export it again.")
-        rows = np.loadtxt(text.splitlines(), dtype=dtype, ndmin=2, comments=None)
+        rows: np.ndarray = np.loadtxt(text.splitlines(), dtype=dtype, ndmin=2, comments=None)
     except (ValueError, OverflowError) as error:
         raise UserError(
             f"{path} is not a table of numbers with equally long lines ({str(error)[:100]}): export it again."
@@ -142,7 +141,7 @@ def _read_embeddings(path: Path, dataset: Dataset) -> Tensor:
         raise UserError(f"Teacher outputs lack {path}: export them with `{command_line('run_teacher')}`.")
     try:
         embeddings = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError):
+    except Exception:  # all within is PyTorch's: its unpickler raises whatever damaged bytes lead it to
         raise UserError(f"{path} is no tensor saved by PyTorch, or is cut short: export it again.") from None
     if not isinstance(embeddings, Tensor) or embeddings.dim() != 2 or len(embeddings) != dataset.num_items:
         raise UserError(f"{path} must hold one tensor with a row for each of the {dataset.num_items} items.")

@@ -24,6 +24,7 @@ from src.teacher.store import load_trained, save_trained
 from tests.distill.outputs import embeddings_of, make_bare, ranking_of, write_outputs
 from tests.student.students import architecture, student
 from tests.teacher.teachers import TEMPLATE
+from tests.worlds import tiny_dataset
 from tests.wrong_files.cases import (
     BOM,
     DAMAGED,
@@ -38,7 +39,6 @@ from tests.wrong_files.cases import (
     linked,
     put,
 )
-from tests.worlds import tiny_dataset
 
 WORLD = tiny_dataset()
 TRAIN = WORLD.examples["train"].example_id

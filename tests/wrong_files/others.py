@@ -95,8 +95,10 @@ def metrics_files() -> Iterator[Case]:
     twice = Kind(METRICS.name, _metrics, lambda f: read_models([f / "baseline.json", [f / THEIRS, f / THEIRS]], None))
     yield Case(twice, "one file as two seeds", lambda folder: None, "names a file twice")
     yield Case(METRICS, "keys of its own", _with({"mine": [1]}))
-    yield Case(METRICS, "no users", lambda f: (_with({"example_id": [], "rank": []})(f),
-               (f / "baseline.json").write_text(json.dumps({**FILE, "example_id": [], "rank": []}))), "baseline.json")  # fmt: skip
+    nobody = json.dumps({**FILE, "example_id": [], "rank": []})
+    yield Case(
+        METRICS, "no users", lambda f: [(f / name).write_text(nobody) for name in (THEIRS, "baseline.json")], "users"
+    )
 
 
 def _with(changes: dict[str, Any]) -> Spoil:
@@ -140,7 +142,7 @@ GENERATION_TEMPLATE = Kind("prompt template, generation", _templates, _generatio
 def templates() -> Iterator[Case]:
     for kind, name in ((RANKING_TEMPLATE, "movies.txt"), (GENERATION_TEMPLATE, "generation/movies.txt")):
         generation = kind is GENERATION_TEMPLATE
-        readable = ("cut in half", "without its last byte", "another thing, a page of the web", "one long line")
+        readable = ("cut within a line", "without its last byte", "another thing, a page of the web", "one long line")
         for fault, change in DAMAGED.items():
             if fault not in readable and not fault.startswith("old Mac"):
                 yield Case(kind, fault, changed(name, change), name)
@@ -219,7 +221,8 @@ def language_models() -> Iterator[Case]:
         "another model type": ("model_type", "gpt2"), "another width": ("hidden_size", 64),
         "a width that is a word": ("hidden_size", "wide"), "a negative width": ("hidden_size", -3),
         "a layer more": ("num_hidden_layers", 3), "a layer less": ("num_hidden_layers", 1),
-        "heads that do not divide the width": ("num_attention_heads", 7), "other positions": ("max_position_embeddings", 9),
+        "heads that do not divide the width": ("num_attention_heads", 7),
+        "other positions": ("max_position_embeddings", 9),
     }  # fmt: skip
     for fault, (key, value) in keys.items():
         yield Case(LANGUAGE_MODEL, f"config.json, {fault}", _config({key: value}), said)

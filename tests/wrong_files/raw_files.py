@@ -1,6 +1,7 @@
 """Raw logs and item tables, as `prepare` reads them."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def sequences(dataset: Dataset) -> dict[str, Any]:
     item_of = ["", *dataset.catalogue.raw_ids]
     users = pl.read_parquet(dataset.folder / "users.parquet")["raw_id"].to_list()
     ends = dataset.offsets.tolist()
-    logs = [[item_of[item] for item in dataset.item_log[a:b].tolist()] for a, b in zip(ends, ends[1:], strict=False)]
+    logs = [[item_of[item] for item in dataset.item_log[a:b].tolist()] for a, b in pairwise(ends)]
     return {
         "logs": dict(zip(users, logs, strict=True)),
         "train": dataset.num_train.tolist(),
@@ -96,7 +97,7 @@ def movielens_log(kind: Kind, name: str, separator: str) -> Iterator[Case]:
             "7 ",
             "0x7",
             "1_0",
-            "٧",
+            "\N{ARABIC-INDIC DIGIT SEVEN}",
             "2147483648",
             "9" * 30,
             "true",
@@ -161,7 +162,11 @@ def whole_logs() -> Iterator[Case]:
     one = [(1, 10, 5, 3), (1, 20, 5, 1), (1, 30, 5, 2), (1, 10, 5, 4)]
     yield case("one user", one, {"1": ["20", "30", "10", "10"]})
     yield case("one item", [(1, 10, 5, n) for n in range(4)], {"1": ["10"] * 4})
-    yield case("every line twice", [row for row in one for _ in range(2)], {"1": [*"20 20 30 30 10 10 10 10".split()]})
+    yield case(
+        "every line twice",
+        [row for row in one for _ in range(2)],
+        {"1": ["20", "20", "30", "30", "10", "10", "10", "10"]},
+    )
     yield case("all at one time", [(*row[:3], 7) for row in one], {"1": ["10", "20", "30", "10"]})
     yield case("times before 1970", [(*row[:3], -row[3]) for row in one], {"1": ["10", "10", "30", "20"]})
     huge = 2**63 - 1
@@ -316,7 +321,7 @@ def _numbered(content: bytes, value: str, separator: str) -> bytes:
 
 def amazon_log(kind: Kind, name: str) -> Iterator[Case]:
     yield from text_faults(kind, name, name, NO_LOG, empty="holds no interactions")
-    for value in ("x", "2.0", "2147483648", "9" * 30, "1e0", '"2"', "nan", "2,0", "２"):
+    for value in ("x", "2.0", "2147483648", "9" * 30, "1e0", '"2"', "nan", "2,0", "\N{FULLWIDTH DIGIT TWO}"):
         yield Case(kind, f"{name}, item {value[:12]!r}", replaced(name, "5 2 0", f"5 {value} 0"), f"{name}, line 1: ")
     yield Case(kind, f"{name}, two spaces", replaced(name, "5 2", "5  2"), f"{name}, line 1: ''")
     yield Case(kind, f"{name}, a space in front", replaced(name, "5 2", " 5 2"), f"{name}, line 1: ''")

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from ...core.errors import UserError
 from ...core.paths import CONF_DIR, ROOT, absolute
@@ -21,8 +21,8 @@ OmegaConf.register_new_resolver("conf_dir", lambda: str(CONF_DIR), replace=True)
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 
 
-# What Hydra and the readers of YAML raise for what a user wrote.
-CONFIG_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError)
+# What Hydra and the readers of YAML raise while a config is put together from what a user wrote.
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError)
 
 
 def in_words(error: Exception) -> UserError:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -52,9 +52,10 @@ def load_language_model(
     with _told_in_words(llm, language_models_dir) as source:
         tokenizer = AutoTokenizer.from_pretrained(source)
         kind = AutoModelForCausalLM if head else AutoModel
-        model, found = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             source, dtype=getattr(torch, llm.dtype), quantization_config=four_bits, output_loading_info=True
         )
+        model, found = loaded
         _refuse_other_weights(found)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # never read: it would only cost time and memory
