@@ -136,7 +136,7 @@ def _absolute(path: Path) -> Path:
 
 
 FiniteFloat = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Whole = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST)]
+Whole = Annotated[int, Strict(), Field(le=LARGEST)]
 
 YesNo = Annotated[bool, Strict(), Words("true or false")]
 Text = Annotated[str, Strict(), Words("a text")]

@@ -134,8 +134,9 @@ def _read_one(kind: type[Settings], name: str, tree: Mapping[str, Any], at: str,
                 if isinstance(mark, NamedIn):
                     mark.check(read, key)
             return read
-        except ValidationError:
-            most = f", {LARGEST} at most" if isinstance(value, int) and abs(value) > LARGEST else ""
+        except ValidationError as error:
+            beyond = any(LARGEST in each.get("ctx", {}).values() for each in error.errors())
+            most = f", {LARGEST} at most" if beyond else ""
             faults[key] = f"{key}={str(value)[:100]} must be {words_of(field)}{most}"
         except UserError as error:
             faults[key] = str(error).rstrip(".")
