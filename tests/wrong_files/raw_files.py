@@ -1,6 +1,8 @@
 """Raw logs and item tables, as `prepare` reads them."""
 
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,14 +42,20 @@ def sequences(dataset: Dataset) -> dict[str, Any]:
 def kind_of(name: str, layout: Layout, **settings: Any) -> Kind:
     """The folder of a case is the raw folder itself."""
 
+    @cache
+    def right() -> tuple[DatasetSettings, dict[str, bytes]]:
+        with tempfile.TemporaryDirectory() as temporary:
+            chosen = layout(Path(temporary))
+            folder = Path(temporary) / chosen.raw_dir
+            return with_settings(chosen, settings), {path.name: path.read_bytes() for path in folder.iterdir()}
+
     def make(folder: Path) -> None:
-        data = folder.parent / f"of_{folder.name}"
-        chosen = layout(data)
-        (data / chosen.raw_dir).rename(folder)
+        folder.mkdir(parents=True)
+        for file, content in right()[1].items():
+            (folder / file).write_bytes(content)
 
     def read(folder: Path) -> dict[str, Any]:
-        chosen = layout(folder.parent / "settings alone")
-        chosen = with_settings(chosen, {"raw_dir": folder.name, **settings})
+        chosen = right()[0].model_copy(update={"raw_dir": folder.name})
         return sequences(prepare_dataset(chosen, [folder.parent], folder.parent / "processed"))
 
     return Kind(name, make, read)
