@@ -8,15 +8,18 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 BEING_WRITTEN, REPLACED = ".writing", ".replaced"  # what a process that was killed may leave behind
@@ -35,7 +38,7 @@ class Kind:
     format: int
 
 
-DATASET = Kind("dataset", 2)
+DATASET = Kind("dataset", 3)
 STUDENT = Kind("student", 1)
 TEACHER = Kind("teacher", 1)
 TEACHER_OUTPUTS = Kind("teacher outputs", 1)
@@ -171,11 +174,17 @@ def _free(path: Path) -> int:
 # --- reading
 
 
-def opened(folder: Path, kind: Kind) -> dict[str, Any]:
+def opened(folder: Path, kind: Kind, *keys: str) -> dict[str, Any]:
     """Returns the manifest of an artefact, once every file was found to be as it was written.
 
+    Args:
+        folder: The artefact.
+        kind: What it must be.
+        keys: What the caller reads of the manifest.
+
     Raises:
-        UserError: It is no artefact, one of another kind or format, or a file is missing or has changed.
+        UserError: It is no artefact, one of another kind or format, its manifest lacks keys, or a file is missing or
+            has changed.
     """
     manifest = read_manifest(folder)
     again = "make it again, or copy it again from where it is whole"
@@ -190,30 +199,37 @@ def opened(folder: Path, kind: Kind) -> dict[str, Any]:
         path = folder / name
         if not path.is_file():
             raise UserError(f"The {kind.name} in {folder} lacks {name}: {again}.")
-        if path.stat().st_size != written["bytes"] or sha256_of(path) != written["sha256"]:
+        if _content(path) != written:
             raise UserError(f"{path} has changed since it was written (its SHA-256 is another): {again}.")
+    _refuse_lacking(folder, manifest, keys)
     return manifest
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, *keys: str) -> dict[str, Any]:
     """Returns the manifest of an artefact; `opened` also looks at what it says.
 
+    Args:
+        folder: The artefact.
+        keys: What the caller reads of it.
+
     Raises:
-        UserError: `folder` holds no manifest, or one that is not a JSON object.
+        UserError: `folder` holds no manifest, or one that is not JSON, lacks keys or says nothing of files.
     """
     path = folder / MANIFEST
-    again = "delete the folder and make it again"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        manifest = read_json(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UserError(f"{folder} is no artefact of this program: it has no {MANIFEST}.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, is not JSON: {again}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8: {again}.") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files", {}), dict):
-        raise UserError(f"{path} says nothing of an artefact: {again}.")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise UserError(f"{path} says nothing of an artefact's files: delete the folder and make it again.")
+    _refuse_lacking(folder, manifest, keys)
     return manifest
+
+
+def _refuse_lacking(folder: Path, manifest: dict[str, Any], keys: Sequence[str]) -> None:
+    lacks = [key for key in keys if key not in manifest]
+    if lacks:
+        raise UserError(f"{folder / MANIFEST} lacks {', '.join(lacks)}: delete the folder and make it again.")
 
 
 def digest(folder: Path) -> str:
@@ -232,10 +248,59 @@ def digest_as_it_is(folder: Path) -> str:
 def _contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Returns size and SHA-256 of every file but the manifest."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST]
-    return {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
+    return {path.name: _content(path) for path in files}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 # --- single files
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+        UserError: It is not JSON.
+        OSError: It cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, is not JSON: copy it again or make it again.") from None
+    except (ValueError, RecursionError) as error:  # another encoding; brackets or digits without end
+        raise UserError(f"{path} is not JSON ({type(error).__name__}): copy it again or make it again.") from None
+
+
+def read_tensors(path: Path, *names: str) -> "dict[str, Tensor]":
+    """Returns the tensors of a safetensors file.
+
+    Args:
+        path: The file.
+        names: Tensors that it must hold.
+
+    Raises:
+        UserError: It is not there, cut short, no such file, lacks some, or holds a NaN.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: copy it again or make it again.") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is no safetensors file, or is cut short ({error}): copy it again or make it again."
+        ) from None
+    lacks = [name for name in names if name not in tensors]
+    if lacks:
+        raise UserError(f"{path} lacks {', '.join(lacks)}: copy it again or make it again.")
+    no_number = [name for name, tensor in tensors.items() if tensor.isnan().any()]
+    if no_number:
+        raise UserError(f"{path}, {no_number[0]}, holds values that are not finite (NaN): make it again.")
+    return tensors
 
 
 def write_json(path: Path, value: Any) -> None:

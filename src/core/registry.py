@@ -40,18 +40,21 @@ class Registry(Generic[T]):
         Raises:
             UserError: There is nothing of that name, or it is of another kind.
         """
-        self.check(name)
+        return self._named(name, self.key)
+
+    def _named(self, name: str, key: str) -> T:
+        self.check(name, key)
         if name in self.shipped:
             return self._shipped(self.shipped[name])
         module, _, attribute = name.partition(":")
         try:
             found = getattr(import_module(module), attribute)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise UserError(f"{self.key}={name} cannot be imported ({error}): give package.module:Name.") from None
+            raise UserError(f"{key}={name} cannot be imported ({error}): give package.module:Name.") from None
         kind = None if self.kind is None else self._shipped(self.kind)
         if not _is_a(found, kind):
             words = "function" if kind is None else kind.__name__
-            raise UserError(f"{self.key}={name} is no {words}: give package.module:Name of one.")
+            raise UserError(f"{key}={name} is no {words}: give package.module:Name of one.")
         return found
 
     def settings_of(self, name: str, shipped: Mapping[str, type[T_co]], key: str | None = None) -> type[T_co]:
@@ -64,7 +67,7 @@ class Registry(Generic[T]):
         self.check(name, key)
         if name in shipped:
             return shipped[name]
-        found = getattr(self[name], "Settings", None)
+        found = getattr(self._named(name, key or self.key), "Settings", None)
         if found is None:
             raise UserError(f"{name} does not say what its settings are: give it a class `Settings` (CONTRIBUTING.md).")
         return found

@@ -18,6 +18,8 @@ from .errors import UserError
 from .paths import absolute
 
 NOT_IN_KEY = "changes no result"
+LARGEST = 2**31 - 1  # of whole numbers: what sizes, counts and cut-offs are computed with
+LONGEST_NAME = 255  # bytes of a file's name
 
 
 @dataclass(frozen=True)
@@ -118,20 +120,35 @@ def _mark(changes_result: bool) -> JsonDict | None:
     return None if changes_result else {NOT_IN_KEY: True}
 
 
+def nameable(path: str) -> str:
+    """Returns a path that a file system can have.
+
+    Raises:
+        ValueError: A name in it is too long, or holds what no name may.
+    """
+    if "\0" in path or any(len(name.encode()) > LONGEST_NAME for name in path.split("/")):
+        raise ValueError("no path")
+    return path
+
+
 def _absolute(path: Path) -> Path:
-    return Path(absolute(str(path)))
+    return Path(absolute(nameable(str(path))))
 
 
 FiniteFloat = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-Whole = Annotated[int, Strict()]
+Whole = Annotated[int, Strict(), Field(le=LARGEST)]
 
 YesNo = Annotated[bool, Strict(), Words("true or false")]
 Text = Annotated[str, Strict(), Words("a text")]
+Nameable = Annotated[str, Strict(), AfterValidator(nameable), Words("a path")]
+FolderName = Annotated[
+    str, Strict(), Field(pattern=r"^\w[\w.-]{0,99}$"), Words("a name of letters, digits, '.', '-' and '_'")
+]
 UserPath = Annotated[Path, AfterValidator(_absolute), Words("a path")]  # as seen from where the program was started
 PositiveInteger = Annotated[Whole, Field(gt=0), Words("a whole number above 0")]
 Natural = Annotated[Whole, Field(ge=0), Words("a whole number, 0 or above")]
 Several = Annotated[Whole, Field(gt=1), Words("a whole number above 1")]
-Seed = Annotated[Whole, Field(ge=0, lt=2**32), Words("a whole number from 0 to 4294967295")]
+Seed = Annotated[int, Strict(), Field(ge=0, lt=2**32), Words("a whole number from 0 to 4294967295")]
 Limit = Annotated[Literal[-1] | PositiveInteger, Words("a whole number above 0, or -1 for all")]
 Number = Annotated[FiniteFloat, Words("a number")]
 Positive = Annotated[FiniteFloat, Field(gt=0), Words("a number above 0")]

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import UserError
-from .settings import ChosenBy, NamedIn, Settings, Words, as_plain
+from .settings import LARGEST, ChosenBy, NamedIn, Settings, Words, as_plain
 
 S = TypeVar("S", bound=Settings)
 
@@ -54,6 +54,8 @@ def value_at(settings: Settings, key: str) -> Any:
     """
     value: Any = settings
     for name in key.split("."):
+        if not isinstance(value, Settings) or name not in type(value).model_fields:
+            raise AttributeError(key)
         value = getattr(value, name)
     return value
 
@@ -132,8 +134,10 @@ def _read_one(kind: type[Settings], name: str, tree: Mapping[str, Any], at: str,
                 if isinstance(mark, NamedIn):
                     mark.check(read, key)
             return read
-        except ValidationError:
-            faults[key] = f"{key}={value} must be {words_of(field)}"
+        except ValidationError as error:
+            beyond = any(LARGEST in each.get("ctx", {}).values() for each in error.errors())
+            most = f", {LARGEST} at most" if beyond else ""
+            faults[key] = f"{key}={str(value)[:100]} must be {words_of(field)}{most}"
         except UserError as error:
             faults[key] = str(error).rstrip(".")
         return value

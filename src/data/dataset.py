@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..core.artefact import DATASET, opened
+from ..core.errors import UserError
 from .catalogue import Catalogue
 
 SPLITS = ("train", "val", "test")
@@ -85,22 +86,42 @@ class Dataset:
         """Reads the artefact that `prepare_dataset` wrote.
 
         Raises:
-            UserError: `folder` holds no prepared dataset, or one that has changed since.
+            UserError: `folder` holds no prepared dataset, one that has changed since, or tables that do not go
+                together.
         """
-        manifest = opened(folder, DATASET)
-        users = pl.read_parquet(folder / "users.parquet", columns=["num_interactions", "num_train"])
-        items = pl.read_parquet(folder / "items.parquet")
+        manifest = opened(folder, DATASET, "name", "fingerprint")
+        users = _read_table(folder / "users.parquet", num_interactions=True, num_train=True)
+        items = _read_table(folder / "items.parquet", raw_id=False, title=False, text=False)
         end_of_user = users["num_interactions"].cast(pl.Int64).cum_sum()
-        return cls(
+        dataset = cls(
             name=manifest["name"],
             fingerprint=manifest["fingerprint"],
             folder=folder,
-            item_log=_int64(pl.read_parquet(folder / "interactions.parquet", columns=["item"])["item"]),
+            item_log=_int64(_read_table(folder / "interactions.parquet", item=True)["item"]),
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), _int64(end_of_user)]),
             num_train=_int64(users["num_train"]),
             catalogue=Catalogue(items["raw_id"].to_list(), items["title"].to_list(), items["text"].to_list()),
             examples={split: _read_examples(folder / f"examples_{split}.parquet") for split in SPLITS},
         )
+        dataset._refuse_what_does_not_go_together()
+        return dataset
+
+    def _refuse_what_does_not_go_together(self) -> None:
+        lengths = self.offsets.diff()
+        faults = {
+            "users.parquet and interactions.parquet": len(self.item_log) != self.offsets[-1]
+            or not _within(self.num_train, 0, lengths),
+            "items.parquet and interactions.parquet": not _within(self.item_log, 1, self.num_items),
+        }
+        for split, examples in self.examples.items():
+            faults[f"users.parquet and examples_{split}.parquet"] = not (
+                _within(examples.user, 0, self.num_users - 1) and _within(examples.end, 1, lengths[examples.user] - 1)
+            )
+        for tables, differ in faults.items():
+            if differ:
+                raise UserError(
+                    f"{tables} of {self.folder} do not go together: delete the folder and prepare it again."
+                )
 
     @property
     def num_users(self) -> int:
@@ -146,8 +167,32 @@ class Dataset:
 
 
 def _read_examples(path: Path) -> Examples:
-    frame = pl.read_parquet(path)
+    frame = _read_table(path, example_id=True, user=True, end=True)
     return Examples(_int64(frame["example_id"]), _int64(frame["user"]), _int64(frame["end"]))
+
+
+def _read_table(path: Path, **whole: bool) -> pl.DataFrame:
+    """Reads columns by name; `whole` says which hold whole numbers, the others texts."""
+    try:
+        table = pl.read_parquet(path, columns=list(whole))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _no_table(path, str(error).splitlines()[0]) from None
+    for name, numbers in whole.items():
+        kind = table[name].dtype
+        if table[name].has_nulls() or not (kind.is_integer() if numbers else kind == pl.String):
+            raise _no_table(path, f"column {name}: {kind}, {table[name].null_count()} missing")
+    return table
+
+
+def _no_table(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is not the table of a prepared dataset, or is cut short ({why}): delete the folder and prepare "
+        "it again."
+    )
+
+
+def _within(numbers: Tensor, least: int, most: int | Tensor) -> bool:
+    return bool(((numbers >= least) & (numbers <= most)).all())
 
 
 def _int64(column: pl.Series) -> Tensor:

@@ -25,6 +25,8 @@ from .raw.layouts import LAYOUTS
 from .raw.log import RawLog, check_layout, find_raw_log, settings_that_count
 from .settings import DatasetSettings
 
+PARTS = {"train": TRAIN, "val": VAL, "test": TEST}
+INVISIBLE = r"[\p{Cf}\p{Z}]"
 FILTERS = ("min_rating", "min_user_interactions", "min_item_interactions")
 
 log = logging.getLogger(__name__)
@@ -93,10 +95,12 @@ def _split(interactions: pl.DataFrame, settings: DatasetSettings) -> pl.DataFram
         interactions = leave_one_out(interactions)
     elif split == "global_time":
         interactions = global_time(interactions, settings.val_share, settings.test_share)
-    if interactions.filter((pl.col("part") == TRAIN) & (pl.col("position") > 0)).is_empty():
+    parts = set(interactions.filter(pl.col("position") > 0)["part"])
+    missing = [name for name, part in PARTS.items() if part not in parts]
+    if missing:
         raise UserError(
-            f"dataset.split={split} leaves no train example (an interaction with a history): loosen the filters, raise "
-            "dataset.limit_data_rows, or choose another split."
+            f"dataset.split={split} leaves no {' and no '.join(missing)} example (an interaction with a history): "
+            "loosen the filters, raise dataset.limit_data_rows, or choose another split."
         )
     return interactions
 
@@ -116,7 +120,7 @@ def _refuse_short_users(interactions: pl.DataFrame, limit: int) -> None:
 def _items(raw_items: pl.Series, known: pl.DataFrame, items_path: Path, log_path: Path) -> pl.DataFrame:
     """Returns `item`, `raw_id`, `title`, `text` of the items in the log, in the order of their numbers."""
     items = pl.DataFrame({"item": raw_items}).join(known, on="item", how="left", maintain_order="left")
-    untitled = items.filter(pl.col("title").is_null() | (pl.col("title") == ""))
+    untitled = items.filter(pl.col("title").fill_null("").str.replace_all(INVISIBLE, "") == "")
     if len(untitled):
         raise UserError(
             f"Item {untitled['item'][0]} of {log_path} has no title in {items_path} ({len(untitled)} such items): "
@@ -134,7 +138,7 @@ def _write(folder: Path, manifest: dict, interactions: pl.DataFrame, raw_users: 
         _write_table(users.select("user", "raw_id", "num_interactions", "num_train"), temporary / "users.parquet")
         counts = {"users": len(users), "items": len(items), "interactions": len(interactions)}
         first_id = 0
-        for split, part in {"train": TRAIN, "val": VAL, "test": TEST}.items():
+        for split, part in PARTS.items():
             examples = examples_of(interactions, part, first_id)
             _write_table(examples, temporary / f"examples_{split}.parquet")
             counts[f"{split}_examples"] = len(examples)

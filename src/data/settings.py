@@ -2,9 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from ..core.settings import Between, Limit, NamedIn, Natural, Number, Rule, Settings, Text, Words, setting
+from ..core.settings import (
+    Between,
+    FolderName,
+    Limit,
+    Nameable,
+    NamedIn,
+    Natural,
+    Number,
+    Rule,
+    Settings,
+    Text,
+    Words,
+    nameable,
+    setting,
+)
 from .raw.layouts import LAYOUTS
 
 Reader = Annotated[Text, NamedIn(LAYOUTS.check)]
@@ -14,7 +28,7 @@ class RawFile(BaseModel):
     """A raw file, and the SHA-256 of the contents that are accepted; an empty list accepts any."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    name: str
+    name: Annotated[str, Field(min_length=1), AfterValidator(nameable)]
     sha256: list[str] = []
 
 
@@ -28,9 +42,9 @@ class DatasetSettings(Settings):
             "{at}val_share and {at}test_share must be below 1 together",
         ),
     )
-    name: Text = setting(..., "folder below data/processed/ and the name in reports", changes_result=False)
+    name: FolderName = setting(..., "folder below data/processed/ and the name in reports", changes_result=False)
     reader: Reader = setting(..., "layout of the raw files: a shipped one, or package.module:Name of your own")
-    raw_dir: Text = setting(..., "folder below $ANYO_DATA_DIR or data/raw", changes_result=False)
+    raw_dir: Nameable = setting(..., "folder below $ANYO_DATA_DIR or data/raw", changes_result=False)
     files: Annotated[list[RawFile], Words("a list of {name, sha256: [...]}")] = setting(
         ..., "the log's files, then the items'; sha256: contents accepted, [] = any", changes_result=False
     )
@@ -47,4 +61,6 @@ class DatasetSettings(Settings):
     )
     val_share: Between = setting(0.1, "global_time: share of interactions, by time, that are val")
     test_share: Between = setting(0.1, "global_time: share that are test, the newest")
-    prompt: Text = setting("movies", "the teacher's prompt template, a file of conf/prompts", changes_result=False)
+    prompt: FolderName = setting(
+        "movies", "the teacher's prompt template, a file of conf/prompts", changes_result=False
+    )

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ..core.artefact import MANIFEST, TEACHER_OUTPUTS, opened
+from ..core.artefact import MANIFEST, TEACHER_OUTPUTS, opened, read_tensors
 from ..core.errors import UserError
 from ..core.paths import command_line
 from ..data.dataset import Dataset
@@ -70,8 +68,10 @@ def load_teacher_outputs(folder: Path, dataset: Dataset, score_direction: str | 
             "set distill.score_direction=higher (log-probability) or lower (distance)."
         )
     example_id, items, scores = _read_rankings(folder, dataset)
+    _check_shapes(folder, example_id, items, scores)
     embeddings = _read_embeddings(folder / "all_embeddings.pt", dataset)
     _check_rankings(folder, dataset, example_id, items, scores)
+    example_id, items, scores = example_id.long(), items.long(), scores.float()
     row_of_example = torch.full((int(dataset.examples["train"].example_id.max()) + 2,), -1)
     row_of_example[example_id] = torch.arange(len(example_id))
     distance = -scores if direction == "higher" else scores
@@ -94,18 +94,20 @@ def _read_user_states(folder: Path, rows: int) -> Tensor | None:
     path = folder / USER_STATES
     if not path.is_file():
         return None
-    states = load_file(path)["user_states"]
+    states = read_tensors(path, "user_states")["user_states"]
     if states.dim() != 2 or len(states) != rows:
         raise UserError(f"{path} must hold one row for each of the {rows} rankings beside it: export it again.")
-    if not states.isfinite().all():
+    if not states.is_floating_point() or not states.isfinite().all():
         raise UserError(f"{path} holds numbers that are not finite: export the teacher outputs again.")
     return states
 
 
 def _read_rankings(folder: Path, dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:
     if (folder / "rankings.safetensors").is_file():
-        tensors = load_file(folder / "rankings.safetensors")
-        return tensors["example_ids"], tensors["items"], tensors["scores"].float()
+        names = ("example_ids", "items", "scores")
+        tensors = read_tensors(folder / "rankings.safetensors", *names)
+        example_id, items, scores = (tensors[name] for name in names)
+        return example_id, items, scores
     items = _read_rows(folder / "myrank_train.txt", np.int64)
     scores = _read_rows(folder / "confidence_train.txt", np.float32)
     train = dataset.examples["train"].example_id
@@ -121,9 +123,17 @@ def _read_rows(path: Path, dtype: type) -> Tensor:
     if not path.is_file():
         raise UserError(f"Teacher outputs lack {path}: export them with `{command_line('run_teacher')}`.")
     try:
-        return torch.from_numpy(np.loadtxt(path, dtype=dtype, ndmin=2))
-    except ValueError as error:
-        raise UserError(f"{path} is not a table of numbers with equally long lines ({error}).") from None
+        text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise UserError(f"{path} is empty: export it again.")
+        rows: np.ndarray = np.loadtxt(text.splitlines(), dtype=dtype, ndmin=2, comments=None)
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path} is not a table of numbers with equally long lines ({str(error)[:100]}): export it again."
+        ) from None
+    if not text.endswith("\n"):  # cut within its last number it would still be read
+        raise UserError(f"{path} does not end with a line break, as if truncated: copy it again or end that line.")
+    return torch.from_numpy(rows)
 
 
 def _read_embeddings(path: Path, dataset: Dataset) -> Tensor:
@@ -131,26 +141,45 @@ def _read_embeddings(path: Path, dataset: Dataset) -> Tensor:
         raise UserError(f"Teacher outputs lack {path}: export them with `{command_line('run_teacher')}`.")
     try:
         embeddings = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError):
+    except Exception:  # all within is PyTorch's: its unpickler raises whatever damaged bytes lead it to
         raise UserError(f"{path} is no tensor saved by PyTorch, or is cut short: export it again.") from None
     if not isinstance(embeddings, Tensor) or embeddings.dim() != 2 or len(embeddings) != dataset.num_items:
         raise UserError(f"{path} must hold one tensor with a row for each of the {dataset.num_items} items.")
+    if not embeddings.is_floating_point() or embeddings.layout != torch.strided or not embeddings.numel():
+        raise UserError(f"{path} must hold a dense tensor of floating-point numbers: export it again.")
+    embeddings = embeddings.detach().float()  # float64 may lie outside float32
     if not embeddings.isfinite().all():
         raise UserError(f"{path} holds numbers that are not finite: export the teacher outputs again.")
-    return embeddings.float()
+    return embeddings
+
+
+def _check_shapes(folder: Path, example_id: Tensor, items: Tensor, scores: Tensor) -> None:
+    whole = (torch.int64, torch.int32, torch.int16, torch.uint8)
+    _refuse(
+        folder,
+        {
+            f"has {tuple(items.shape)} items but {tuple(scores.shape)} scores": items.shape != scores.shape,
+            f"has {example_id.numel()} example ids but {len(items)} rows of items": example_id.shape != items.shape[:1],
+            "has no items": items.dim() != 2 or items.numel() == 0,
+            "has ids that are no whole numbers": example_id.dtype not in whole or items.dtype not in whole,
+            "has scores that are no real numbers": not scores.is_floating_point(),
+        },
+    )
 
 
 def _check_rankings(folder: Path, dataset: Dataset, example_id: Tensor, items: Tensor, scores: Tensor) -> None:
     train = dataset.examples["train"].example_id
     faults = {
-        f"has {tuple(items.shape)} items but {tuple(scores.shape)} scores": items.shape != scores.shape,
-        f"has {len(example_id)} example ids but {len(items)} rows of items": len(example_id) != len(items),
         "names an example that is no train example": not torch.isin(example_id, train).all(),
         "names an example twice": len(example_id.unique()) != len(example_id),
         f"names items outside 0..{dataset.num_items - 1}": bool(((items < 0) | (items >= dataset.num_items)).any()),
         "names an item twice for one example": bool((items.sort(1).values.diff(dim=1) == 0).any()),
         "holds scores that are not finite": not scores.isfinite().all(),
     }
+    _refuse(folder, faults)
+
+
+def _refuse(folder: Path, faults: dict[str, bool]) -> None:
     found = [fault for fault, is_there in faults.items() if is_there]
     if found:
         raise UserError(f"The teacher's ranking in {folder} {', and '.join(found)}: export it again.")

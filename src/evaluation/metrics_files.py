@@ -1,14 +1,14 @@
 """Reads what evaluations wrote, and makes sure that the models ranked the same interactions by the same rules."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor
 
+from ..core.artefact import read_json
 from ..core.errors import UserError
 from .significance import Model
 
@@ -21,6 +21,36 @@ SAME = {
     "example_id": "the examples",
     "user": "the users",
 }
+
+
+class Training(BaseModel):
+    """Of what a model's seed is, that seed, and digests of the artefacts that it was made from."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    of: str
+    seed: int
+    sources: dict[str, str] = Field(alias="from")
+
+
+class MetricsFile(BaseModel):
+    """What is read of a metrics file.
+
+    rank: Of each example's target, from 1.
+    training: Of the model; None where nothing was trained.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    model: str
+    dataset_fingerprint: str
+    num_items: PositiveInt
+    split: str
+    filter_seen: bool
+    example_id: list[int]
+    user: list[int]
+    rank: list[PositiveInt]
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -53,41 +83,53 @@ def read_models(runs: Sequence[Path | Sequence[Path]], names: Sequence[str] | No
     files = {path: _read(path) for group in groups for path in group}
     _check_same(files)
     trainings = [_trainings({path: files[path] for path in group}, group) for group in groups]
-    names = [files[group[0]]["model"] for group in groups] if names is None else names
+    names = [files[group[0]].model for group in groups] if names is None else names
     if len(names) != len(groups) or len(set(names)) != len(names):
         raise UserError(
             f"The {len(groups)} models of compare.runs would be called {', '.join(map(str, names))}: "
             "give as many different names, compare.names='[…, …]'."
         )
     models = [
-        Model(name, [torch.tensor(files[path]["rank"]) for path in group], told)
+        Model(name, [torch.tensor(files[path].rank) for path in group], told)
         for name, group, told in zip(names, groups, trainings, strict=True)
     ]
     first = files[groups[0][0]]
-    return Ranked(models, torch.tensor(first["user"]), first["num_items"])
+    return Ranked(models, torch.tensor(first.user), first.num_items)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> MetricsFile:
+    give = "give metrics/<model>.json of a run"
     try:
-        file = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
-        raise UserError(f"compare.runs names {path}, which is not there: give metrics/<model>.json of a run.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError):
-        raise UserError(f"compare.runs names {path}, which is not JSON: give metrics/<model>.json of a run.") from None
-    missing = [key for key in ("model", *SAME, "rank") if not isinstance(file, dict) or key not in file]
+        raise UserError(f"compare.runs names {path}, which is not there: {give}.") from None
+    except (UserError, OSError):
+        raise UserError(f"compare.runs names {path}, which is not JSON: {give}.") from None
+    found = found if isinstance(found, dict) else {}
+    missing = [key for key, field in MetricsFile.model_fields.items() if field.is_required() and key not in found]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: give metrics/<model>.json of a run in compare.runs.")
-    lengths = {key: len(file[key]) for key in ("example_id", "user", "rank")}
+        raise UserError(f"{path} lacks {', '.join(missing)}: {give} in compare.runs.")
+    try:
+        file = MetricsFile.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path}, {where}={str(first['input'])[:40]}: {first['msg']}; {give} in compare.runs."
+        ) from None
+    if not file.rank or max(file.rank) > file.num_items:
+        raise UserError(f"{path} must hold ranks from 1 to {file.num_items}: {give} in compare.runs.")
+    lengths = {key: len(getattr(file, key)) for key in ("example_id", "user", "rank")}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{length:,} of {key}" for key, length in lengths.items())
         raise UserError(f"{path} holds {told}, and each example has one: it was cut or changed, evaluate again.")
     return file
 
 
-def _check_same(files: dict[Path, dict[str, Any]]) -> None:
+def _check_same(files: dict[Path, MetricsFile]) -> None:
     (first_path, first), *others = files.items()
     for path, file in others:
-        differ = [words for key, words in SAME.items() if file[key] != first[key]]
+        differ = [words for key, words in SAME.items() if getattr(file, key) != getattr(first, key)]
         if differ:
             raise UserError(
                 f"{first_path} and {path} cannot be compared, they differ in {', '.join(differ)}: evaluate both models "
@@ -95,7 +137,7 @@ def _check_same(files: dict[Path, dict[str, Any]]) -> None:
             )
 
 
-def _trainings(files: dict[Path, dict[str, Any]], group: Sequence[Path]) -> str | None:
+def _trainings(files: dict[Path, MetricsFile], group: Sequence[Path]) -> str | None:
     """Returns what varied between the files of one model, in words; None where there is one file.
 
     Raises:
@@ -103,7 +145,7 @@ def _trainings(files: dict[Path, dict[str, Any]], group: Sequence[Path]) -> str 
     """
     if len(group) == 1:
         return None
-    models = sorted({str(file["model"]) for file in files.values()})
+    models = sorted({file.model for file in files.values()})
     if len(models) > 1:
         raise UserError(
             f"A list in compare.runs holds {' and '.join(models)}, and the files of a list are averaged: put into it "
@@ -111,26 +153,26 @@ def _trainings(files: dict[Path, dict[str, Any]], group: Sequence[Path]) -> str 
         )
     seen: dict[str, Path] = {}
     for path in group:
-        training = json.dumps(files[path].get("training") or str(path), sort_keys=True)
-        if training in seen:
+        training = files[path].training
+        told = str(path) if training is None else str(training)
+        if told in seen:
             raise UserError(
-                f"{seen[training]} and {path} have the same seed and the same teacher, and would count twice in "
+                f"{seen[told]} and {path} have the same seed and the same teacher, and would count twice in "
                 "compare.runs: give files of different trainings."
             )
-        seen[training] = path
-    told = [file.get("training") for file in files.values()]
-    if not all(told):
+        seen[told] = path
+    trainings = [file.training for file in files.values() if file.training is not None]
+    if len(trainings) < len(group):
         return f"{len(group)} trainings"  # files from before seeds were kept in them
-    return _varied(told)
+    return _varied(trainings)
 
 
-def _varied(trainings: Sequence[Any]) -> str:
+def _varied(trainings: Sequence[Training]) -> str:
     """Returns e.g. "3 student seeds, one teacher", or "3 seeds of student and teacher"."""
-    (of, *_), seeds = {each["of"] for each in trainings}, {each["seed"] for each in trainings}
-    above = sorted({name for each in trainings for name in each["from"]})
-    by = " and ".join(above)
-    sources = {json.dumps(each["from"], sort_keys=True) for each in trainings}
+    of, seeds = trainings[0].of, {each.seed for each in trainings}
+    by = " and ".join(sorted({name for each in trainings for name in each.sources}))
+    sources = {str(sorted(each.sources.items())) for each in trainings}
     if len(seeds) == len(sources) == len(trainings):
         return f"{len(seeds)} seeds of {of} and {by}"
     own = f"{len(seeds)} {of} seeds" if len(seeds) > 1 else f"one {of} seed"
-    return own if not above else f"{own}, one {by}" if len(sources) == 1 else f"{own}, {len(sources)} {by}s"
+    return own if not by else f"{own}, one {by}" if len(sources) == 1 else f"{own}, {len(sources)} {by}s"

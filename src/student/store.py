@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor
 
-from ..core.artefact import STUDENT, opened, writing
+from ..core.artefact import MANIFEST, STUDENT, opened, read_tensors, writing
 from ..core.errors import UserError
+from ..core.settings_reading import read_settings
 from ..data.dataset import Dataset
 from .factory import create_student
 from .models import SequentialRecommender
+from .settings import settings_of_student
 
 WEIGHTS = "model.safetensors"
 
@@ -34,14 +37,37 @@ def load_student(folder: Path, dataset: Dataset) -> SequentialRecommender:
     """Returns the student of an artefact, in evaluation mode.
 
     Raises:
-        UserError: `folder` holds no student, one that has changed since, or one trained on another dataset.
+        UserError: `folder` holds no student, one that has changed since, one trained on another dataset, or weights of
+            another student.
     """
-    manifest = opened(folder, STUDENT)
+    manifest = opened(folder, STUDENT, "dataset_fingerprint", "name", "architecture")
     if manifest["dataset_fingerprint"] != dataset.fingerprint:
         raise UserError(
             f"The student in {folder} was trained on dataset {manifest['dataset_fingerprint']}, not on {dataset.name} "
             f"{dataset.fingerprint}: train one on this dataset or change the path."
         )
-    model = create_student(manifest["name"], manifest["num_items"], manifest["architecture"])
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model = create_student(manifest["name"], dataset.num_items, _architecture(folder, manifest))
+    weights, own = read_tensors(folder / WEIGHTS), model.state_dict()
+    differ = [name for name in {**own, **weights} if _shape(own, name) != _shape(weights, name)]
+    if differ:
+        raise UserError(
+            f"{folder / WEIGHTS} holds {differ[0]} as {_shape(weights, differ[0])}, where the student of its "
+            f"{MANIFEST} has {_shape(own, differ[0])}: copy the whole folder again, or train the student again."
+        )
+    model.load_state_dict(weights)
     return model.eval()
+
+
+def _architecture(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(manifest["name"], str) or not isinstance(manifest["architecture"], dict):
+        raise UserError(f"{folder / MANIFEST} describes no student: train it again.")
+    try:
+        return read_settings(settings_of_student(manifest["name"]), manifest["architecture"]).plain()
+    except UserError as error:
+        raise UserError(
+            f"{folder / MANIFEST} describes no student ({str(error).rstrip('.')}): train it again."
+        ) from None
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> list[int] | None:
+    return list(tensors[name].shape) if name in tensors else None

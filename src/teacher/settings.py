@@ -29,7 +29,9 @@ from .choices import ROUTERS, TEACHERS
 
 Weights = Annotated[list[NotNegative], Field(min_length=1), Words("a list of numbers, each 0 or above")]
 TeacherName = Annotated[Text, NamedIn(TEACHERS.check)]
-Modules = Annotated[Text | list[Text], Words("names of layers, or all-linear")]
+Modules = Annotated[
+    Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)], Words("names of layers, or all-linear")
+]
 
 
 class WheelSettings(Settings):

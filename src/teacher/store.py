@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from ..core.artefact import TEACHER, opened, writing
+from ..core.artefact import MANIFEST, TEACHER, opened, read_tensors, writing
 from ..core.errors import UserError
 from ..core.paths import command_line
 from ..data.dataset import Dataset
@@ -36,12 +36,15 @@ def load_trained(
     Raises:
         UserError: `folder` holds no teacher, or one of another dataset, language model or architecture; names both.
     """
-    manifest = opened(folder, TEACHER)
+    manifest = opened(folder, TEACHER, "dataset_fingerprint", "settings")
     train = f"train one with `{command_line('run_teacher')} dataset={dataset.name}` and the same overrides"
     wanted = {"dataset_fingerprint": dataset.fingerprint, **_architecture(settings.plain())}
-    theirs = {"dataset_fingerprint": manifest["dataset_fingerprint"], **_architecture(manifest["settings"])}
+    try:
+        theirs = {"dataset_fingerprint": manifest["dataset_fingerprint"], **_architecture(manifest["settings"])}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / MANIFEST} describes no teacher (settings: {error}): {train}.") from None
     differ = [f"{key} {theirs[key]} instead of {value}" for key, value in wanted.items() if theirs[key] != value]
-    trained = load_file(folder / WEIGHTS)
+    trained = read_tensors(folder / WEIGHTS)
     if not differ and _shapes(trained) != _shapes(model.trained_state()):
         differ = ["a student of another size"]
     if differ:

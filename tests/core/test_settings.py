@@ -309,8 +309,10 @@ NAN, INFINITY = float("nan"), float("inf")
 BORDERS = {
     "YesNo": ("true or false", [True, False], [0, 1, "yes", None]),
     "Text": ("a text", ["", "x"], [1, None, ["x"]]),
-    "UserPath": ("a path", ["x", "/x"], [1, None]),
-    "PositiveInteger": ("a whole number above 0", [1, 10**12], [0, -1, 1.0, True, "1", None]),
+    "UserPath": ("a path", ["x", "/x", "y" * 255], [1, None, "a\0b"]),
+    "Nameable": ("a path", ["x", "/x", "y" * 255], [1, None, "a\0b"]),
+    "FolderName": ("a name of letters, digits, '.', '-' and '_'", ["ml-1m", "v0.2_é"], ["", "a/b", "..", "a b", 1]),
+    "PositiveInteger": ("a whole number above 0", [1, 2**31 - 1], [0, -1, 1.0, True, "1", None]),
     "Natural": ("a whole number, 0 or above", [0, 1], [-1, 0.0, False]),
     "Several": ("a whole number above 1", [2], [1, 2.0]),
     "Seed": ("a whole number from 0 to 4294967295", [0, 2**32 - 1], [-1, 2**32, 1.5, True]),
@@ -325,6 +327,12 @@ BORDERS = {
     "CutOffs": ("a list of whole numbers above 0", [[1], [10, 5]], [[], [0], [1.5], [True], 10, "", None]),
     "Names": ("a list of names", [["HR@1"]], [[], "HR@1", [1], None]),
 }
+
+
+def test_a_whole_number_that_nothing_can_count_to_is_told_with_the_largest():
+    for value in (10**12, 10**30):
+        with pytest.raises(UserError, match=f"x={value} must be a whole number above 0, 2147483647 at most"):
+            read_settings(one_setting(kinds.PositiveInteger), {"x": value})
 
 
 @pytest.mark.parametrize("name", BORDERS)

@@ -96,16 +96,17 @@ def test_an_artefact_that_is_there_is_not_made_again(tmp_path, monkeypatch):
 
 
 def test_filters_come_before_numbers(tmp_path):
-    change = {"min_rating": 3, "split": "global_time", "min_user_interactions": 3}
-    dataset = run(tmp_path, changed(ml_100k(tmp_path), change))
+    change = {"min_rating": 3, "min_user_interactions": 3}
+    dataset = run(tmp_path, changed(ml_100k(tmp_path, [*RATINGS, (7, 10, 3, 500)]), change))
     assert dataset.catalogue.raw_ids == ["10", "20"]  # user 9 kept two interactions and went, and with it item 30
-    assert dataset.item_log.tolist() == [1, 2, 2]
+    assert dataset.item_log.tolist() == [1, 2, 2, 1]
 
 
 def test_the_limit_reads_from_the_top(tmp_path):
-    change = {"limit_data_rows": 4, "split": "global_time", "val_share": 0.1, "test_share": 0.25}
-    dataset = run(tmp_path, changed(ml_100k(tmp_path), change))
-    assert dataset.item_log.tolist() == [1, 3, 2, 1]  # the fourth row is user 7's, the third user 9's
+    log = [(7, 20, 5, 300), (7, 10, 3, 100), (7, 40, 1, 400), (7, 30, 1, 200), (7, 20, 4, 250)]
+    dataset = run(tmp_path, changed(ml_100k(tmp_path, log), {"limit_data_rows": 4}))
+    raw_ids = [dataset.catalogue.raw_id(item) for item in dataset.item_log.tolist()]
+    assert raw_ids == ["10", "30", "20", "40"]
 
 
 def test_given_split_of_amazon_games(tmp_path):

@@ -8,7 +8,7 @@ import polars as pl
 
 from ...core.errors import UserError
 from .layouts import Layout
-from .lines import item_fields, lines_of, refuse_torn_end
+from .lines import LARGEST_ID, item_fields, lines_of, refuse_control_characters
 
 
 def read_sequences(paths: list[Path], limit: int | None) -> pl.DataFrame:
@@ -21,7 +21,6 @@ def read_sequences(paths: list[Path], limit: int | None) -> pl.DataFrame:
 
 
 def _read_sequence_file(path: Path, part: int, limit: int | None) -> pl.DataFrame:
-    refuse_torn_end(path)
     lines = pl.DataFrame({"fields": lines_of(path, "utf-8")[:limit].str.strip_chars_end(" ").str.split(" ")})
     tokens = lines.with_row_index("line", offset=1).explode("fields")
     tokens = tokens.with_columns(value=pl.col("fields").cast(pl.Int32, strict=False))
@@ -29,8 +28,15 @@ def _read_sequence_file(path: Path, part: int, limit: int | None) -> pl.DataFram
     if len(wrong):
         line, field, _ = wrong.row(0)
         raise UserError(
-            f"{path}, line {line}: {field!r} is not a whole number; a line is a user and items separated by one space: "
-            "mend the line."
+            f"{path}, line {line}: {field[:40]!r} is not a whole number up to {LARGEST_ID}; a line is a user and items "
+            "separated by one space: mend the line."
+        )
+    users = tokens.filter(pl.col("line").is_first_distinct())
+    again = users.filter(~pl.col("value").is_first_distinct())
+    if len(again):
+        line, _, user = again.row(0)
+        raise UserError(
+            f"{path}, line {line}: user {user} has a line already; join them, in time order, or delete one of them."
         )
     numbered = tokens.with_columns(place=pl.int_range(pl.len()).over("line"), user=pl.col("value").first().over("line"))
     log = numbered.filter(pl.col("place") > 0).select("user", item="value")
@@ -45,6 +51,7 @@ def read_items_tsv(path: Path, first_in_log: int) -> pl.DataFrame:
     """
     items = item_fields(path, "\t", ["item", "asin", "title"], "utf-8")
     titles = pl.Series("title", [html.unescape(title).strip() for title in items["title"]], dtype=pl.String)
+    refuse_control_characters(path, titles)  # an escaped line break would tear a prompt
     return items.select(pl.col("item") + first_in_log, titles, titles.alias("text"))
 
 

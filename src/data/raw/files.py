@@ -70,7 +70,12 @@ def local_folder(settings: DatasetSettings, data_dirs: list[Path]) -> Path | Non
 
 def _checked(folder: Path, files: list[RawFile]) -> dict[str, str]:
     """Returns the SHA-256 of each file; a file that is not as pinned is truncated or another version."""
-    sha256 = {file.name: sha256_of(folder / file.name) for file in files}
+    try:
+        sha256 = {file.name: sha256_of(folder / file.name) for file in files}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}): put the publisher's file there."
+        ) from None
     for file in files:
         found = sha256[file.name]
         if file.sha256 and found not in file.sha256:

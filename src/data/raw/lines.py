@@ -1,10 +1,14 @@
 """What readers of text files share: whole lines, whole fields, or one sentence that says which line is bad."""
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import polars as pl
 
 from ...core.errors import UserError
+
+LARGEST_ID = 2**31 - 1  # ids are int32
+CONTROL = r"[\p{Cc}&&[^\t]]"  # no text has them: compressed, damaged, UTF-16, or Windows' own letters read as latin-1
 
 
 def item_fields(path: Path, separator: str, columns: list[str], encoding: str) -> pl.DataFrame:
@@ -21,24 +25,69 @@ def item_fields(path: Path, separator: str, columns: list[str], encoding: str) -
     number = items["item"].cast(pl.Int32, strict=False)
     if number.has_nulls():
         line = number.is_null().arg_true()[0]
-        raise UserError(f"{path}, line {line + 1}: item {items['item'][line]!r} is not a whole number; mend the line.")
+        raise UserError(f"{path}, line {line + 1}: item {items['item'][line][:40]!r} is not {whole_id()}.")
     if number.is_duplicated().any():
         line = (~number.is_first_distinct()).arg_true()[0]
         raise UserError(f"{path}, line {line + 1}: item {number[line]} is listed a second time; delete one of them.")
     return items.with_columns(number, pl.col("title").str.strip_chars())
 
 
+def whole_id() -> str:
+    """What an id must be, as errors say it."""
+    return f"a whole number up to {LARGEST_ID}; mend the line"
+
+
 def lines_of(path: Path, encoding: str) -> pl.Series:
+    """Returns the lines of a text, whatever ends them; a byte order mark and empty lines at the end are left out.
+
+    Args:
+        path: The file.
+        encoding: The publisher's; a copy in UTF-8 is read as such.
+
+    Raises:
+        UserError: It is no text in either, mixes both, or does not end with a line break.
+    """
+    refuse_torn_end(path)
+    text = _decoded(path, path.read_bytes().removeprefix(BOM_UTF8), encoding).replace("\r\n", "\n").rstrip("\n")
+    lines = pl.Series("line", text.split("\n") if text else [], dtype=pl.String)
+    refuse_control_characters(path, lines)
+    return lines
+
+
+def refuse_control_characters(path: Path, texts: pl.Series) -> None:
+    """Takes a text of each line."""
+    strange = texts.str.extract(f"({CONTROL})").drop_nulls()
+    if len(strange):
+        line = texts.str.contains(CONTROL).arg_true()[0] + 1
+        raise UserError(
+            f"{path}, line {line}, holds {strange[0]!r}, which is in no text: unpack it, convert it to UTF-8 or copy "
+            "it again."
+        )
+
+
+def _decoded(path: Path, content: bytes, encoding: str) -> str:
+    """UTF-8 if it is: letters of latin-1 are hardly ever valid UTF-8 by chance, and would be read as two each."""
     try:
-        text = path.read_text(encoding=encoding)
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not {encoding} text (byte {error.start}): convert it or copy it again.") from None
-    text = text.rstrip("\n")
-    return pl.Series("line", text.split("\n") if text else [], dtype=pl.String)
+        line = content.count(b"\n", 0, error.start) + 1
+    if encoding == "utf-8":
+        raise UserError(f"{path}, line {line}, is not utf-8 text: convert it or copy it again.")
+    mixed = [number for number, text in enumerate(content.split(b"\n"), start=1) if _is_utf8(text)]
+    if mixed:
+        raise UserError(
+            f"{path}, line {mixed[0]}, is UTF-8, line {line} is {encoding}: write the whole file in one of them."
+        )
+    return content.decode(encoding)
+
+
+def _is_utf8(line: bytes) -> bool:
+    """Whether a line holds letters of UTF-8 beyond ASCII."""
+    return not line.isascii() and "\ufffd" not in line.decode("utf-8", errors="replace")
 
 
 def refuse_torn_end(path: Path) -> None:
-    """A file cut within its last number would still parse, so the last line must be a whole one."""
+    """A file cut within its last number or title would still parse, so the last line must be a whole one."""
     with path.open("rb") as file:
         if file.seek(0, 2) == 0:
             return

@@ -1,11 +1,16 @@
 """From the command line to settings: Hydra puts the config together, the types read it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
+from ...core.errors import UserError
 from ...core.paths import CONF_DIR, ROOT, absolute, new_folder
 from ...core.settings_reading import read_settings
 from ...teacher.prompts.templates import read_template
@@ -15,6 +20,28 @@ OmegaConf.register_new_resolver("project_root", lambda: str(ROOT), replace=True)
 OmegaConf.register_new_resolver("conf_dir", lambda: str(CONF_DIR), replace=True)
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cache=True)
+
+
+# What Hydra and the readers of YAML raise while a config is put together from what a user wrote.
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError)
+
+
+def in_words(error: Exception) -> UserError:
+    """Returns one of `CONFIG_ERRORS` as one sentence."""
+    if isinstance(error, UnicodeDecodeError):
+        said = f"a YAML file is not UTF-8 text, behind {error.object[max(error.start - 40, 0) : error.start]!r}"
+    else:
+        said = " ".join(str(error).partition("Config search path")[0].split())
+    return UserError(f"The config cannot be put together: {said.rstrip('.')}: mend that file or override.")
+
+
+@contextmanager
+def told_in_words() -> Iterator[None]:
+    """Lets a `UserError` through in the place of Hydra's errors."""
+    try:
+        yield
+    except CONFIG_ERRORS as error:
+        raise in_words(error) from None
 
 
 def with_any_key(overrides: Sequence[str]) -> list[str]:
@@ -28,7 +55,7 @@ def _is_for_hydra(override: str) -> bool:
     key, equals, _ = override.partition("=")
     name = key.removeprefix("+")
     is_group = "/" in key or "@" in key or ("." not in key and (CONF_DIR / name).is_dir())
-    return not equals or name.startswith(("+", "~", "-", "hydra.")) or is_group
+    return not (equals and name) or name.startswith(("+", "~", "-", "hydra.")) or is_group
 
 
 def settings_of(cfg: DictConfig) -> RunSettings:
@@ -37,7 +64,8 @@ def settings_of(cfg: DictConfig) -> RunSettings:
     Raises:
         UserError: Something in it is wrong, or names what is not there; tells all that the types find at once.
     """
-    tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))  # a config is a mapping
+    with told_in_words():
+        tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))  # a config is a mapping
     settings = read_settings(RunSettings, tree)
     read_template(settings.paths.prompts_dir, settings.dataset.prompt, settings.teacher.objective)
     return settings
@@ -49,5 +77,6 @@ def compose_settings(*overrides: str) -> RunSettings:
     Raises:
         UserError: See `settings_of`.
     """
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return settings_of(compose("config", with_any_key(overrides)))
+    with told_in_words(), initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        cfg = compose("config", with_any_key(overrides))
+    return settings_of(cfg)

@@ -1,6 +1,7 @@
 """What every entry point shares: settings, a run directory, a log, a stopwatch, and errors told in one sentence."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -60,15 +61,25 @@ def _with_hydra(job: Job) -> None:
     import hydra
     from omegaconf import DictConfig
 
-    from .config import with_any_key
+    from .config import CONFIG_ERRORS, in_words, with_any_key
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra would print half a traceback of what we say in a sentence
+    composed = False
     sys.argv[1:] = with_any_key(sys.argv[1:])
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
     def start_in_run_directory(cfg: DictConfig) -> None:
+        nonlocal composed
+        composed = True
         start(cfg, job)
 
-    start_in_run_directory()
+    try:
+        start_in_run_directory()
+    except CONFIG_ERRORS as error:
+        if composed:
+            raise
+        print(f"error: {in_words(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def start(cfg: "DictConfig", job: Job) -> None:

@@ -45,7 +45,7 @@ class Prepare(Stage):
     @cached_property
     def counts(self) -> dict[str, int]:
         """Numbers of users, items, interactions and examples of a dataset that is there."""
-        return read_manifest(self.folder)["counts"]
+        return read_manifest(self.folder, "counts")["counts"]
 
     @cached_property
     def dataset(self) -> "Dataset":

@@ -1,5 +1,6 @@
 """What a search may change: a tree of ranges that mirrors the config, read into distributions."""
 
+import math
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -92,6 +93,8 @@ def _distribution(key: str, leaf: Any) -> BaseDistribution:
         if "choices" in leaf:
             (choices,) = leaf.values()
             return CategoricalDistribution(choices)
+        if not all(math.isfinite(bound) for bound in (leaf["low"], leaf["high"])):
+            raise ValueError("its bounds must be finite")
         whole = all(isinstance(leaf[bound], int) for bound in ("low", "high"))
         return (IntDistribution if whole else FloatDistribution)(**leaf)
     except (TypeError, ValueError, KeyError) as error:

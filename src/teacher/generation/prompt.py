@@ -70,7 +70,8 @@ class ChoicePromptBuilder:
         between, _, after = rest.partition(CANDIDATES)
         if template.count(HISTORY) != 1 or rest.count(CANDIDATES) != 1:
             raise UserError(
-                f'The prompt template "{template.strip()}" must hold {HISTORY} and behind it {CANDIDATES}, each once.'
+                f'The prompt template "{template.strip()[:80]}" must hold {HISTORY} and behind it {CANDIDATES}, '
+                "each once."
             )
         opening, _ = special_tokens_around(tokenizer)  # what closes a text would end the answer before it began
         words = [tokenizer(part.rstrip(), add_special_tokens=False).input_ids for part in (before, between, after)]

@@ -1,10 +1,11 @@
 """Loads a language model and its tokenizer from a folder, a package or the hub's name; never guesses."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -52,11 +53,44 @@ def load_language_model(
     with _told_in_words(llm, language_models_dir) as source:
         tokenizer = AutoTokenizer.from_pretrained(source)
         kind = AutoModelForCausalLM if head else AutoModel
-        model = kind.from_pretrained(source, dtype=getattr(torch, llm.dtype), quantization_config=four_bits)
+        loaded: Any = kind.from_pretrained(
+            source, dtype=getattr(torch, llm.dtype), quantization_config=four_bits, output_loading_info=True
+        )
+        model, found = loaded
+        _refuse_other_weights(found)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # never read: it would only cost time and memory
+    _check_vocabulary(llm.name, tokenizer, model.config)
     use_plain_attention(model)
     return model.eval(), tokenizer
+
+
+def _refuse_other_weights(found: Mapping[str, Collection[str]]) -> None:
+    """Transformers draws at random what it does not find, and leaves out layers that the config does not have.
+
+    Raises:
+        ValueError: It did so.
+    """
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # never read
+    if missing:
+        raise ValueError(f"its weights lack {missing[0]} and {len(missing) - 1} others that its config.json asks for")
+    unknown = sorted(name for name in found["unexpected_keys"] if re.search(r"\.\d+\.", name))
+    if unknown:
+        raise ValueError(f"its weights hold {unknown[0]}, a layer that its config.json does not have")
+
+
+def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
+    """Makes sure that the model has a vector for every token.
+
+    Raises:
+        UserError: It has fewer, or the tokenizer knows none.
+    """
+    known, vectors = len(tokenizer), config.get_text_config().vocab_size
+    if not 0 < known <= vectors:
+        raise UserError(
+            f"The tokenizer of {name} knows {known} tokens and its model {vectors}: they are not of one model; put the "
+            "files of one beside one another."
+        )
 
 
 def without_head(model: PreTrainedModel) -> PreTrainedModel:
@@ -79,8 +113,10 @@ def check_language_model(
     _quantization_config(llm)
     with _told_in_words(llm, language_models_dir) as source:
         config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+        positions = int(config.max_position_embeddings)
     _check_head(llm.name, config, head)
-    return tokenizer, config.max_position_embeddings
+    _check_vocabulary(llm.name, tokenizer, config)
+    return tokenizer, positions
 
 
 def says_it_writes(config: PretrainedConfig) -> bool:
@@ -122,7 +158,9 @@ def _told_in_words(llm: LanguageModelSettings, language_models_dir: Path) -> Ite
     try:
         source = language_model_folder(llm, language_models_dir)
         yield str(source)
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # all within is Transformers': it and its parsers raise whatever they like
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"The language model {llm.name} cannot be loaded from {source} ({reason}): put its files (config.json, "

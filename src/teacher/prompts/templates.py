@@ -10,11 +10,20 @@ def read_template(folder: Path, name: str, objective: str) -> str:
     `<folder>/generation/<name>.txt`, a template in each line, of which the first is for evaluation.
 
     Raises:
-        UserError: There is no such template.
+        UserError: There is no such template, or it is empty or no text in UTF-8.
     """
     here = folder / "generation" if objective == "generation" else folder
     path = here / f"{name}.txt"
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in here.glob("*.txt")))
         raise UserError(f"dataset.prompt={name} has no template {path}: write one or use one of {there}.")
-    return path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): convert it.") from None
+    if not text.strip():
+        raise UserError(f"{path} is empty: write the words around the history into it.")
+    strange = [character for character in text if ord(character) < 32 and character not in "\t\n"]
+    if strange:
+        raise UserError(f"{path} holds {strange[0]!r}, which is in no text: write it again.")
+    return text

@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 
 from src.core.errors import UserError
+from src.data.raw import files
 from src.data.raw.files import find_raw_folder
 from src.data.settings import DatasetSettings, RawFile
 from tests.data.raw_folders import write
@@ -129,4 +130,15 @@ def test_nothing_is_fetched_where_it_was_not_asked_for(tmp_path, publisher):
 
 def test_without_any_source_the_message_says_so(tmp_path):
     with pytest.raises(UserError, match=r"have no source to fetch from: put them into"):
+        find_raw_folder(settings(log=[]), [tmp_path])
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "raw/log.txt", "log")
+
+    def refuse(_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(files, "sha256_of", refuse)
+    with pytest.raises(UserError, match=r"raw/log.txt cannot be read \(Permission denied\): put the publisher's file"):
         find_raw_folder(settings(log=[]), [tmp_path])

@@ -116,3 +116,40 @@ def test_a_command_composes_its_overrides_in_a_folder_of_its_own(tmp_path, monke
     assert (run.settings.seed, run.settings.curve.seeds) == (5, [1, 2])
     assert run.dir == tmp_path / "run"
     assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["seed=[1"], "error: The config cannot be put together: no viable alternative at input '[1'"),
+        (["student=foo"], "error: The config cannot be put together: In 'config': Could not find 'student/foo'"),
+        (["seed=${nope}"], "error: The config cannot be put together: Interpolation key 'nope' not found"),
+        (["student=tabs"], "error: The config cannot be put together: while scanning for the next token"),
+        (["student=latin"], "error: The config cannot be put together: a YAML file is not UTF-8 text"),
+    ],
+)
+def test_a_config_that_cannot_be_put_together_is_one_sentence_and_status_2(
+    tmp_path, monkeypatch, capsys, arguments, said
+):
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student/tabs.yaml").write_text("name: sasrec\n\tlr: 1\n")
+    (tmp_path / "student/latin.yaml").write_bytes("name: café\n".encode("latin-1"))
+    where = [f"hydra.searchpath=[file://{tmp_path}]", f"hydra.run.dir={tmp_path / 'run'}"]
+    monkeypatch.setattr(sys, "argv", ["run_compare", *where, *arguments])
+    jobs: list[Run] = []
+    with pytest.raises(SystemExit) as ended:
+        command(jobs.append, "src.exp.run_compare", "Compares.")()
+    assert ended.value.code == 2
+    assert jobs == []
+    told = capsys.readouterr().err
+    assert told.startswith(said)
+    assert told.count("\n") == 1
+
+
+def test_a_fault_of_ours_is_not_told_as_one_of_the_config(tmp_path, monkeypatch):
+    def fail(run: Run) -> None:
+        raise ValueError("ours")
+
+    monkeypatch.setattr(sys, "argv", ["run_compare", f"hydra.run.dir={tmp_path / 'run'}"])
+    with pytest.raises(ValueError, match="ours"):
+        command(fail, "src.exp.run_compare", "Compares.")()

@@ -21,7 +21,7 @@ from src.teacher.settings import ROUTER_SETTINGS
 from tests.exp.keys import CHOOSING, DEFAULT, composed, every_key, leaves, names_something, with_value
 
 KEYS = every_key()
-TEXTS = {"a text", "a path", "null or a text", "null or a path", "names of layers, or all-linear"}
+TEXTS = {"a text", "a path", "null or a text", "null or a path", "a name of letters, digits, '.', '-' and '_'"}
 
 
 def words(option: str, key: str) -> str:
@@ -147,7 +147,9 @@ BORDERS = {
     "teacher.prompt.max_tokens": (f"null or {NUMBER}", [None, 1], [0, 1.5]),
     "student.seed": ("null or a whole number from 0 to 4294967295", [None, 0], [-1, True]),
     "teacher.user_encoder.seed": ("null or a whole number from 0 to 4294967295", [None, 0], [-1, 2**32]),
-    "teacher.llm.target_modules": ("names of layers, or all-linear", ["query", ["query", "key"]], [1, [1], None]),
+    "teacher.llm.target_modules": (
+        "names of layers, or all-linear", ["all-linear", ["query", "key"]], ["query", 1, [1], [], None],
+    ),
     "compare.runs": (
         "a list of files, or of lists of files", [[], ["a"], ["a", ["b", "c"]]], ["a", [1], [[]], [["a", 1]]],
     ),

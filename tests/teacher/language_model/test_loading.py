@@ -111,12 +111,12 @@ def test_4_bits_are_asked_for_with_the_models_own_dtype_for_products(tmp_path, m
     monkeypatch.setattr(loading, "BitsAndBytesConfig", SimpleNamespace)  # the real one asks for the package
     asked = {}
 
-    def from_pretrained(source: str, **given: object) -> BertModel:
+    def from_pretrained(source: str, **given: object) -> tuple[BertModel, dict[str, set[str]]]:
         asked.update(given)
-        return tiny_random()[0]
+        return tiny_random()[0], {"missing_keys": set(), "unexpected_keys": set()}
 
     monkeypatch.setattr(AutoModel, "from_pretrained", from_pretrained)
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda source: None)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda source: tiny_random()[1])
     (tmp_path / "name").mkdir()
     load_language_model(FOUR_BITS, tmp_path, head=False)
     assert vars(asked["quantization_config"]) == {
