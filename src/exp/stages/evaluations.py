@@ -13,6 +13,7 @@ from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
 from ..program.run import Run
 from .base import Prepared, Stage
+from .calibration import Calibration
 from .distilled import Distilled
 from .students import Baseline
 from .teacher import Teacher
@@ -56,6 +57,10 @@ class Evaluation(Stage):
         """Returns what else the figures, or the time that they took, depend on."""
         return ()
 
+    def how(self) -> dict[str, Any]:
+        """Returns what the manifest says of this machine's way to score, where it has a choice."""
+        return {}
+
     def check(self) -> None:
         counts = self.prepared.counts
         check_metrics(self.settings.metrics, self.settings.compare, counts["items"])
@@ -78,7 +83,7 @@ class Evaluation(Stage):
             "split": SPLIT,
             "filter_seen": metrics.filter_seen,
         }
-        with writing(self.folder, {"kind": "evaluation", **self.about({})}) as temporary:
+        with writing(self.folder, {"kind": "evaluation", **self.about({}), **self.how()}) as temporary:
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
 
     @cached_property
@@ -159,7 +164,7 @@ class TeacherEvaluation(Evaluation):
 
     subject = "teacher"
 
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration) -> None:
         super().__init__(run, prepared)
         self.teacher = teacher
 
@@ -168,6 +173,11 @@ class TeacherEvaluation(Evaluation):
 
     def also_counts(self) -> Sequence[Any]:
         return (self.settings.teacher.eval_tokens,)
+
+    def how(self) -> dict[str, Any]:
+        from ...core.precision import teacher_precision
+
+        return {"precision": teacher_precision(self.settings.teacher.train.precision)}
 
     @property
     def model_name(self) -> str:
