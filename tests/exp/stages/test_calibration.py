@@ -13,7 +13,7 @@ from tests.exp.stages.whole import whole
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
-WEIGHTS = ["0", "0.5", "1", "2"]
+WEIGHTS = ["0.0", "0.5", "1.0", "2.0"]
 GENERATION = ["teacher=ilora_generation", "teacher/llm=tiny_random_causal", "teacher.generation.candidates=4"]
 
 
@@ -38,7 +38,7 @@ def test_what_was_chosen_and_why_stands_in_file_and_manifest(made):
     assert (about["kind"], list(about["inputs"])) == ("calibration", ["teacher: training"])
     assert list(found["by_student_weight"]) == WEIGHTS
     best = max(of["ndcg"] for of in found["by_student_weight"].values())
-    chosen = found["by_student_weight"][f"{found['student_weight']:g}"]
+    chosen = found["by_student_weight"][str(found["student_weight"])]
     assert chosen["ndcg"] == best and chosen["temperature"] == found["temperature"]
     for of in found["by_student_weight"].values():
         assert of["calibrated"] <= min(of["summed"], of["normalised"], found["uniform_cross_entropy"]) + 1e-3
