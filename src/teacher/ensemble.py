@@ -109,8 +109,7 @@ class LikelihoodCurve:
     """
 
     def __init__(self, also_at: float) -> None:
-        self.also_at = also_at
-        self.at = sorted({*MEASURED, 1.0, also_at})
+        self.at = [*MEASURED, also_at]
         self.sums = torch.zeros(2, len(self.at), dtype=torch.float64)
         self.count = 0
 
@@ -126,8 +125,8 @@ class LikelihoodCurve:
 
     def found(self) -> tuple[float, float, float, float]:
         """Returns the best temperature, and the cross-entropies at `also_at`, at 1 and at the best."""
-        at = np.array(self.at)
-        value, slope = (self.sums / self.count).numpy()
+        (*values, also), (*slopes, _) = (self.sums / self.count).tolist()
+        at, value, slope = np.array(MEASURED), np.array(values), np.array(slopes)
         lowest = int(value.argmin())
         between = at[max(0, lowest - 1)], at[min(len(at) - 1, lowest + 1)]
         curve = CubicHermiteSpline(at, value, slope)
@@ -135,5 +134,4 @@ class LikelihoodCurve:
         if curve(best) > value[lowest]:
             best = at[lowest]
         best = max(float(best), LOWEST)
-        known = dict(zip(self.at, value.tolist(), strict=True))
-        return 1 / best, known[self.also_at], known[1.0], float(curve(best))
+        return 1 / best, also, values[MEASURED.index(1.0)], float(curve(best))
