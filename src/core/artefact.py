@@ -41,6 +41,7 @@ class Kind:
 DATASET = Kind("dataset", 3)
 STUDENT = Kind("student", 1)
 TEACHER = Kind("teacher", 1)
+CALIBRATION = Kind("calibration", 1)
 TEACHER_OUTPUTS = Kind("teacher outputs", 1)
 EXPORTED_PART = Kind("part of teacher outputs", 1)
 EVALUATION = Kind("evaluation", 1)

@@ -9,8 +9,8 @@ def job(run: Run) -> None:
     road = Road(run)
     popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
     comparison = road.comparison(trained)
-    stages = (road.prepared, road.baseline, road.user_encoder, road.teacher, road.outputs, road.distilled)
-    if road.go(*stages, popularity, *trained, comparison):
+    teacher = (road.user_encoder, road.teacher, road.ranking_teacher, road.outputs)
+    if road.go(road.prepared, road.baseline, *teacher, road.distilled, popularity, *trained, comparison):
         report(run, [popularity, *trained], comparison)
 
 

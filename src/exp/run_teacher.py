@@ -16,7 +16,7 @@ def job(run: Run) -> None:
             shutil.copyfile(road.answers.folder / "answers.json", run.dir / "metrics" / "answers.json")
         return
     evaluations = road.evaluations("popularity", "teacher")
-    if road.go(*first, *evaluations, road.outputs):
+    if road.go(*first, road.calibration, *evaluations, road.outputs):
         report(run, evaluations)
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.precision import float32_scores
 from .dropout import Dropout
 from .embedding import INITIAL_STD, ItemEmbedding
 from .settings import GRU4RecSettings, ModelSettings, SASRecSettings
@@ -75,8 +76,9 @@ class SequentialRecommender(nn.Module, ABC):
         return last_state(hidden, history)[:, 0]
 
     def predict(self, history: Tensor) -> Tensor:
-        """Returns `[B, num_items]` scores for the next item after each history `[B, L]`."""
-        return self.score(self.user_representation(history))
+        """Returns `[B, num_items]` float32 scores for the next item after each history `[B, L]`: what ranks."""
+        with float32_scores(history.device):
+            return self.score(self.user_representation(history))
 
 
 def last_state(states: Tensor, history: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ..core.artefact import EXPORTED_PART, TEACHER_OUTPUTS, fingerprint, opened,
 from ..core.errors import UserError
 from ..core.progress import Advance, progress
 from ..data.dataset import Dataset, Examples
+from .ensemble import EnsembleMember
 from .gated_model import GatedLanguageModel
 from .interfaces import best_items
 from .settings import ExportSettings
@@ -131,13 +132,16 @@ def _concatenated(parts: list[Tensor]) -> Tensor:
 
 
 def _key(model: GatedLanguageModel, examples: Examples, settings: ExportSettings) -> str:
-    """Returns what parts of the same export have in common: the teacher's trained weights, and what it is asked."""
+    """Returns what parts of the same export have in common: the teacher's trained weights, how it ranks by them, and
+    what it is asked.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(model.trained_state().items()):
         digest.update(name.encode())
         digest.update(value.float().cpu().contiguous().numpy().tobytes())
     digest.update(examples.example_id.numpy().tobytes())
-    return fingerprint(digest.hexdigest(), settings.key())
+    ranks_by = list(model.calibration) if isinstance(model, EnsembleMember) else None
+    return fingerprint(digest.hexdigest(), settings.key(), ranks_by)
 
 
 def _kept(folder: Path) -> dict[str, Tensor] | None:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..core.precision import float32_scores
 from ..data.batches import token_batches
 from ..data.dataset import Dataset, ExampleBatch, Examples
 from ..data.rows import ExampleRows, Rows, TrainingBatch
@@ -30,8 +31,8 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
 
     Trained: adapters, router, projector, the maps to `q` and `v`, `b`. Frozen: language model, student.
 
-    Once trained, it may rank in an ensemble with the student, by `student_weight` (`ensemble.ensemble_scores`); the
-    weight is 0 in training, so that the language model learns to rank by itself.
+    Once trained, it may rank in an ensemble with the student, as `calibration` says (`EnsembleMember`); in training it
+    has none, so that the language model learns to rank by itself.
 
     Args:
         language_model: Takes `inputs_embeds` and `attention_mask`, returns `last_hidden_state`.
@@ -45,7 +46,7 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         max_tokens: Padded tokens of one forward pass when scoring.
     """
 
-    kept_buffers = frozenset({"item_texts", "student_weight"})
+    kept_buffers = frozenset({"item_texts"})
     item_texts: Tensor
 
     def __init__(
@@ -73,14 +74,12 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         self.item_from_id = nn.Linear(d_item, d_llm, bias=False)
         share = (item_counts[1:] + 1).double() / (item_counts[1:] + 1).sum()
         self.item_bias = nn.Parameter(share.log().float())
-        self.register_buffer("student_weight", torch.zeros(()))
         self.register_buffer("item_texts", F.normalize(item_texts.float(), dim=1) * d_llm**0.5)
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
-        ids = self._item_ids()
-        with torch.autocast(ids.device.type, enabled=False):
-            return self.item_from_text(self.item_texts) + self.item_from_id(ids)
+        with float32_scores(self.item_texts.device):
+            return self.item_from_text(self.item_texts) + self.item_from_id(self._item_ids())
 
     def text_embeddings(self) -> Tensor:
         """See `TeacherModel.text_embeddings`."""
@@ -114,8 +113,7 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
 
     def scores_of(self, h_seq: Tensor, items: Tensor) -> Tensor:
         """Returns `[n, num_items]` float32 scores of representations `h_seq [n, d_llm]`; `items` as above."""
-        # bf16 has eight bits: scores of neighbours in the ranking would become ties
-        with torch.autocast(h_seq.device.type, enabled=False):
+        with float32_scores(h_seq.device):
             return self.query(h_seq.float()) @ items.T / items.shape[1] ** 0.5 + self.item_bias
 
     def training_loss(self, batch: TrainingBatch, shown: Presentation = AS_RANKED) -> Tensor:
@@ -164,7 +162,7 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         for chosen in token_batches(lengths, self.max_tokens):
             history = rows[chosen].history.to(items.device)
             h_seq = self.sequence_representation(history, self.gates(history))
-            scores = self.ensemble(self.scores_of(h_seq, items), self.user_states(history))
+            scores = self.ensemble(self.scores_of(h_seq, items), history)
             yield Scored(chosen, scores, int(lengths[chosen].sum()), h_seq)
 
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
@@ -175,12 +173,12 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`; the batch is read in parts of similar prompt length."""
-        return self.ensemble(self.own_scores(batch), self.user_states(batch.history))
+        return self.ensemble(self.own_scores(batch), batch.history)
 
     @torch.no_grad()
     def scores_of_both(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
         """See `EnsembleMember.scores_of_both`."""
-        return self.own_scores(batch), self.user_encoder.score(self.user_states(batch.history))
+        return self.own_scores(batch), self.user_encoder.predict(batch.history)
 
     @torch.no_grad()
     def own_scores(self, batch: ExampleBatch) -> Tensor:
@@ -191,13 +189,13 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
             scores[rows] = self.catalogue_scores(batch.history[rows], items)
         return scores
 
-    def ensemble(self, scores: Tensor, user: Tensor) -> Tensor:
-        """Returns the scores of the ensemble, from the language model's `scores [n, num_items]` and the frozen
-        student's representations `user [n, d_user]`.
+    def ensemble(self, scores: Tensor, history: Tensor) -> Tensor:
+        """Returns the calibrated scores of the ensemble, from the language model's `scores [n, num_items]` and the
+        whole histories `[n, L]` that the frozen student ranks by.
         """
-        if self.student_weight == 0:
-            return scores
-        return ensemble_scores(scores, self.user_encoder.score(user), self.student_weight)
+        weight, temperature = self.calibration
+        joined = ensemble_scores(scores, self.user_encoder.predict(history), weight) if weight else scores
+        return joined / temperature
 
     def _read(self, history: Tensor) -> Tensor:
         prompt = self.prompts.build(history)

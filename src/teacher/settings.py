@@ -239,8 +239,10 @@ class TeacherSettings(Settings):
     gate_per_layer: YesNo = setting(
         False, "false: one mixture for all adapted layers; true: each has a router of its own"
     )
-    student_weights: Weights = setting(
-        [0, 0.5, 1, 2], "of the user encoder's log-probabilities in the ensemble; the best on validation is kept"
+    student_weights: Weights = setting(  # not of the training: the calibration's key has it
+        [0, 0.5, 1, 2],
+        "of the user encoder's log-probabilities in the ensemble; the best on validation is kept",
+        changes_result=False,
     )
     generation: GenerationSettings = group(GenerationSettings)
     prompt: PromptSettings = group(PromptSettings)

@@ -15,7 +15,7 @@ from ..core.metrics import ndcg, rank_of_target
 from ..core.seed import generator
 from ..data.batches import BatchLoader, loader_in_order, token_batches
 from ..data.dataset import Dataset, ExampleBatch
-from ..data.rows import Batch, TrainingBatch
+from ..data.rows import Batch, Rows, TrainingBatch
 from ..training.loss_in_parts import LossInParts
 from ..training.schedule import ilora_cosine
 from .gated_model import GatedLanguageModel
@@ -198,8 +198,7 @@ class TeacherDataModule(L.LightningDataModule):
         super().__init__()
         self.draw = generator(seed)  # kept: what is left in the middle of a training goes on with it
         self.train_rows, self.train_lengths = model.training_rows(dataset, train.max_examples, self.draw)
-        val = dataset.examples["val"].sample(train.max_val_examples, generator(seed))
-        self.val_rows = model.validation_rows(dataset, val, with_seen=filter_seen)
+        self.val_rows = validation_rows(model, dataset, train, filter_seen, seed)
         self.max_tokens = train.max_tokens
         self.eval_batch_size = eval_batch_size
         self.generator = generator(seed)
@@ -214,3 +213,11 @@ class TeacherDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         return loader_in_order(self.val_rows, self.eval_batch_size)
+
+
+def validation_rows(
+    model: TeacherModel, dataset: Dataset, train: TeacherTrainingSettings, filter_seen: bool, seed: int
+) -> Rows[ExampleBatch]:
+    """Returns the examples by which a teacher's checkpoint and its calibration are chosen; see `TeacherDataModule`."""
+    val = dataset.examples["val"].sample(train.max_val_examples, generator(seed))
+    return model.validation_rows(dataset, val, with_seen=filter_seen)

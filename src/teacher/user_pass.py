@@ -134,7 +134,7 @@ class UserPassModel(ILoRAModel):
                 at = (row >= 0).to(items.device)
                 rows, h_seq = row[row >= 0], self.prefix_representations(history)[at]
                 whole = dataset.batch(examples.subset(rows), self.history_length).history.to(items.device)
-                scores = self.ensemble(self.scores_of(h_seq, items), self.user_states(whole))
+                scores = self.ensemble(self.scores_of(h_seq, items), whole)
                 yield Scored(rows, scores, int(lengths[chosen[asked]].sum()), h_seq)
 
     def read_together(self, dataset: Dataset) -> Tensor:

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 
 MODELS = ("popularity", "baseline", "teacher", "distilled")
 EVALUATIONS = {f"evaluation: {name}" for name in MODELS} | {"comparison"}
-TRAININGS = {"baseline: training", "teacher: training", "teacher: export", "distilled: training"}
+TRAININGS = {
+    "baseline: training", "teacher: training", "teacher: calibration", "teacher: export", "distilled: training",
+}  # fmt: skip
 
 
 def ok(done):
@@ -111,7 +113,7 @@ def test_a_second_start_makes_nothing_again_and_imports_nothing_that_making_take
     before = artefacts_of(road)
     done = ok(start_program("run_all", road / "raw", road, road / "again"))
     assert artefacts_of(road) == before
-    assert done.stderr.count("already there") == 4 + len(EVALUATIONS)
+    assert done.stderr.count("already there") == 5 + len(EVALUATIONS)
     assert not (road / "again" / "metrics" / "time.json").exists()
     assert table_of(road / "again") == table_of(road / "run")
     assert metrics_of(road / "again") == metrics_of(road / "run")
@@ -155,7 +157,7 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(started, tmp_path, monkeypa
     status, plan, _ = started("run_all", data, tmp_path / "made", "dry_run=true")
     assert status == 0
     lines = [line for line in plan.splitlines() if "to be made: not there" in line]
-    assert len(lines) == 11 and lines[0].split()[0] == "prepare"
+    assert len(lines) == 12 and lines[0].split()[0] == "prepare"
     assert all("not known yet" in line for line in lines)
     assert not (tmp_path / "made").exists()
     assert sorted(path.name for path in (tmp_path / "started").iterdir() if path.name != ".hydra") == [

@@ -8,6 +8,7 @@ from lightning import Callback
 
 from src.core.artefact import fingerprint
 from src.core.errors import UserError
+from src.core.metrics import rank_of_target
 from src.core.seed import generator, seed_everything
 from src.core.settings_reading import changed
 from src.data.rows import TrainingWindows, WindowBatch
@@ -62,6 +63,17 @@ def test_the_loss_is_the_sum_of_its_terms(monkeypatch):
     monkeypatch.setattr(module, "log", lambda name, value, batch_size: logged.update({name: value}))
     assert module.training_step(whole_batch(tiny_dataset()), 0).item() == 2.5
     assert logged == {"train/next_item": 2.0, "train/dros": 0.5, "train/loss": 2.5}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_validation_ranks_in_float32_under_autocast(name):
+    dataset = tiny_dataset()
+    model, batch = student(name), dataset.batch(dataset.examples["val"], 6, with_seen=True)
+    module, scores = NextItemModule(model, LOSS, OPTIMISATION), model.predict(batch.history)
+    with torch.autocast("cpu", torch.bfloat16):
+        module.validation_step(batch, 0)
+        assert torch.equal(model.predict(batch.history), scores)
+    assert torch.equal(module.val_ranks[0], rank_of_target(scores, batch.target, batch.seen))
 
 
 def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):

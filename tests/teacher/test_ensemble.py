@@ -1,10 +1,16 @@
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from src.core.metrics import ndcg, rank_of_target
 from src.core.seed import generator
-from src.teacher.ensemble import ensemble_scores, ndcg_by_weight
+from src.teacher.ensemble import Calibration, LikelihoodCurve, calibrate, ensemble_scores
+from src.teacher.export import export_teacher_outputs
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.settings import ExportSettings
 from src.teacher.user_pass import UserPassModel
 from tests.teacher.teachers import HISTORY_LENGTH, first_batch, tiny_teacher
 from tests.worlds import tiny_dataset
@@ -12,29 +18,50 @@ from tests.worlds import tiny_dataset
 DATASET = tiny_dataset()
 VAL = DATASET.examples["val"]
 BATCH = DATASET.batch(VAL, HISTORY_LENGTH, with_seen=True)
+HALVES = [DATASET.batch(VAL.subset(rows), HISTORY_LENGTH, with_seen=True) for rows in torch.arange(12).split(7)]
 CPU = torch.device("cpu")
+WEIGHTS = [0.0, 0.5, 1.0, 2.0, 7.0]
+KINDS = [ILoRAModel, UserPassModel]
 
 
-def test_a_product_of_experts_multiplies_probabilities():
+def distinct(kind=ILoRAModel) -> ILoRAModel:
+    """A teacher whose own ranking and whose student's both tell items apart."""
+    model = tiny_teacher(DATASET, kind=kind, prompt_items=HISTORY_LENGTH)
+    model.user_encoder.items.ids.weight.data.mul_(30)
+    return model
+
+
+# --- joining
+
+
+def test_two_experts_that_agree_say_together_what_each_says_alone():
+    p = torch.tensor([[0.5, 0.3, 0.2]])
+    for weight in WEIGHTS:
+        both = ensemble_scores(p.log() + 3, p.log() - 1, weight)  # what all scores share says nothing
+        torch.testing.assert_close(both.softmax(-1), p)
+
+
+def test_a_pool_of_opinions_multiplies_probabilities():
     teacher, student = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[0.1, 0.8, 0.1]])
-    both = ensemble_scores(teacher.log() + 3, student.log() - 1, 2.0)  # what all scores share says nothing
-    torch.testing.assert_close(both.exp(), teacher * student**2)
+    both = ensemble_scores(teacher.log() + 3, student.log() - 1, 2.0)
+    torch.testing.assert_close(both.exp(), (teacher * student**2) ** (1 / 3))
 
 
-@pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
-def test_a_weight_joins_the_students_ranking(kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_weight_joins_the_students_ranking_at_a_temperature(kind):
     model = tiny_teacher(DATASET, kind=kind)
-    alone = model.score(BATCH)
-    student = model.user_encoder.predict(BATCH.history)
-    model.student_weight.fill_(0.7)
-    expected = alone.log_softmax(1) + 0.7 * student.log_softmax(1)
+    alone, student = model.score(BATCH), model.user_encoder.predict(BATCH.history)
+    model.calibration = Calibration(0.7, 2.5)
+    expected = (alone.log_softmax(1) + 0.7 * student.log_softmax(1)) / 1.7 / 2.5
     torch.testing.assert_close(model.score(BATCH), expected, rtol=1e-4, atol=1e-5)
+    model.calibration = Calibration(0.0, 2.5)
+    torch.testing.assert_close(model.score(BATCH), alone / 2.5)
 
 
-@pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_examples_are_ranked_with_the_same_weight(kind):
     model = tiny_teacher(DATASET, kind=kind, prompt_items=HISTORY_LENGTH)
-    model.student_weight.fill_(0.7)
+    model.calibration = Calibration(0.7, 0.5)
     asked = DATASET.examples["train"].sample(10, generator(0))
     expected = model.score(DATASET.batch(asked, HISTORY_LENGTH))
     rows = []
@@ -44,18 +71,109 @@ def test_training_examples_are_ranked_with_the_same_weight(kind):
     assert sorted(rows) == list(range(10))
 
 
-def test_training_does_not_see_the_student_weight():
+def test_training_does_not_see_the_calibration():
     model = tiny_teacher(DATASET)
     before = model.training_loss(first_batch(DATASET, 4))
-    model.student_weight.fill_(2.0)
+    model.calibration = Calibration(2.0, 3.0)
     assert torch.equal(model.training_loss(first_batch(DATASET, 4)), before)
 
 
-def test_every_weight_is_judged_on_the_same_validation_ranking():
-    model = tiny_teacher(DATASET)
-    halves = [DATASET.batch(VAL.subset(rows), HISTORY_LENGTH, with_seen=True) for rows in torch.arange(12).split(7)]
-    found = ndcg_by_weight(model, halves, [0, 0.5, 3.0], CPU)
-    for weight, value in found.items():
-        model.student_weight.fill_(weight)
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_students_half_is_float32_under_autocast(kind):
+    model = distinct(kind)
+    expected = model.user_encoder.predict(BATCH.history)
+    with torch.autocast("cpu", torch.bfloat16):
+        own, student = model.scores_of_both(BATCH)
+        model.calibration = Calibration(1e6)  # the student's ranking alone, as far as float32 tells
+        joined = model.score(BATCH)
+    assert own.dtype == joined.dtype == torch.float32
+    assert torch.equal(student, expected)
+    ranks = [rank_of_target(scores, BATCH.target) for scores in (joined, ensemble_scores(own, expected, 1e6))]
+    assert torch.equal(*ranks)
+
+
+# --- choosing weight and temperature
+
+
+def literal_cross_entropy(scores: torch.Tensor) -> float:
+    return F.cross_entropy(scores.double(), BATCH.target - 1).item()
+
+
+def test_every_weight_is_judged_on_the_same_validation_ranking_in_one_reading(monkeypatch):
+    model, read = distinct(), []
+    own_scores = model.own_scores
+    monkeypatch.setattr(model, "own_scores", lambda batch: read.append(len(batch.target)) or own_scores(batch))
+    found = calibrate(model, HALVES, WEIGHTS, CPU)
+    assert read == [7, 5]
+    assert list(found) == WEIGHTS
+    own, student = model.scores_of_both(BATCH)
+    for weight, of in found.items():
+        model.calibration = Calibration(weight, of.temperature)
         expected = ndcg(rank_of_target(model.score(BATCH), BATCH.target, BATCH.seen), 10).mean()
-        assert value == pytest.approx(float(expected))
+        assert of.ndcg == pytest.approx(float(expected))
+        summed = own.log_softmax(1) + weight * student.log_softmax(1)
+        assert of.summed == pytest.approx(literal_cross_entropy(summed), abs=1e-5)
+        assert of.normalised == pytest.approx(literal_cross_entropy(summed / (1 + weight)), abs=1e-5)
+        assert of.calibrated == pytest.approx(literal_cross_entropy(model.score(BATCH)), abs=1e-4)
+
+
+def test_no_other_temperature_is_better_and_none_is_worse_than_knowing_nothing():
+    model = distinct()
+    own, student = model.scores_of_both(BATCH)
+    for weight, of in calibrate(model, HALVES, WEIGHTS, CPU).items():
+        scores = ensemble_scores(own, student, weight)
+        fine = [literal_cross_entropy(scores / 2 ** (step / 50)) for step in range(-150, 501)]
+        assert of.calibrated < min(fine) + 1e-4
+        assert of.calibrated < min(of.summed, of.normalised, math.log(DATASET.num_items)) + 1e-3
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.37, 1.0, 5.0, 20.0])
+def test_the_temperature_that_made_the_answers_is_found(temperature):
+    """Answers drawn from softmax(s / T): the likelihood is highest at about T, and found batch by batch."""
+    draw = torch.Generator().manual_seed(0)
+    scores = 6 * torch.randn(20_000, 12, generator=draw)
+    answers = torch.multinomial((scores / temperature).softmax(1), 1, generator=draw).squeeze(1)
+    curve = LikelihoodCurve(2.0)
+    for rows in torch.arange(len(scores)).split(7_000):
+        curve.add(scores[rows], answers[rows])
+    found, _, _, lowest = curve.found()
+    assert found == pytest.approx(temperature, rel=0.15)
+    assert lowest == pytest.approx(F.cross_entropy(scores.double() / found, answers).item(), abs=1e-4)
+
+
+def test_scores_that_are_worse_than_chance_are_made_all_but_uniform_and_keep_their_order():
+    scores = torch.randn(50, 12, generator=torch.Generator().manual_seed(0))
+    curve = LikelihoodCurve(1.0)
+    curve.add(scores, scores.argmin(1))
+    temperature, _, before, after = curve.found()
+    assert math.log(12) < after < math.log(12) + 0.01 < before
+    assert torch.equal((scores / temperature).argsort(1), scores.argsort(1))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7, 2.0])
+def test_a_temperature_changes_no_rank(weight):
+    model, ranks = distinct(), []
+    for temperature in (1.0, 0.07, 3.3, 1024.0):
+        model.calibration = Calibration(weight, temperature)
+        ranks.append(rank_of_target(model.score(BATCH), BATCH.target, BATCH.seen))
+    assert all(torch.equal(rank, ranks[0]) for rank in ranks)
+    assert len(ranks[0].unique()) > 3
+
+
+# --- what is exported
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+def test_exported_scores_are_the_calibrated_log_probabilities(kind, weight, tmp_path):
+    model = distinct(kind)
+    model.calibration = Calibration(weight, 1.7)
+    asked, whole = DATASET.examples["train"], ExportSettings(k=DATASET.num_items, exclude_seen=False)
+    export_teacher_outputs(model, DATASET, asked, tmp_path / "outputs", whole, 5, dict)
+    written = load_file(tmp_path / "outputs" / "rankings.safetensors")["scores"]
+    torch.testing.assert_close(written.exp().sum(1), torch.ones(len(asked)), rtol=0, atol=1e-4)
+    own, student = model.scores_of_both(DATASET.batch(asked, HISTORY_LENGTH))
+    joined = own.log_softmax(1) + weight * student.log_softmax(1)
+    expected = (joined / (1 + weight) / 1.7).log_softmax(1).sort(1, descending=True).values
+    torch.testing.assert_close(written, expected, rtol=1e-3, atol=1e-4)

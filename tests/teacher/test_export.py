@@ -10,6 +10,7 @@ from src.core.artefact import read_manifest
 from src.core.errors import UserError
 from src.distill.data_bridge import load_teacher_outputs
 from src.teacher import export as export_module
+from src.teacher.ensemble import Calibration
 from src.teacher.export import export_teacher_outputs, write_rankings
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.settings import ExportSettings
@@ -181,9 +182,19 @@ def test_an_export_that_was_interrupted_goes_on(tmp_path, monkeypatch, kind):
         assert about["tokens_read"] == about_again["tokens_read"]
 
 
-def test_parts_of_another_teacher_are_not_taken(tmp_path, monkeypatch):
+def calibrated(weight: float, temperature: float) -> ILoRAModel:
+    teacher = tiny_teacher(DATASET)
+    teacher.user_encoder.items.ids.weight.data.mul_(30)
+    teacher.calibration = Calibration(weight, temperature)
+    return teacher
+
+
+@pytest.mark.parametrize(
+    "other", [lambda: tiny_teacher(DATASET, seed=1), lambda: calibrated(0, 2), lambda: calibrated(2, 1)]
+)
+def test_parts_of_another_teacher_or_calibration_are_not_taken(tmp_path, monkeypatch, other):
     monkeypatch.setattr(export_module, "PART", 4)
-    first, other = tiny_teacher(DATASET), tiny_teacher(DATASET, seed=1)
+    first, other = calibrated(0, 1), other()
     expected, _ = export(tmp_path / "expected", other)
     monkeypatch.setattr(export_module, "write_rankings", None)  # the parts are there, the whole fails
     with pytest.raises(TypeError):
@@ -192,6 +203,7 @@ def test_parts_of_another_teacher_are_not_taken(tmp_path, monkeypatch):
     assert (tmp_path / "outputs.unfinished").is_dir()
     found, _ = export(tmp_path / "outputs", other)
     assert torch.equal(found["items"], expected["items"])
+    torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-4)
 
 
 def test_lines_have_no_padding_and_one_space_between_numbers(tmp_path):

@@ -10,7 +10,7 @@ from src.core.errors import UserError
 from src.core.seed import generator
 from src.data.rows import TrainingWindows
 from src.student.caser import Caser
-from src.teacher.ensemble import ensemble_scores
+from src.teacher.ensemble import Calibration, ensemble_scores
 from src.teacher.prompts.prompt import MARKER_ID, PADDING_ID
 from src.teacher.user_pass import UserPassModel, newest, prefix_states
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
@@ -196,7 +196,7 @@ def test_the_newest_items_are_kept():
 
 def test_the_student_ranks_by_the_whole_history_where_the_prompt_shows_a_part():
     teacher = teacher_of(prompt_items=2)
-    teacher.student_weight.fill_(1.0)
+    teacher.calibration = Calibration(1.0)
     batch = DATASET.batch(TRAIN, HISTORY_LENGTH)
     student = teacher.user_encoder.predict(batch.history)
     expected = ensemble_scores(teacher.own_scores(batch), student, 1.0)

@@ -37,7 +37,7 @@ class Answers(Stage):
     def make(self) -> None:
         import torch
 
-        from ...core.precision import autocast, best_device, resolve_precision
+        from ...core.precision import autocast, best_device, resolve_precision, teacher_precision
         from ...core.progress import progress
         from ...core.seed import generator
         from ...teacher.generation.model import GenerationTeacher
@@ -64,5 +64,6 @@ class Answers(Stage):
             found.valid_ratio,
         )
         about = {"candidates": model.num_candidates, "example_id": examples.example_id.tolist()}
-        with writing(self.folder, self.kind, self.about({})) as temporary:
+        manifest = {**self.about({}), "precision": teacher_precision(train.precision)}
+        with writing(self.folder, self.kind, manifest) as temporary:
             write_json(temporary / "answers.json", {**about, **asdict(found)})

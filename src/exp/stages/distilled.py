@@ -62,6 +62,7 @@ class Distilled(Training):
         check_negatives(self.settings.student, self.settings.distill, self.prepared.dataset)
 
     def make(self) -> None:
+        from ...core.precision import student_precision
         from ...distill.distilled_student import distil_module
         from ...student.store import save_student
         from ...student.trainer_baseline import fit_student
@@ -81,7 +82,8 @@ class Distilled(Training):
             **self.goes_on(),
         )
         module.model.items.fold()
-        about = {**self.about(result), "distill": distill.plain()}
+        precision = student_precision(student.train.precision)
+        about = {**self.about(result), "precision": precision, "distill": distill.plain()}
         save_student(self.folder, module.model, student.name, student.model.plain(), about)
 
     def load(self) -> "SequentialRecommender":

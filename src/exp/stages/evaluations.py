@@ -1,18 +1,18 @@
 """A model → its figures and every user's rank on the test split; several → their differences."""
 
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.artefact import COMPARISON, EVALUATION, read_manifest, write_json, writing
+from ...core.artefact import COMPARISON, EVALUATION, opened, read_json, read_manifest, write_json, writing
 from ...evaluation.comparison import comparison_of, write_comparison
 from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
 from ..program.run import Run
 from .base import Prepared, Stage
+from .calibration import Calibration
 from .distilled import Distilled
 from .students import Baseline
 from .teacher import Teacher
@@ -58,6 +58,10 @@ class Evaluation(Stage):
         """Returns what else the figures, or the time that they took, depend on."""
         return ()
 
+    def how(self) -> dict[str, Any]:
+        """Returns what the manifest says of this machine's way to score, where it has a choice."""
+        return {}
+
     def check(self) -> None:
         counts = self.prepared.counts
         check_metrics(self.settings.metrics, self.settings.compare, counts["items"])
@@ -81,8 +85,14 @@ class Evaluation(Stage):
             "split": SPLIT,
             "filter_seen": metrics.filter_seen,
         }
-        with writing(self.folder, self.kind, self.about({})) as temporary:
+        with writing(self.folder, self.kind, {**self.about({}), **self.how()}) as temporary:
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
+
+    @property
+    def training_stage(self) -> Stage:
+        """Which stage trained the model."""
+        (model,) = self.inputs()
+        return model
 
     def training(self) -> dict[str, Any] | None:
         """Returns of what the model's seed is, that seed, and digests of the artefacts that it was made from; None
@@ -90,15 +100,15 @@ class Evaluation(Stage):
         """
         if not self.trained:
             return None
-        (model,) = self.inputs()
-        made = read_manifest(model.folder)
+        made = read_manifest(self.training_stage.folder)
         sources = {title.partition(":")[0]: contents for title, contents in made["inputs"].items()}
         return {"of": self.trained, "seed": made["seed"], "from": sources}
 
     @cached_property
     def figures(self) -> dict[str, Any]:
         """All that was written."""
-        return json.loads((self.require() / METRICS).read_text(encoding="utf-8"))
+        opened(self.require(), self.kind)
+        return read_json(self.folder / METRICS)
 
     def row(self) -> EvaluatedModel:
         """Returns the model's figures as tables show them."""
@@ -174,7 +184,7 @@ class TeacherEvaluation(Evaluation):
 
     subject = trained = "teacher"
 
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration) -> None:
         super().__init__(run, prepared)
         self.teacher = teacher
 
@@ -183,6 +193,15 @@ class TeacherEvaluation(Evaluation):
 
     def also_counts(self) -> Sequence[Any]:
         return (self.settings.teacher.eval_tokens,)
+
+    @property
+    def training_stage(self) -> Stage:
+        return self.teacher.teacher if isinstance(self.teacher, Calibration) else self.teacher
+
+    def how(self) -> dict[str, Any]:
+        from ...core.precision import teacher_precision
+
+        return {"precision": teacher_precision(self.settings.teacher.train.precision)}
 
     @property
     def model_name(self) -> str:
@@ -246,7 +265,8 @@ class Comparison(Stage):
 
     def load(self) -> "Found":
         """Returns what was found."""
-        return comparison_of(json.loads((self.require() / "comparison.json").read_text(encoding="utf-8")))
+        opened(self.require(), self.kind)
+        return comparison_of(read_json(self.folder / "comparison.json"))
 
 
 def _parameters(model: "nn.Module") -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..program.run import Run
 from .answers import Answers
 from .base import Stage
+from .calibration import Calibration
 from .distilled import Distilled
 from .evaluations import (
     BaselineEvaluation,
@@ -57,9 +58,19 @@ class Road:
         return Teacher(self.run, self.prepared, self.user_encoder)
 
     @cached_property
+    def calibration(self) -> Calibration:
+        """Teacher → how it ranks."""
+        return Calibration(self.run, self.prepared, self.teacher)
+
+    @property
+    def ranking_teacher(self) -> Teacher | Calibration:
+        """What ranks: the calibrated teacher; one that writes titles ranks by their likelihood, as it was trained."""
+        return self.teacher if self.run.settings.teacher.objective == "generation" else self.calibration
+
+    @cached_property
     def outputs(self) -> TeacherOutputsStage:
         """Teacher → teacher outputs."""
-        return TeacherOutputsStage(self.run, self.prepared, self.teacher)
+        return TeacherOutputsStage(self.run, self.prepared, self.ranking_teacher)
 
     @cached_property
     def distilled(self) -> Distilled:
@@ -76,7 +87,7 @@ class Road:
         kinds: dict[str, Callable[[], Evaluation]] = {
             "popularity": lambda: PopularityEvaluation(self.run, self.prepared),
             "baseline": lambda: BaselineEvaluation(self.run, self.prepared, self.baseline),
-            "teacher": lambda: TeacherEvaluation(self.run, self.prepared, self.teacher),
+            "teacher": lambda: TeacherEvaluation(self.run, self.prepared, self.ranking_teacher),
             "distilled": lambda: DistilledEvaluation(self.run, self.prepared, self.distilled),
         }
         return [kinds[subject]() for subject in subjects]

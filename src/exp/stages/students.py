@@ -41,6 +41,7 @@ class TrainedStudent(Training):
         return models / f"baseline-{self.student.name.replace(':', '.')}-{key}"
 
     def make(self) -> None:
+        from ...core.precision import student_precision
         from ...student.store import save_student
         from ...student.trainer_baseline import baseline_module, fit_student
 
@@ -56,7 +57,8 @@ class TrainedStudent(Training):
             run_dir=self.run.dir,
             **self.goes_on(),
         )
-        save_student(self.folder, module.model, self.student.name, self.student.model.plain(), self.about(result))
+        about = {**self.about(result), "precision": student_precision(self.student.train.precision)}
+        save_student(self.folder, module.model, self.student.name, self.student.model.plain(), about)
 
     def load(self) -> "SequentialRecommender":
         """Returns the student, in evaluation mode.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...core.artefact import TEACHER
 from ...core.errors import UserError
@@ -16,9 +16,8 @@ from .training import Training
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from ...teacher.ensemble import EnsembleMember
     from ...teacher.gated_model import GatedLanguageModel
-    from ...teacher.trainer_ilora import TeacherDataModule, TeacherModule
+    from ...teacher.trainer_ilora import TeacherModule
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class Teacher(Training):
             teacher.key(),
             self.language_model,
             self.template,
-            self.settings.metrics.filter_seen,  # checkpoint and student weight are chosen by it
+            self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
             self.settings.seed,
         )
 
@@ -95,10 +94,9 @@ class Teacher(Training):
         return check_language_model(teacher.llm, folder, head=teacher.objective == "generation")
 
     def make(self) -> None:
-        from ...core.precision import resolve_precision
+        from ...core.precision import resolve_precision, teacher_precision
         from ...evaluation.ranking import rows_at_once
         from ...student.trainer_baseline import MONITOR
-        from ...teacher.ensemble import EnsembleMember
         from ...teacher.store import save_trained
         from ...teacher.trainer_ilora import TeacherDataModule
         from ...training.loop import Plan, fit
@@ -124,11 +122,11 @@ class Teacher(Training):
             gradient_clip=train.gradient_clip,
             accumulate=train.accumulate,
         )
-        result: dict[str, Any] = {**fit(module, data, plan)}
-        if isinstance(model, EnsembleMember):
-            result["val_ndcg@10_by_student_weight"] = self._choose_student_weight(model, data)
-        about = {**self.about(result), "settings": settings.plain(), "language_model": language_model}
-        save_trained(self.folder, model, about)
+        result = fit(module, data, plan)
+        about = {"settings": settings.plain(), "language_model": language_model}
+        save_trained(
+            self.folder, model, {**self.about(result), "precision": teacher_precision(train.precision), **about}
+        )
 
     def untrained(self) -> "GatedLanguageModel":
         """Returns a new teacher over the user encoder."""
@@ -161,17 +159,3 @@ class Teacher(Training):
         if isinstance(model, GenerationTeacher):
             return GenerationModule(model, self.settings.teacher.train, self.settings.seed)
         return ILoRAModule(model, self.settings.teacher.train, self.settings.seed)
-
-    def _choose_student_weight(self, model: "EnsembleMember", data: "TeacherDataModule") -> dict[str, float]:
-        """Gives the trained teacher the student weight with the best validation NDCG@10; returns that of each."""
-        from ...core.precision import autocast, best_device, resolve_precision
-        from ...teacher.ensemble import ndcg_by_weight
-
-        weights, device = self.settings.teacher.student_weights, best_device()
-        model.eval().to(device)
-        with autocast(resolve_precision(self.settings.teacher.train.precision), device):
-            found = ndcg_by_weight(model, data.val_dataloader(), weights, device)
-        model.student_weight.fill_(max(found, key=lambda weight: found[weight]))
-        for weight, value in found.items():
-            log.info("teacher: validation NDCG@10 %.4f with the student's ranking at weight %g", value, weight)
-        return {str(weight): value for weight, value in found.items()}

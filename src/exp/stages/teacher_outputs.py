@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...core.artefact import TEACHER_OUTPUTS
 from ..program.run import Run
 from .base import Prepared, Stage
+from .calibration import Calibration
 from .teacher import Teacher
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class TeacherOutputsStage(Stage):
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
 
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration) -> None:
         super().__init__(run, prepared)
         self.teacher = teacher
 
@@ -46,15 +47,17 @@ class TeacherOutputsStage(Stage):
         )
 
     def make(self) -> None:
-        from ...core.precision import autocast, best_device, resolve_precision
+        from ...core.precision import autocast, best_device, resolve_precision, teacher_precision
         from ...core.seed import generator
         from ...distill.selection_policy import Pool, create_selection_policy
         from ...evaluation.ranking import rows_at_once
+        from ...teacher.ensemble import EnsembleMember
         from ...teacher.export import export_teacher_outputs
 
         dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
         model = self.teacher.load().to(best_device())
+        ranks_by = model.calibration._asdict() if isinstance(model, EnsembleMember) else None
         pool = Pool(dataset, model.user_encoder, model.read_together(dataset), seed)
         asked = create_selection_policy(active).select(pool, generator(seed))
         log.info(
@@ -73,7 +76,8 @@ class TeacherOutputsStage(Stage):
                 export,
                 rows_at_once(self.settings.metrics, dataset, export.exclude_seen),
                 lambda: {
-                    **self.about({"teacher": self.teacher.folder.name}),
+                    **self.about({"teacher": self.teacher.folder.name, "calibration": ranks_by}),
+                    "precision": teacher_precision(self.settings.teacher.train.precision),
                     "teacher_settings": self.settings.teacher.plain(),
                     "active": active.plain(),
                 },

@@ -62,7 +62,8 @@ def draw_budget_curve(road: Road) -> list[Point]:
     """
     run = road.run
     road = Road(replace(run, settings=changed(run.settings, {"active.policy": "all", "active.share": 1.0})))
-    if not road.go(road.prepared, road.baseline, road.user_encoder, road.teacher, road.outputs):
+    teacher_stages = (road.user_encoder, road.teacher, road.ranking_teacher, road.outputs)
+    if not road.go(road.prepared, road.baseline, *teacher_stages):
         return []
     dataset, folder, outputs = road.prepared.dataset, road.outputs.folder, road.outputs.load()
     teacher, manifest = road.teacher.load(), read_manifest(folder)

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...core.errors import UserError
+from ...core.precision import float32_scores
 from ...data.dataset import Dataset, ExampleBatch, Examples
 from ...data.rows import ExampleRows
 from ...student.models import SequentialRecommender
 from ..gated_model import GatedLanguageModel
 from ..ilora_model import encode_texts
 from ..interfaces import AS_RANKED, Presentation, Scored
+from ..language_model.float32_head import float32_logits
 from ..language_model.loading import without_head
 from ..language_model.visibility import is_causal, keeps_to_mask
 from ..moe_lora_model import GateBinding
@@ -189,7 +191,7 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
 
     def _answers(self, history: Tensor, prompt: ChoicePrompts) -> list[str]:
         generate = cast("Callable[..., Tensor]", self.language_model.generate)  # of models with an output head alone
-        with self.binding.bind(self.gates(history)):
+        with self.binding.bind(self.gates(history)), float32_logits(self.language_model):
             said = generate(
                 inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items),
                 attention_mask=(prompt.token_ids != PADDING_ID).long(),
@@ -246,17 +248,17 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
     def _closeness(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
         """Returns `[B, num_items]`, minus the distance between the title that was written and each item's."""
         said = self._answers(history, prompt)
-        with self.binding.disabled():
+        with self.binding.disabled(), float32_scores(history.device):  # as the items' titles were encoded
             ids = self.tokenizer(said).input_ids
             written = encode_texts(without_head(self.language_model), ids, "last", self.max_tokens)
-        return -torch.cdist(written.to(self.item_texts.device), self.item_texts)
+            return -torch.cdist(written.to(self.item_texts.device), self.item_texts)
 
     def _likelihoods(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
         """Returns `[B, num_items]`: the prompt is read once, then every inner node of the tree, part by part."""
         trie, device = self.trie, history.device
         attended = prompt.token_ids != PADDING_ID
         step = torch.empty(len(history), len(trie), device=device)  # log p(node's token | its parent's beginning)
-        with self.binding.bind(self.gates(history)):
+        with self.binding.bind(self.gates(history)), float32_logits(self.language_model):
             read = self.language_model(
                 inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items),
                 attention_mask=attended.long(),
@@ -266,12 +268,12 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
                 logits_to_keep=1,
             )
             first = (trie.parent < 0).nonzero().squeeze(1)
-            step[:, first] = read.logits[:, -1].float().log_softmax(-1)[:, trie.token[first].to(device)]
+            step[:, first] = read.logits[:, -1].log_softmax(-1)[:, trie.token[first].to(device)]
             for part in trie.parts(max(1, self.max_tokens // len(history))):
                 inner = part[trie.inner[part]]
                 if len(inner):
                     logits = self._read_nodes(inner, attended, read.past_key_values)
-                    self._fill(step, part, inner, logits.float().log_softmax(-1))
+                    self._fill(step, part, inner, logits.log_softmax(-1))
         total = step.clone()
         for depth in range(1, int(trie.depth.max()) + 1):
             nodes = (trie.depth == depth).nonzero().squeeze(1)

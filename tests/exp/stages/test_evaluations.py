@@ -84,7 +84,9 @@ def test_every_model_is_ranked_on_the_same_users_and_called_by_its_name(made):
     ]  # fmt: skip
     assert all(stage.figures["example_id"] == stages[0].figures["example_id"] for stage in stages)
     assert len({stage.folder for stage in stages}) == 4
-    assert list(read_manifest(stages[2].folder)["inputs"]) == ["teacher: training"]
+    about = read_manifest(stages[2].folder)
+    assert list(about["inputs"]) == ["teacher: calibration"]
+    assert about["precision"] == {"language_model": "32-true", "scores": "float32"}
 
 
 @pytest.mark.slow
@@ -183,7 +185,7 @@ def test_metrics_that_mean_nothing_are_refused_where_all_else_is_there(made, ove
 def test_models_that_are_not_there_are_named_with_their_command(tmp_path):
     for subject, what, command in (
         ("baseline", "trained student", "run_student_baseline"),
-        ("teacher", "trained teacher", "run_teacher"),
+        ("teacher", "teacher's calibration", "run_teacher"),
         ("distilled", "distilled student", "run_distill"),
     ):
         (stage,) = road_in(tmp_path, DATASET).evaluations(subject)

@@ -31,9 +31,9 @@ def test_where_nothing_was_made_everything_is_to_be_made_and_no_time_is_known(tm
     assert table.rows[0] == ["prepare", "", DATASET.fingerprint, "there", ""]
     assert {tuple(row[3:]) for row in table.rows[1:]} == {("to be made: not there", "not known yet")}
     assert [row[0] for row in table.rows] == [
-        "prepare", "baseline: training", "user encoder: training", "teacher: training", "teacher: export",
-        "distilled: training", "evaluation: popularity", "evaluation: baseline", "evaluation: teacher",
-        "evaluation: distilled", "comparison",
+        "prepare", "baseline: training", "user encoder: training", "teacher: training", "teacher: calibration",
+        "teacher: export", "distilled: training", "evaluation: popularity", "evaluation: baseline",
+        "evaluation: teacher", "evaluation: distilled", "comparison",
     ]  # fmt: skip
 
 
@@ -41,6 +41,8 @@ def test_it_tells_what_reads_what_and_where_it_will_lie(tmp_path):
     road = road_in(tmp_path, DATASET)
     rows = {title: rest for title, *rest in plan_table(whole(road)).rows}
     assert rows["teacher: training"][:2] == ["user encoder: training", road.teacher.folder.name]
+    assert rows["teacher: calibration"][0] == "teacher: training"
+    assert rows["teacher: export"][0] == rows["evaluation: teacher"][0] == "teacher: calibration"
     assert rows["distilled: training"][0] == "teacher: export"
     assert rows["comparison"][0] == "evaluation: baseline, evaluation: teacher, evaluation: distilled"
 
@@ -78,8 +80,8 @@ def test_what_was_made_from_another_input_is_named(made):
     found = {
         title for title, state in states(made()).items() if state == "to be made: made from another trained student"
     }
-    after = {"teacher: export", "distilled: training", "evaluation: teacher", "evaluation: distilled", "comparison"}
-    assert found == {"teacher: training", "evaluation: baseline", *after}
+    after = {"distilled: training", "evaluation: teacher", "evaluation: distilled", "comparison"}
+    assert found == {"teacher: training", "teacher: calibration", "teacher: export", "evaluation: baseline", *after}
 
 
 @pytest.mark.slow

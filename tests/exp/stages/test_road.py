@@ -27,7 +27,8 @@ DATASET = tiny_dataset()
 RANKED = {f"evaluation: {subject}" for subject in ("popularity", "baseline", "teacher", "distilled")} | {"comparison"}
 DISTILLED = {"distilled", "evaluation: distilled", "comparison"}
 OUTPUTS = {"outputs"} | DISTILLED
-TEACHER = {"teacher", "evaluation: teacher"} | OUTPUTS
+CALIBRATION = {"calibration", "evaluation: teacher"} | OUTPUTS
+TEACHER = {"teacher"} | CALIBRATION
 USER_ENCODER = {"user_encoder"} | TEACHER
 BASELINE = {"baseline", "evaluation: baseline", "comparison"}
 TRAINED = BASELINE | USER_ENCODER
@@ -68,6 +69,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "teacher.llm.path",
     "teacher.llm.wheel",
     "teacher.eval_tokens",
+    "teacher.student_weights",
     "distill.teacher_outputs_path",
     "metrics.memory_mb",
     "metrics.max_rows",
@@ -90,6 +92,7 @@ TOLD = {  # no rank depends on them, but the time that is told beside the ranks 
     "metrics.max_rows": RANKED,
     "teacher.eval_tokens": {"evaluation: teacher", "comparison"},
 }
+CHOSEN_AFTERWARDS = {"teacher.student_weights": CALIBRATION}  # by validation, in a stage of its own
 
 GRU4REC = {"hidden_size": 8, "history_length": 8, "num_layers": 1, "dropout": 0.1}
 WHEEL = {"carries": "a", "requirement": "b==1", "folder": "c", "sha256": {}}
@@ -130,7 +133,8 @@ def names(run: Run, settings: RunSettings) -> dict[str, str]:
     """The name of every stage's folder; no artefact is there."""
     road = Road(replace(run, settings=settings))
     road.prepared.raw = RawLog(Path(), {}, fingerprint(settings_that_count(settings.dataset)))
-    stages = {name: getattr(road, name) for name in ("baseline", "user_encoder", "teacher", "outputs", "distilled")}
+    trained = ("baseline", "user_encoder", "teacher", "calibration", "outputs", "distilled")
+    stages = {name: getattr(road, name) for name in trained}
     popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
     stages |= {each.title: each for each in (popularity, *trained, road.comparison(trained))}
     return {name: stage.folder.name for name, stage in stages.items()}
@@ -144,8 +148,8 @@ def another(run: Run, before: RunSettings, key: str) -> RunSettings:
 
 
 def expected(key: str, settings: RunSettings) -> set[str]:
-    if key in BY_CONTENTS | BY_TRAINING_SEED | TOLD:
-        return (BY_CONTENTS | BY_TRAINING_SEED | TOLD)[key]
+    if key in (by_key := BY_CONTENTS | BY_TRAINING_SEED | TOLD | CHOSEN_AFTERWARDS):
+        return by_key[key]
     parts = key.split(".")
     prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     stages = BELOW[next(prefix for prefix in prefixes if prefix in BELOW)]
@@ -221,7 +225,7 @@ def test_another_raw_log_changes_everything(tmp_path):
         {stage.title: stage.folder for stage in whole(road_in(tmp_path, dataset))}
         for dataset in (DATASET, replace(DATASET, fingerprint="another"))
     )
-    assert len(before) == 11
+    assert len(before) == 12
     assert all(before[title] != after[title] for title in before)
 
 
@@ -263,8 +267,8 @@ def test_a_teacher_over_another_user_encoder_is_made_again_and_what_follows_from
         road.distilled.ensure()
     assert road.go(*whole(road))
     assert set(road.run.stopwatch.seconds) == {
-        "teacher: training", "teacher: export", "distilled: training", "evaluation: baseline", "evaluation: teacher",
-        "evaluation: distilled", "comparison",
+        "teacher: training", "teacher: calibration", "teacher: export", "distilled: training", "evaluation: baseline",
+        "evaluation: teacher", "evaluation: distilled", "comparison",
     }  # fmt: skip
     assert all(stage.is_made() for stage in whole(made()))
 
@@ -275,7 +279,7 @@ def test_where_everything_is_there_nothing_is_made(made, caplog):
     road = made()
     assert road.go(*whole(road))
     assert road.run.stopwatch.seconds == {}
-    assert caplog.text.count("already there: ") == 9  # baseline and user encoder are one
+    assert caplog.text.count("already there: ") == 10  # baseline and user encoder are one
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from src.exp.stages.road import Road
 
 
 def whole(road: Road) -> list[Stage]:
-    """Returns the eleven stages, in order."""
+    """Returns the twelve stages, in order."""
     popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
-    stages = (road.prepared, road.baseline, road.user_encoder, road.teacher, road.outputs, road.distilled)
-    return [*stages, popularity, *trained, road.comparison(trained)]
+    teacher = (road.user_encoder, road.teacher, road.calibration, road.outputs)
+    return [road.prepared, road.baseline, *teacher, road.distilled, popularity, *trained, road.comparison(trained)]

@@ -103,7 +103,7 @@ def test_points_of_another_teacher_or_pool_are_not_taken_for_this_ones(drawn, ch
     _, road, _ = drawn
     road = Road(replace(road.run, settings=changed(road.run.settings, {"active.policy": "all", "active.share": 1.0})))
     other = Road(replace(road.run, settings=changed(road.run.settings, change)))
-    assert other.go(other.prepared, other.user_encoder, other.teacher, other.outputs)
+    assert other.go(other.prepared, other.user_encoder, other.teacher, other.calibration, other.outputs)
     given = {"distill.teacher_outputs_path": str(road.outputs.folder)}
     same = [Road(replace(r.run, settings=changed(r.run.settings, given))) for r in (road, other)]
     assert budget_curve._key(same[0]) != budget_curve._key(same[1])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from src.core.errors import UserError
@@ -174,6 +175,25 @@ def test_candidates_are_offered_in_no_order_when_ranking_as_when_training(monkey
     places = (scored == best[:, :1]).nonzero()[:, 1]
     counts = torch.bincount(places, minlength=4) / len(train)
     assert (counts > 0.1).all() and (counts < 0.5).all()
+
+
+@pytest.mark.parametrize("rank_by", ["likelihood", "distance"])
+@torch.no_grad()
+def test_titles_are_compared_in_float32_under_autocast(rank_by):
+    teacher, read, logits = teacher_of(rank_by=rank_by), [], []
+    model = teacher.language_model
+    head = model.get_output_embeddings()
+    model.base_model.register_forward_hook(lambda *call: read.append(call[-1].last_hidden_state))
+    model.register_forward_hook(lambda *call: logits.append(call[-1].logits))
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = teacher.score(batch_of(3))
+    assert scores.dtype == torch.float32 and logits
+    for hidden, said in zip(read, logits, strict=False):  # a text that is encoded has no logits; it comes last
+        expected = F.linear(hidden[:, -said.shape[1] :].float(), head.weight, head.bias)
+        torch.testing.assert_close(said, expected)
+    assert model.get_output_embeddings() is head
+    if rank_by == "distance":
+        assert read[-1].dtype == torch.float32
 
 
 def test_items_of_one_title_tie():
