@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from src.core.errors import UserError
 from src.distill.data_bridge import USER_STATES, load_teacher_outputs
 from tests.distill.outputs import K, embeddings_of, make_bare, ranking_of, write_outputs
+from tests.sealing import seal
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
@@ -141,6 +142,7 @@ def test_a_text_file_that_is_no_table_is_refused(bare, text):
 )
 def test_item_embeddings_need_a_row_per_item(folder, wrong):
     torch.save(wrong, folder / "all_embeddings.pt")
+    seal(folder)
     assert "must hold one tensor with a row for each of the 15 items" in refused(folder)
 
 
@@ -149,16 +151,19 @@ def test_item_embeddings_that_torch_cannot_read_are_refused(folder, share):
     path = folder / "all_embeddings.pt"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
+    seal(folder)
     assert f"{path} is no tensor saved by PyTorch" in refused(folder)
 
 
 def test_item_embeddings_must_be_finite(folder):
     torch.save(torch.full((15, 4), torch.nan), folder / "all_embeddings.pt")
+    seal(folder)
     assert "holds numbers that are not finite" in refused(folder)
 
 
 def test_item_embeddings_of_half_precision_are_taken(folder):
     torch.save(embeddings_of(15).half(), folder / "all_embeddings.pt")
+    seal(folder)
     assert load_teacher_outputs(folder, DATASET, None).item_embeddings.dtype == torch.float32
 
 

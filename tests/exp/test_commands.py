@@ -300,7 +300,7 @@ def test_missing_raw_files_are_named_with_where_to_put_them(refused, tmp_path):
 
 def test_an_unknown_dataset_is_told_with_those_there(refused, tmp_path):
     status, told = refused("run_all", tmp_path, tmp_path, "dataset=foo")
-    assert status == 1
+    assert status == 2
     assert "Could not find 'dataset/foo'" in told
     assert "ml_100k" in told
 
@@ -358,7 +358,7 @@ def test_what_the_config_gets_wrong_is_one_sentence(road, refused, command, over
 
 
 def test_teacher_outputs_of_another_dataset_are_refused(road, refused, tmp_path):
-    (outputs,) = (road / "teacher_outputs_dir" / "movielens").iterdir()
+    (outputs,) = (road / "teacher_outputs_dir" / "movielens").glob("[!.]*")
     status, told = refused(
         "run_distill", raw_log(tmp_path / "raw", seed=1), tmp_path, f"distill.teacher_outputs_path={outputs}"
     )

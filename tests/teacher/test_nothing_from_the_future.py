@@ -17,7 +17,8 @@ from src.exp.program.config import compose_settings
 from src.student.factory import create_student
 from src.teacher.factory import create_teacher
 from src.teacher.gated_model import GatedLanguageModel
-from src.teacher.language_model.tiny import TINY, tiny_random, tiny_random_causal
+from src.teacher.language_model import tiny
+from src.teacher.language_model.tiny import tiny_random, tiny_random_causal
 from src.teacher.prompts.templates import read_template
 from src.teacher.user_pass import UserPassModel
 from tests.student.students import NAMES, architecture
@@ -146,7 +147,7 @@ def test_an_encoder_whose_attention_overlooks_masks_is_refused_where_it_would_re
         model.set_attn_implementation("eager")
         return model, tokenizer
 
-    monkeypatch.setitem(TINY, "tiny-random", careless)
+    monkeypatch.setattr(tiny, "tiny_random", careless)
     with pytest.raises(UserError, match=r"BertModel .* overlooks a mask .* set teacher.reading=example, or"):
         teacher_of("encoder", reading="user")
     assert teacher_of("encoder", reading="example").score(
@@ -162,7 +163,7 @@ def test_a_model_that_sees_what_it_is_to_write_is_refused(monkeypatch):
         model.model = bare
         return model, tokenizer
 
-    monkeypatch.setitem(TINY, "tiny-random-causal", both_ways)
+    monkeypatch.setattr(tiny, "tiny_random_causal", both_ways)
     with pytest.raises(UserError, match=r"sees the tokens that it is to write: teacher.objective=generation needs"):
         teacher_of("causal", objective="generation", reading="example")
 
@@ -181,7 +182,7 @@ def test_a_model_that_would_mix_titles_up_is_refused_where_it_ranks_by_them(monk
         model.model = Overlooking(model.config)
         return model, tokenizer
 
-    monkeypatch.setitem(TINY, "tiny-random-causal", mixing)
+    monkeypatch.setattr(tiny, "tiny_random_causal", mixing)
     with pytest.raises(UserError, match=r"overlooks a mask that keeps titles apart: set .*rank_by=distance"):
         teacher_of(**WRITES, generation__rank_by="likelihood")
     assert teacher_of(**WRITES, generation__rank_by="distance").rank_by == "distance"

@@ -101,14 +101,3 @@ def test_every_router_comes_back_from_writing_titles(tmp_path, router):
 @pytest.mark.parametrize("mode", ["lora", "freeze"])
 def test_a_teacher_without_a_router_comes_back(tmp_path, mode, reading):
     comes_back(tmp_path / "teacher", reading, settings_of(reading=reading, mode=mode))
-
-
-def test_the_weight_that_was_chosen_for_the_student_comes_back(tmp_path):
-    settings = settings_of()
-    teacher = teacher_of(settings).eval()
-    teacher.student_weight.fill_(1.5)
-    about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings.plain()}
-    save_trained(tmp_path / "teacher", teacher, about)
-    loaded = load_trained(teacher_of(settings), tmp_path / "teacher", DATASET, settings)
-    assert float(loaded.student_weight) == 1.5
-    assert torch.equal(loaded.score(BATCH), teacher.score(BATCH))

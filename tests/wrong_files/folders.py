@@ -454,7 +454,7 @@ def teachers() -> Iterator[Case]:
     keys["dataset_fingerprint"] = "lacks dataset_fingerprint"
     yield from manifests(TEACHER, keys, "is no artefact")
     for key, value, said in (
-        ("kind", "student", "holds no teacher but a student"),
+        ("kind", "student", "holds no teacher but student"),
         ("dataset_fingerprint", "another", "dataset_fingerprint another instead of"),
         ("settings", {}, "describes no teacher"),
         ("settings", [], "describes no teacher"),

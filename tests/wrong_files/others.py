@@ -37,6 +37,7 @@ FILE = {
     "split": "test",
     "filter_seen": False,
     "example_id": [4, 5],
+    "user": [0, 1],
     "rank": [1, 3],
 }
 THEIRS = "distilled.json"
@@ -49,8 +50,9 @@ def _metrics(folder: Path) -> None:
 
 
 def _read_metrics(folder: Path) -> list[Any]:
-    models, num_items = read_models([folder / "baseline.json", folder / THEIRS], None)
-    return [num_items, *((model.name, [rank.tolist() for rank in model.ranks]) for model in models)]
+    ranked = read_models([folder / "baseline.json", folder / THEIRS], None)
+    models = [(model.name, [rank.tolist() for rank in model.ranks]) for model in ranked.models]
+    return [ranked.num_items, ranked.user.tolist(), *models]
 
 
 METRICS = Kind("metrics file", _metrics, _read_metrics)
@@ -81,6 +83,9 @@ def metrics_files() -> Iterator[Case]:
         "split": [1, None, "val"],
         "filter_seen": [1, "false", None, True],
         "example_id": [None, 4, [4], [4, 5, 6], ["4", "5"], [4, 5.5], [5, 4], {"4": 5}, [4, None], []],
+        "user": [None, 4, [0], [0, 1, 2], ["0", "1"], [0, 1.5], [1, 0], {"0": 1}, [0, None], []],
+        "training": [4, "x", [], {}, {"of": "student"}, {"of": 1, "seed": 0, "from": {}}, {"of": "student", "seed": "0",
+                     "from": {}}, {"of": "student", "seed": 0, "from": {"teacher": 1}}],
         "rank": [None, 4, [1], [1, 2, 3], ["1", "2"], [1, 1.5], [0, 1], [-1, 1], [1, 10], [1, None], [[1], [2]], [],
                  [True, True], [1, 10**30], {"a": 1}],
     }  # fmt: skip
@@ -93,11 +98,14 @@ def metrics_files() -> Iterator[Case]:
     same_name = _with({"model": FILE["model"]})
     yield Case(METRICS, "two models of one name", same_name, "give as many different names")
     twice = Kind(METRICS.name, _metrics, lambda f: read_models([f / "baseline.json", [f / THEIRS, f / THEIRS]], None))
-    yield Case(twice, "one file as two seeds", lambda folder: None, "names a file twice")
+    yield Case(twice, "one file as two seeds", lambda folder: None, "would count twice")
     yield Case(METRICS, "keys of its own", _with({"mine": [1]}))
-    nobody = json.dumps({**FILE, "example_id": [], "rank": []})
+    nobody = json.dumps({**FILE, "example_id": [], "user": [], "rank": []})
     yield Case(
-        METRICS, "no users", lambda f: [(f / name).write_text(nobody) for name in (THEIRS, "baseline.json")], "users"
+        METRICS,
+        "no users",
+        lambda f: [(f / name).write_text(nobody) for name in (THEIRS, "baseline.json")],
+        "ranks from 1",
     )
 
 

@@ -31,6 +31,7 @@ def train(folder, callbacks=(), resume_from=None) -> dict[str, Tensor]:
         stage="teacher",
         monitor="val/HR@1",
         made_from={},
+        kept_in=folder / "checkpoints" / "teacher",
         run_dir=folder,
         max_epochs=2,
         patience=9,
