@@ -1,12 +1,22 @@
 import hashlib
 import json
+import logging
+import os
+import re
+import signal
 import stat
+import subprocess
+import time
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from src.core.artefact import Kind, digest, fingerprint, read_manifest, sha256_of, write_json, writing
+from src.core.artefact import Kind, digest, fingerprint, making, opened, read_manifest, sha256_of, write_json, writing
 from src.core.errors import UserError
+from tests.processes import child
 
 TEST = Kind("test", 7)
 
@@ -124,3 +134,143 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
         write_json(path, {"n": object()})
     assert json.loads(path.read_text(encoding="utf-8"))["n"] == [1, 2]
     assert [file.name for file in tmp_path.iterdir()] == ["time.json"]
+
+
+# --- a process that is killed, a disk that is full, two at once
+
+
+def test_an_artefact_that_cannot_take_its_place_leaves_the_earlier_one_there(tmp_path, monkeypatch):
+    folder = tmp_path / "artefact"
+    with writing(folder, TEST, {"version": 1}) as temporary:
+        (temporary / "file").write_text("earlier")
+    rename = Path.rename
+
+    def fail(path: Path, to: Path) -> Path:
+        if path.name.endswith(".writing"):
+            raise OSError("the network drive is gone")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="network drive"), writing(folder, TEST, {"version": 2}):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["artefact"]
+    assert (folder / "file").read_text() == "earlier" and read_manifest(folder)["version"] == 1
+
+
+def test_what_a_killed_process_left_is_removed_and_what_it_put_aside_comes_back(tmp_path):
+    """Killed between the two renamings; beside it something of another artefact that is being written."""
+    (tmp_path / ".artefact.1a.writing").mkdir()
+    (tmp_path / ".artefact.1a.replaced").mkdir()
+    (tmp_path / ".artefact.1a.replaced" / "file").write_text("earlier")
+    (tmp_path / ".artefact-2.1b.writing").mkdir()
+    with making(tmp_path / "artefact"):
+        assert (tmp_path / "artefact" / "file").read_text() == "earlier"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "artefact", ".artefact-2.1b.writing", ".artefact.lock", ".artefact.owner",
+    }  # fmt: skip
+
+
+def test_an_earlier_artefact_that_was_put_aside_does_not_replace_the_new_one(tmp_path):
+    for name in ("artefact", ".artefact.1a.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    with making(tmp_path / "artefact"):
+        assert (tmp_path / "artefact" / "file").read_text() == "artefact"
+    assert not (tmp_path / ".artefact.1a.replaced").exists()
+
+
+def test_one_process_at_a_time_makes_an_artefact_and_the_others_say_whom_they_wait_for(tmp_path):
+    """Each adds a line where it began and where it ended: no two are ever in between. One is killed meanwhile."""
+    told = tmp_path / "told"
+
+    def make() -> None:
+        logging.basicConfig(filename=tmp_path / "log", level=logging.INFO, force=True)
+        with making(tmp_path / "artefact"):
+            for what in ("begins", "ends"):
+                with told.open("a") as file:
+                    file.write(f"{os.getpid()} {what}\n")
+                time.sleep(0.05)
+
+    killed = child(make)
+    while not told.is_file():
+        time.sleep(0.01)
+    waiting = [child(make) for _ in range(3)]
+    assert killed(signal.SIGKILL) == -signal.SIGKILL
+    assert [end(None) for end in waiting] == [0, 0, 0]
+    first, *lines = told.read_text().splitlines()
+    lines = [line for line in lines if line.split()[0] != first.split()[0]]  # it may have come to its end
+    assert len(lines) == 6
+    for begins, ends in zip(lines[::2], lines[1::2], strict=True):
+        assert (begins.split()[1], ends.split()[1]) == ("begins", "ends") and begins.split()[0] == ends.split()[0]
+    assert re.search(r"process \d+ on \S+ makes .*artefact now: waiting", (tmp_path / "log").read_text())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 200 KiB."""
+    (tmp_path / "disk").mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", tmp_path / "disk"], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here ({mounted.stderr.decode().strip()})")
+    yield tmp_path / "disk"
+    subprocess.run(["umount", tmp_path / "disk"], check=True)
+
+
+NUMBERS = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+SAVES = {
+    "safetensors": lambda path: save_file({"a": NUMBERS}, path),
+    "torch": lambda path: torch.save(NUMBERS, path),
+    "text": lambda path: path.write_text("a" * 300_000),
+    "parquet": lambda path: pl.DataFrame({"a": NUMBERS.numpy()}).write_parquet(path),
+}
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_a_full_disk_is_told_with_what_did_not_fit(small_disk, save):
+    with (
+        pytest.raises(UserError, match=r"did not fit on the disk, which has [\d.,]+ MiB left: free some space and"),
+        writing(small_disk / "artefact", TEST, {}) as temporary,
+    ):
+        SAVES[save](temporary / "file")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_other_faults_are_not_said_to_be_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="what"), writing(tmp_path / "artefact", TEST, {}):
+        raise RuntimeError("what")
+
+
+# --- what is read is what was written
+
+
+def test_what_was_written_is_opened(write):
+    folder = write("artefact", FILES)
+    assert opened(folder, TEST, "about") == read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["weights", "notes.txt"])
+def test_a_flipped_byte_a_cut_and_a_swapped_or_missing_file_are_refused_by_name(write, name):
+    other = "notes.txt" if name == "weights" else "weights"
+    content = FILES[name]
+    wrong = [content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :] for place in range(len(content))]
+    for number, bad in enumerate([*wrong, content[:-1], content + b"!", FILES[other], b""]):
+        folder = write(f"wrong-{number}", FILES)
+        (folder / name).write_bytes(bad)
+        with pytest.raises(UserError, match=rf"wrong-{number}/{name} has changed since it was written"):
+            opened(folder, TEST)
+    folder = write("missing", FILES)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=rf"The test in .*missing lacks {name}: make it again"):
+        opened(folder, TEST)
+
+
+def test_an_artefact_of_another_kind_or_format_is_refused(write):
+    folder = write("artefact", FILES)
+    with pytest.raises(UserError, match=r"holds no student but test: give the folder of a student\."):
+        opened(folder, Kind("student", 7))
+    with pytest.raises(UserError, match="has format 7, and this version of the program reads format 8"):
+        opened(folder, Kind("test", 8))
+    with pytest.raises(UserError, match=r"manifest\.json lacks seed, teacher"):
+        opened(folder, TEST, "about", "seed", "teacher")

@@ -1,9 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from src.core import paths
-from src.core.paths import CONF_DIR, ROOT, absolute, command_line
+from src.core.paths import CONF_DIR, ROOT, absolute, command_line, new_folder
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,11 @@ def test_a_command_is_told_as_a_user_types_it(monkeypatch, in_checkout, typed):
 def test_the_shipped_config_is_where_the_program_looks_for_it():
     assert (CONF_DIR / "config.yaml").is_file()
     assert ROOT == CONF_DIR.parent == Path(__file__).parents[2]
+
+
+def test_everyone_who_asks_at_once_gets_a_folder_of_his_own(tmp_path):
+    """Two runs that are started in one second."""
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(new_folder, [str(tmp_path / "deep" / "run")] * 8))
+    assert sorted(folders) == sorted(str(path) for path in (tmp_path / "deep").iterdir())
+    assert {Path(folder).name for folder in folders} == {"run", *(f"run_{number}" for number in range(2, 9))}

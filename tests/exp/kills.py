@@ -10,26 +10,21 @@ flipped, as a disk may do when the power fails. Prints, for each stage, what was
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
 import tempfile
 import time
-import traceback
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
 from src.core.artefact import digest, unfinished
-from src.exp.program.run import ended_by_sigterm
 from src.exp.stages.base import Stage
 from src.exp.stages.road import Road
 from src.teacher import export
 from src.training import checkpoints
 from tests.exp.roads import raw_log, run_in
+from tests.processes import child
 
 ROAD = ("prepared", "baseline", "teacher", "calibration", "outputs", "distilled")
 STAGES = tuple(stage for stage in ROAD if stage != "calibration")
@@ -76,17 +71,17 @@ def survive(stage: str, kills: int, folder: Path, draw: random.Random) -> Surviv
     run = run_in(folder / "made", f"paths.raw_dirs=[{data_dir}]", *LONGER)
     before = Road(run)
     for name in ROAD[: ROAD.index(stage)]:
-        assert _child(lambda name=name: getattr(Road(run), name).ensure())(None) == 0, name
+        assert child(lambda name=name: getattr(Road(run), name).ensure())(None) == 0, name
     target: Stage = getattr(before, stage)
     start = time.monotonic()
-    assert _child(getattr(Road(run), stage).ensure)(None) == 0
+    assert child(getattr(Road(run), stage).ensure)(None) == 0
     undisturbed, expected = time.monotonic() - start, digest(target.folder)
     shutil.rmtree(target.folder)
     found = Survived(stage)
     while True:
         enough = found.killed + found.asked_to_end >= kills
         number = None if enough else signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL
-        end = _child(getattr(Road(run), stage).ensure)
+        end = child(getattr(Road(run), stage).ensure)
         if number is not None:
             time.sleep(draw.uniform(0, undisturbed))
         status = end(number)
@@ -126,35 +121,6 @@ def _damage(folder: Path, draw: random.Random) -> bool:
         content[place] ^= 0xFF
     files[-1].write_bytes(content)
     return True
-
-
-def _child(job: Callable[[], None]) -> Callable[[signal.Signals | None], int]:
-    """Starts `job` in a child process; returns what sends it a signal, waits for its end, and returns its status (minus
-    the signal's number where that killed it).
-    """
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            torch.set_num_threads(1)
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 1)
-            with ended_by_sigterm():
-                job()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-
-    def end(number: signal.Signals | None) -> int:
-        if number is not None:
-            os.kill(pid, number)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    return end
 
 
 def main() -> None:

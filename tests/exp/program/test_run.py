@@ -1,5 +1,8 @@
 import logging
+import os
+import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from src.core.artefact import STUDENT, writing
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
 from src.core.settings_reading import read_settings
@@ -116,6 +120,43 @@ def test_a_command_composes_its_overrides_in_a_folder_of_its_own(tmp_path, monke
     assert (run.settings.seed, run.settings.curve.seeds) == (5, [1, 2])
     assert run.dir == tmp_path / "run"
     assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+def test_two_runs_of_one_second_have_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = []
+    monkeypatch.setattr("hydra.core.utils.strftime", lambda *_: "20261121_120000")
+    for _ in range(2):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["run_cake"])
+        command(runs.append, "src.exp.run_cake", "Bakes.")()
+    names = ["result_20261121_120000", "result_20261121_120000_2"]
+    assert [run.dir for run in runs] == [tmp_path / "result" / name for name in names]
+    assert sorted(path.name for path in (tmp_path / "result").iterdir()) == names
+
+
+def test_ctrl_c_is_a_sentence_and_its_status(started, capsys):
+    def interrupted(run: Run) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        started(interrupted)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Ended by Ctrl-C: the same command goes on with what is there.\n"
+
+
+def test_sigterm_ends_as_an_exception_does_and_gives_its_status(started, tmp_path):
+    def asked_to_end(run: Run) -> None:
+        with writing(tmp_path / "artefact", STUDENT, {}):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(9)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        started(asked_to_end)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not [path for path in tmp_path.iterdir() if "artefact" in path.name]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 import json
 import logging
+import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from src.core.artefact import Kind, read_manifest, writing
+from src.core.artefact import Kind, read_manifest, unfinished, writing
 from src.core.errors import UserError
 from src.exp.program.run import Run
 from src.exp.stages.base import Prepared, Stage
 from tests.exp.roads import road_in
+from tests.processes import child
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
@@ -253,3 +256,52 @@ def test_an_input_that_is_replaced_meanwhile_is_not_said_to_be_what_it_was_made_
     dough, cake = bakery()
     bake(dough, SlowCake(cake.run, cake.prepared, dough))
     assert bakery()[1].why_to_make() == "made from another dough"
+
+
+# --- trusted without looking
+
+
+def test_a_folder_under_another_name_is_not_taken_for_what_it_is_called(bakery):
+    dough, cake = bakery()
+    bake(dough, cake)
+    other_dough, other_cake = bakery("seed=1")
+    shutil.copytree(dough.folder, other_dough.folder)
+    assert other_dough.why_to_make() == f"not what its name says, but food 1 {dough.folder.name}"
+    with pytest.raises(UserError, match=r"The dough at .* is not what its name says, but food 1 dough-"):
+        other_cake.ensure()
+    other_dough.ensure()
+    assert other_dough.made == 1 and other_dough.is_made()
+
+
+def test_another_format_of_an_artefact_has_another_key(bakery, monkeypatch):
+    before = [each.folder for each in bakery()]
+    monkeypatch.setattr(Dough, "kind", Kind("food", 2))
+    assert not {each.folder for each in bakery()} & set(before)
+
+
+def test_two_processes_that_make_the_same_do_the_work_once(bakery, tmp_path):
+    def knead_slowly() -> None:
+        dough, _ = bakery()
+        make = dough.make
+
+        def slowly() -> None:
+            with (tmp_path / "made").open("a") as file:
+                file.write("once ")
+            time.sleep(0.3)
+            make()
+
+        dough.make = slowly
+        dough.ensure()
+
+    children = [child(knead_slowly) for _ in range(3)]
+    assert [end(None) for end in children] == [0, 0, 0]
+    assert (tmp_path / "made").read_text() == "once "
+    assert bakery()[0].is_made()
+
+
+def test_a_plan_says_what_goes_on(bakery):
+    dough, _ = bakery()
+    unfinished(dough.folder).mkdir(parents=True)
+    assert dough.why_to_make() == "goes on where it was stopped"
+    dough.ensure()
+    assert not unfinished(dough.folder).exists()
