@@ -4,7 +4,9 @@ import signal
 import sys
 import time
 import warnings
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -125,7 +127,8 @@ def test_a_command_composes_its_overrides_in_a_folder_of_its_own(tmp_path, monke
 def test_two_runs_of_one_second_have_a_folder_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs = []
-    monkeypatch.setattr("hydra.core.utils.strftime", lambda *_: "20261121_120000")
+    noon = datetime(2026, 11, 21, 12)
+    monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: noon))
     for _ in range(2):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["run_cake"])
