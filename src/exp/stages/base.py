@@ -17,7 +17,9 @@ from ...core.artefact import (
     fingerprint,
     making,
     read_manifest,
+    sha256_of,
     unfinished,
+    write_text,
 )
 from ...core.errors import UserError
 from ...core.git_info import environment
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 NOT_THERE, UNFINISHED = "not there", "goes on where it was stopped"
 STALE, OTHER = "made from another", "not what its name says"
 
+OVER = ".over"  # in an unfinished folder: which artefact was there when its making began
 AGAIN = "made again (rerun=true)"
 
 log = logging.getLogger(__name__)
@@ -141,12 +144,10 @@ class Stage(ABC):
         if self.given is not None:
             return None if self.folder.is_dir() else "named by the config, but not there"
         if not (self.folder / MANIFEST).is_file():
-            return UNFINISHED if unfinished(self.folder).is_dir() else NOT_THERE
+            return UNFINISHED if any(unfinished(self.folder).glob("[!.]*")) else NOT_THERE
         manifest = read_manifest(self.folder)
-        found, wanted = (
-            [manifest.get(name) for name in ("kind", "format", "artefact")],
-            [self.kind.name, self.kind.format, self.folder.name],
-        )
+        found = [manifest.get(name) for name in ("kind", "format", "artefact")]
+        wanted = [self.kind.name, self.kind.format, self.folder.name]
         if found != wanted:
             return f"{OTHER}, but {' '.join(map(str, found))}"
         made_from = manifest.get("inputs", {})
@@ -240,6 +241,20 @@ class Stage(ABC):
             self.make()
         if (left := unfinished(self.folder)).is_dir():
             self.tidy(left)
+
+    def going_on(self) -> Path:
+        """Returns the folder of what is done of the artefact already; empty where its making begins now.
+
+        What a making left that came to its end, but was killed before it could tidy up, is none to go on from: it would
+        give the artefact that is there once more, whatever has changed in the program since.
+        """
+        folder, manifest = unfinished(self.folder), self.folder / MANIFEST
+        mark, there = folder / OVER, sha256_of(manifest) if manifest.is_file() else "nothing"
+        if folder.is_dir() and (not mark.is_file() or mark.read_text(encoding="utf-8") != there):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(mark, there)
+        return folder
 
     def tidy(self, left: Path) -> None:
         """Removes what was kept of an unfinished artefact, now that it is whole."""

@@ -5,7 +5,6 @@ from abc import ABC
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...core.artefact import unfinished
 from .base import Stage
 
 
@@ -20,7 +19,7 @@ class Training(Stage, ABC):
         """Returns what the loop has to know to go on: where checkpoints are kept, and of which artefact they are, made
         from which contents.
         """
-        return {"kept_in": unfinished(self.folder), "made_from": {"artefact": self.folder.name} | self.made_from}
+        return {"kept_in": self.going_on(), "made_from": {"artefact": self.folder.name} | self.made_from}
 
     def tidy(self, left: Path) -> None:
         """See `Stage.tidy`."""

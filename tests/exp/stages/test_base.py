@@ -301,7 +301,57 @@ def test_two_processes_that_make_the_same_do_the_work_once(bakery, tmp_path):
 
 def test_a_plan_says_what_goes_on(bakery):
     dough, _ = bakery()
-    unfinished(dough.folder).mkdir(parents=True)
+    (unfinished(dough.folder) / "half").mkdir(parents=True)
     assert dough.why_to_make() == "goes on where it was stopped"
     dough.ensure()
     assert not unfinished(dough.folder).exists()
+
+
+class Sourdough(Dough):
+    """Keeps what is done; asked to, the process ends once the bread is there but before it could tidy up."""
+
+    title = "sourdough: kneading"
+    killed = False
+
+    def make(self) -> None:
+        half = self.going_on() / "half"
+        self.began_with = half.read_text() if half.is_file() else None
+        half.write_text("half of it")
+        super().make()
+
+    def tidy(self, left: Path) -> None:
+        if self.killed:
+            raise KeyboardInterrupt
+        super().tidy(left)
+
+
+def test_what_a_finished_making_left_is_none_that_the_next_goes_on_from(bakery):
+    """Else rerun=true would hand over the old artefact once more."""
+
+    def sourdough(*overrides: str) -> Sourdough:
+        return Sourdough(bakery(*overrides)[0].run, bakery(*overrides)[0].prepared)
+
+    first = sourdough()
+    first.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        first.ensure()
+    assert first.is_made() and unfinished(first.folder).is_dir()
+    again = sourdough("rerun=true")
+    again.ensure()
+    assert again.began_with is None and not unfinished(again.folder).exists()
+
+
+def test_an_interrupted_making_over_an_artefact_that_is_there_is_gone_on_with(bakery, monkeypatch):
+    def sourdough() -> Sourdough:
+        road, _ = bakery("rerun=true")
+        return Sourdough(road.run, road.prepared)
+
+    sourdough().ensure()
+    broken = sourdough()
+    monkeypatch.setattr(Dough, "make", lambda self: pytest.fail("the oven is cold"))
+    with pytest.raises(pytest.fail.Exception):
+        broken.ensure()
+    monkeypatch.undo()
+    again = sourdough()
+    again.ensure()
+    assert again.began_with == "half of it"
