@@ -133,6 +133,11 @@ class Stage(ABC):
             for stage in self.inputs():
                 stage.find()
 
+    @property
+    def is_named(self) -> bool:
+        """Whether all that its key is made of is known, before `find` too."""
+        return self.given is not None or all(stage.is_named for stage in self.inputs())
+
     # --- whether it is there
 
     def is_made(self) -> bool:

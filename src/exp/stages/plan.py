@@ -24,7 +24,8 @@ def plan_table(stages: Sequence["Stage"]) -> TextTable:
         state = "there" if reason is None else f"to be made: {reason}"
         time = "" if reason is None else f"{statistics.median(before):,.0f} s" if before else "not known yet"
         reads = ", ".join(each.title for each in stage.inputs())
-        rows.append([stage.title, reads, stage.folder.name, state, time])
+        name = stage.folder.name if stage.is_named else "named once the language model is there"
+        rows.append([stage.title, reads, name, state, time])
     header = ["Stage", "reads", "artefact", "state", "time, as before"]
     return TextTable(f"Plan: about {total:,.0f} s for what has been timed before", header, rows)
 

@@ -53,6 +53,10 @@ class Teacher(Training):
 
         return language_model_digest(self.settings.teacher.llm, self.settings.paths.language_models_dir)
 
+    @property
+    def is_named(self) -> bool:
+        return super().is_named and self.language_model is not None
+
     def find(self) -> None:
         """Fetches the language model where no key can be told without it."""
         super().find()

@@ -122,3 +122,14 @@ def test_two_stages_with_one_artefact_are_made_and_timed_once(made):
     road = made("seed=2")
     assert road.baseline.folder == road.user_encoder.folder
     assert plan_table([road.baseline, road.user_encoder]).title.startswith("Plan: about 10 s")
+
+
+def test_no_name_is_told_before_all_is_known_that_it_is_made_of(tmp_path):
+    """A language model is told by its files, and they are not there yet."""
+    road = road_in(tmp_path, DATASET, "teacher.llm.name=no/such-model-on-this-machine")
+    names = {title: name for title, _, name, _, _ in plan_table(whole(road)).rows}
+    assert names["baseline: training"] == road.baseline.folder.name
+    assert {title for title, name in names.items() if name == "named once the language model is there"} == {
+        "teacher: training", "teacher: calibration", "teacher: export", "distilled: training", "evaluation: teacher",
+        "evaluation: distilled", "comparison",
+    }  # fmt: skip
