@@ -314,6 +314,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
+        on_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
