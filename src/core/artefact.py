@@ -235,14 +235,18 @@ def _refuse_lacking(folder: Path, manifest: dict[str, Any], keys: Sequence[str])
 
 def digest(folder: Path) -> str:
     """Returns 16 hex digits that change with the contents of any file that was written to an artefact, as its manifest
-    keeps them (of a folder without a manifest: as they are); the manifest itself does not count.
+    keeps them, and with the contents that its inputs had: a calibration of another teacher is another one although its
+    file may be the same. Nothing else of the manifest counts.
+
+    Raises:
+        UserError: `folder` holds no manifest.
     """
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if (folder / MANIFEST).is_file() else {}
-    return fingerprint(manifest.get("files") or _contents(folder))
+    manifest = read_manifest(folder)
+    return fingerprint(manifest["files"], manifest.get("inputs", {}))
 
 
 def digest_as_it_is(folder: Path) -> str:
-    """Returns `digest` from the files themselves: for folders that somebody else may have changed."""
+    """Returns 16 hex digits that change with any file of a folder but its manifest: for folders of somebody else."""
     return fingerprint(_contents(folder))
 
 

@@ -24,12 +24,13 @@ SAME = {
 
 
 class Training(BaseModel):
-    """Of what a model's seed is, that seed, and digests of the artefacts that it was made from."""
+    """Of what a model's seed is, that seed, a digest of its settings and those of the artefacts it was made from."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
     of: str
     seed: int
+    settings: str
     sources: dict[str, str] = Field(alias="from")
 
 
@@ -161,6 +162,14 @@ def _trainings(files: dict[Path, MetricsFile], group: Sequence[Path]) -> str | N
                 "compare.runs: give files of different trainings."
             )
         seen[told] = path
+    first = group[0]
+    for path in group:
+        one, other = files[first].training, files[path].training
+        if one is not None and other is not None and one.settings != other.settings:
+            raise UserError(
+                f"{first} and {path} are of models with different settings, and the files of a list in compare.runs "
+                "are averaged: put into it one model, trained several times."
+            )
     trainings = [file.training for file in files.values() if file.training is not None]
     if len(trainings) < len(group):
         return f"{len(group)} trainings"  # files from before seeds were kept in them

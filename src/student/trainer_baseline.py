@@ -144,6 +144,7 @@ def fit_student(
             **(made_from or {}),
             "dataset": dataset.fingerprint,
             "student": fingerprint(settings.key(), metrics.filter_seen, seed),
+            "logits": str(logits_dtype(settings.train.precision)),
         },
         kept_in=kept_in or run_dir / "checkpoints" / stage,
         run_dir=run_dir,

@@ -141,7 +141,8 @@ def _key(model: GatedLanguageModel, examples: Examples, settings: ExportSettings
         digest.update(value.float().cpu().contiguous().numpy().tobytes())
     digest.update(examples.example_id.numpy().tobytes())
     ranks_by = list(model.calibration) if isinstance(model, EnsembleMember) else None
-    return fingerprint(digest.hexdigest(), settings.key(), ranks_by)
+    autocast = torch.is_autocast_enabled(next(model.parameters()).device.type)  # which differs between machines
+    return fingerprint(digest.hexdigest(), settings.key(), ranks_by, autocast)
 
 
 def _kept(folder: Path) -> dict[str, Tensor] | None:

@@ -25,7 +25,7 @@ from ..core.settings import (
     setting,
 )
 from ..student.settings import Precision, StudentSettings
-from .choices import ROUTERS, TEACHERS
+from .choices import LANGUAGE_MODELS, ROUTERS, TEACHERS
 
 Weights = Annotated[list[NotNegative], Field(min_length=1), Words("a list of numbers, each 0 or above")]
 TeacherName = Annotated[Text, NamedIn(TEACHERS.check)]
@@ -45,6 +45,14 @@ class WheelSettings(Settings):
 
 class LanguageModelSettings(Settings):
     """The frozen language model."""
+
+    rules = (
+        Rule(
+            ("name", "path"),
+            lambda s: s.path is not None and s.name in LANGUAGE_MODELS,
+            "{at}name={s.name} is made here and has no files: set {at}path to null, or another {at}name",
+        ),
+    )
 
     name: Text = setting(..., "its name on the hub, and its folder below data/language_models")
     path: UserPath | None = setting(

@@ -78,7 +78,8 @@ def fit(
     """
     quiet_libraries()
     leftovers.free()
-    go_on_from = resumable(plan.kept_in, plan.resume_from, plan.made_from)
+    made_from = {**plan.made_from, "precision": plan.precision}  # what "auto" is may differ between machines
+    go_on_from = resumable(plan.kept_in, plan.resume_from, made_from)
     if go_on_from is not None:
         log.info("%s: goes on from %s", plan.stage, go_on_from)
     best = BestWeights(plan.monitor)
@@ -91,7 +92,7 @@ def fit(
         callbacks=[
             best,
             StopWhenPatienceEnds(plan.monitor, mode="max", patience=plan.patience),
-            MadeFrom(plan.made_from),
+            MadeFrom(made_from),
             RandomState(data),
             StageProgress(plan.stage, plan.monitor),
             FiniteOnly(plan.kept_in / LAST, plan.run_dir / f"{plan.stage}_diverged.json"),
@@ -111,7 +112,8 @@ def fit(
     module.load_state_dict(best.weights, strict=module.strict_loading)
     return {
         f"best_{plan.monitor.replace('/', '_').lower()}": best.score,
-        "epochs": trainer.current_epoch,
+        # counted by batches: gone on from where patience ended, Lightning does not count that epoch
+        "epochs": math.ceil((trainer.fit_loop.total_batch_idx + 1) / trainer.num_training_batches),
         "steps": trainer.global_step,
     }
 

@@ -171,6 +171,15 @@ class Stage(ABC):
             return AGAIN
         return reason
 
+    def unchanged(self) -> None:
+        """Makes sure that a given folder, just read, still holds what the keys of this run were made of.
+
+        Raises:
+            UserError: Somebody has changed it since this run began.
+        """
+        if self.given is not None and digest_as_it_is(self.folder) != self.content_digest:
+            raise UserError(f"{self.folder} has changed since this run began: start the same command again.")
+
     def require(self) -> Path:
         """Returns the artefact's folder.
 
@@ -250,15 +259,20 @@ class Stage(ABC):
     def going_on(self) -> Path:
         """Returns the folder of what is done of the artefact already; empty where its making begins now.
 
-        What a making left that came to its end, but was killed before it could tidy up, is none to go on from: it would
-        give the artefact that is there once more, whatever has changed in the program since.
+        Two things are none to go on from, since the program may have changed since: what a making left that came to
+        its end, but was killed before it could tidy up; and, where `rerun` asks for everything again, what was begun
+        without it.
         """
         folder, manifest = unfinished(self.folder), self.folder / MANIFEST
-        mark, there = folder / OVER, sha256_of(manifest) if manifest.is_file() else "nothing"
-        if folder.is_dir() and (not mark.is_file() or mark.read_text(encoding="utf-8") != there):
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(mark, there)
+        there = sha256_of(manifest) if manifest.is_file() else "nothing"
+        anew, begun = f"{there} again", f"{there}"
+        mark = folder / OVER
+        found = mark.read_bytes() if mark.is_file() else b""
+        good = [anew] if self.settings.rerun else [anew, begun]
+        if found not in [each.encode() for each in good]:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write_text(mark, good[-1])
         return folder
 
     def tidy(self, left: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...core.artefact import STUDENT
 from ...core.errors import UserError
@@ -37,11 +37,14 @@ class Distilled(Training):
         return self.keyed(
             self.settings.paths.models_dir,
             f"distilled-{student.name.replace(':', '.')}-",
-            student.key(),
-            self.settings.distill.key(),
-            self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
+            *self.trained_as,
             self.seed,
         )
+
+    @property
+    def trained_as(self) -> list[Any]:
+        # the checkpoint is chosen by the last of them
+        return [self.settings.student.key(), self.settings.distill.key(), self.settings.metrics.filter_seen]
 
     @property
     def seed(self) -> int:

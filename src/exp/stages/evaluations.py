@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.artefact import COMPARISON, EVALUATION, opened, read_json, read_manifest, write_json, writing
+from ...core.artefact import COMPARISON, EVALUATION, fingerprint, opened, read_json, read_manifest, write_json, writing
 from ...evaluation.comparison import comparison_of, write_comparison
 from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
@@ -16,6 +16,7 @@ from .calibration import Calibration
 from .distilled import Distilled
 from .students import Baseline
 from .teacher import Teacher
+from .training import Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,20 +90,21 @@ class Evaluation(Stage):
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
 
     @property
-    def training_stage(self) -> Stage:
+    def training_stage(self) -> Training:
         """Which stage trained the model."""
-        (model,) = self.inputs()
-        return model
+        raise NotImplementedError(f"nothing is trained for {self.subject}")
 
     def training(self) -> dict[str, Any] | None:
-        """Returns of what the model's seed is, that seed, and digests of the artefacts that it was made from; None
-        where nothing was trained. Models that differ in nothing else are trainings of one.
+        """Returns of what the model's seed is, that seed, a digest of its settings and those of the artefacts that it
+        was made from; None where nothing was trained. Models that differ in seed and artefacts alone are trainings of
+        one.
         """
         if not self.trained:
             return None
         made = read_manifest(self.training_stage.folder)
         sources = {title.partition(":")[0]: contents for title, contents in made["inputs"].items()}
-        return {"of": self.trained, "seed": made["seed"], "from": sources}
+        settings = fingerprint(self.training_stage.trained_as)
+        return {"of": self.trained, "seed": made["seed"], "settings": settings, "from": sources}
 
     @cached_property
     def figures(self) -> dict[str, Any]:
@@ -156,6 +158,10 @@ class StudentEvaluation(Evaluation):
         return (self.student,)
 
     @property
+    def training_stage(self) -> Training:
+        return self.student
+
+    @property
     def model_name(self) -> str:
         return f"{self.role} ({self.settings.student.name})"
 
@@ -195,7 +201,7 @@ class TeacherEvaluation(Evaluation):
         return (self.settings.teacher.eval_tokens,)
 
     @property
-    def training_stage(self) -> Stage:
+    def training_stage(self) -> Training:
         return self.teacher.teacher if isinstance(self.teacher, Calibration) else self.teacher
 
     def how(self) -> dict[str, Any]:

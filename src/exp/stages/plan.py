@@ -1,12 +1,12 @@
 """`dry_run=true`: what is there, what would be made, and how long that took before."""
 
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.artefact import MANIFEST
+from ...core.artefact import MANIFEST, read_manifest
+from ...core.errors import UserError
 from ...evaluation.tables import TextTable
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ def show_plan(stages: Sequence["Stage"]) -> None:
 def _seconds_before(stage: "Stage") -> Iterator[float]:
     """Yields how long stages of this title took whose artefacts lie beside this one's."""
     for path in stage.folder.parent.glob(f"*/{MANIFEST}"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            manifest = read_manifest(path.parent)
+        except UserError:  # somebody else's, or damaged: it tells no time
+            continue
         if manifest.get("stage") == stage.title and "seconds_of_stage" in manifest:
             yield manifest["seconds_of_stage"]

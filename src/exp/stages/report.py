@@ -11,6 +11,13 @@ from ...evaluation.tables import users_told
 from ..program.run import Run
 from .evaluations import METRICS, SPLIT, Comparison, Evaluation
 
+KNOWN = [
+    *(f"{subject}.json" for subject in ("popularity", "baseline", "teacher", "distilled")),
+    *(f"comparison.{ending}" for ending in ("md", "tex", "json")),
+    "table.md",
+    "slices.md",
+]  # all that a report may write
+
 log = logging.getLogger(__name__)
 
 
@@ -18,6 +25,8 @@ def report(run: Run, evaluations: Sequence[Evaluation], comparison: Comparison |
     """Writes `metrics/<model>.json`, `table.md`, `slices.md` and `comparison.*` of a run; prints all but the slices."""
     folder = run.dir / "metrics"
     folder.mkdir(exist_ok=True)
+    for name in KNOWN:  # a run that is told to write where another did
+        (folder / name).unlink(missing_ok=True)
     rows = [each.row() for each in evaluations]
     for evaluation in evaluations:
         shutil.copyfile(evaluation.folder / METRICS, folder / f"{evaluation.subject}.json")

@@ -1,7 +1,7 @@
 """Dataset → a student that learns from the log alone: the baseline, and the teacher's user encoder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...core.artefact import STUDENT, fingerprint
 from ...student.settings import StudentSettings
@@ -28,13 +28,16 @@ class TrainedStudent(Training):
     def seed(self) -> int:
         return self.student.training_seed(self.settings.seed)
 
+    @property
+    def trained_as(self) -> list[Any]:
+        return [self.student.key(), self.settings.metrics.filter_seen]  # the checkpoint is chosen by that
+
     def own_folder(self) -> Path:
         key = fingerprint(
             "baseline",
             self.kind.format,
             self.prepared.fingerprint,
-            self.student.key(),
-            self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
+            *self.trained_as,
             self.seed,
         )
         models = self.settings.paths.models_dir / self.settings.dataset.name
@@ -68,7 +71,9 @@ class TrainedStudent(Training):
         """
         from ...student.store import load_student
 
-        return load_student(self.require(), self.prepared.dataset)
+        student = load_student(self.require(), self.prepared.dataset)
+        self.unchanged()
+        return student
 
 
 class Baseline(TrainedStudent):

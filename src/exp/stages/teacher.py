@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import TEACHER
+from ...core.artefact import TEACHER, read_manifest
 from ...core.errors import UserError
 from ...teacher.prompts.templates import read_template
 from ..program.run import Run
@@ -68,12 +68,15 @@ class Teacher(Training):
         return self.keyed(
             self.settings.paths.models_dir,
             f"teacher-{teacher.name.replace(':', '.')}-",
-            teacher.key(),
-            self.language_model,
-            self.template,
-            self.settings.metrics.filter_seen,  # the checkpoint is chosen by it
+            *self.trained_as,
             self.settings.seed,
         )
+
+    @property
+    def trained_as(self) -> list[Any]:
+        # the checkpoint is chosen by the last of them
+        filter_seen = self.settings.metrics.filter_seen
+        return [self.settings.teacher.key(), self.language_model, self.template, filter_seen]
 
     def check(self) -> None:
         """Fetches the language model where it is missing, and makes sure that it can do what is asked."""
@@ -107,9 +110,13 @@ class Teacher(Training):
 
         settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.prepared.dataset
         train = settings.train
-        language_model = self.language_model  # now: the files may be replaced before the training ends
         log.info("The teacher is built over the user encoder %s", self.user_encoder.folder)
-        model = self.untrained()
+        model, language_model = self.untrained(), self.language_model
+        if self.own_folder() != self.folder:
+            raise UserError(
+                f"The files of {settings.llm.name}, or the prompt's text, have changed since this run began: start the "
+                "same command again."
+            )
         module = self._module(model)
         rows = rows_at_once(metrics, dataset, metrics.filter_seen)
         data = TeacherDataModule(model, dataset, train, rows, metrics.filter_seen, self.settings.seed)
@@ -153,7 +160,15 @@ class Teacher(Training):
         from ...teacher.store import load_trained
 
         folder = self.require()
-        return load_trained(self.untrained(), folder, self.prepared.dataset, self.settings.teacher)
+        model = load_trained(self.untrained(), folder, self.prepared.dataset, self.settings.teacher)
+        theirs = read_manifest(folder, "language_model")["language_model"]
+        if theirs != self.language_model:
+            raise UserError(
+                f"The teacher in {folder} was trained with other files of {self.settings.teacher.llm.name} than those "
+                f"that are there now ({theirs} instead of {self.language_model}): put them back, or start the same "
+                "command again to train another one."
+            )
+        return model
 
     def _module(self, model: "GatedLanguageModel") -> "TeacherModule":
         from ...teacher.generation.model import GenerationTeacher

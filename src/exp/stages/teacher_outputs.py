@@ -93,4 +93,6 @@ class TeacherOutputsStage(Stage):
         from ...distill.data_bridge import load_teacher_outputs
 
         direction = self.settings.distill.score_direction
-        return load_teacher_outputs(self.require(), self.prepared.dataset, direction)
+        outputs = load_teacher_outputs(self.require(), self.prepared.dataset, direction)
+        self.unchanged()
+        return outputs

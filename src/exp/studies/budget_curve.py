@@ -1,6 +1,5 @@
 """What it is worth to ask a teacher about a share of the examples only, and which ones."""
 
-import json
 import logging
 import shutil
 import statistics
@@ -11,7 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from ...core.artefact import fingerprint, read_manifest, write_json, write_text
+from ...core.artefact import fingerprint, read_json, read_manifest, write_json, write_text
 from ...core.seed import generator, seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -83,7 +82,7 @@ def draw_budget_curve(road: Road) -> list[Point]:
                 shown = None if share is None else outputs.only(asked)
                 val, test = _student(run, dataset, shown, seed, {"point": f"{kept.name}/{path.name}"})
             write_json(path, asdict(Point(policy, share, seed, len(asked), round(cost), seconds, val, test)))
-        points.append(Point(**json.loads(path.read_text(encoding="utf-8"))))
+        points.append(Point(**read_json(path)))
         log.info("%s, share %s, seed %d: test %s %.4f", policy, share, seed, METRIC, points[-1].test)
         _report(run, dataset, points)
     return points
