@@ -246,8 +246,12 @@ def digest(folder: Path) -> str:
 
 
 def digest_as_it_is(folder: Path) -> str:
-    """Returns 16 hex digits that change with any file of a folder but its manifest: for folders of somebody else."""
-    return fingerprint(_contents(folder))
+    """Returns `digest` from the files themselves: for folders that somebody else may have written or changed."""
+    try:
+        inputs = read_manifest(folder).get("inputs", {})
+    except UserError:
+        inputs = {}
+    return fingerprint(_contents(folder), inputs)
 
 
 def _contents(folder: Path) -> dict[str, dict[str, Any]]:

@@ -211,7 +211,7 @@ class LastCheckpoint(Checkpoint):
             on_disk(self.folder)
         self.due = time.monotonic() + KEEP_EVERY
         if self.asked_to_end is not None:
-            log.info("Kept at step %d in %s: the same command goes on from there", trainer.global_step, self.folder)
+            log.info("Kept at step %d in %s", trainer.global_step, self.folder)
             raise SystemExit(128 + self.asked_to_end)
 
 

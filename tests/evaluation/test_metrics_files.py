@@ -100,11 +100,11 @@ def test_what_is_not_there_is_named(put, tmp_path):
 
 
 def student(seed: int, **sources: str) -> dict:
-    return {"of": "student", "seed": seed, "from": sources}
+    return {"of": "student", "seed": seed, "settings": "lr 0.1", "from": sources}
 
 
 def teacher(seed: int, user_encoder: str) -> dict:
-    return {"of": "teacher", "seed": seed, "from": {"user encoder": user_encoder}}
+    return {"of": "teacher", "seed": seed, "settings": "r 8", "from": {"user encoder": user_encoder}}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,12 @@ def test_the_same_training_does_not_count_twice(put):
         read_models([put("a"), [*group, again]], None)
     with pytest.raises(UserError, match=r"b1 and .*b1 have the same seed"):
         read_models([put("a"), [group[1], group[1]]], None)
+
+
+def test_models_with_other_settings_are_not_averaged_as_seeds_of_one(put):
+    wider = put("b1", model="other", training={**student(1), "settings": "lr 0.2"})
+    with pytest.raises(UserError, match=r"b0 and .*b1 are of models with different settings"):
+        read_models([put("a"), [put("b0", model="other", training=student(0)), wider]], None)
 
 
 def test_two_models_are_not_averaged_as_one(put):

@@ -206,6 +206,7 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
     assert plan.kept_in == tmp_path / "kept"
     assert plan.made_from == {
         "artefact": "baseline-1", "dataset": dataset.fingerprint, "student": fingerprint(settings.key(), True, 3),
+        "logits": "torch.float32",
     }  # fmt: skip
     assert (data.history_length, data.batch_positions, data.eval_batch_size, data.filter_seen) == (6, 24, 5, True)
     assert torch.equal(data.generator.get_state(), generator(3).get_state())

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from ...core.artefact import fingerprint, read_json, read_manifest, write_json, write_text
+from ...core.artefact import fingerprint, read_json, read_manifest, unfinished, write_json, write_text
 from ...core.seed import generator, seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -80,7 +80,7 @@ def draw_budget_curve(road: Road) -> list[Point]:
             seconds = round(cost * manifest["seconds"] / manifest["tokens_read"], 1)
             with run.stopwatch.stage(f"distilled: {policy}, {share}, seed {seed}"):
                 shown = None if share is None else outputs.only(asked)
-                val, test = _student(run, dataset, shown, seed, {"point": f"{kept.name}/{path.name}"})
+                val, test = _student(run, dataset, shown, seed, unfinished(path))
             write_json(path, asdict(Point(policy, share, seed, len(asked), round(cost), seconds, val, test)))
         points.append(Point(**read_json(path)))
         log.info("%s, share %s, seed %d: test %s %.4f", policy, share, seed, METRIC, points[-1].test)
@@ -112,11 +112,10 @@ def _asked(pool: Pool, policy: str, share: float | None, seed: int) -> Tensor:
 
 
 def _student(
-    run: Run, dataset: Dataset, outputs: TeacherOutputs | None, seed: int, made_from: dict[str, str]
+    run: Run, dataset: Dataset, outputs: TeacherOutputs | None, seed: int, kept_in: Path
 ) -> tuple[float, float]:
     """Trains a student, with a teacher or without; returns its NDCG@10 on validation and test."""
-    settings, folder = run.settings, run.dir / "student"
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = run.settings
     seed_everything(seed)
     module = (
         baseline_module(settings.student, dataset)
@@ -124,10 +123,18 @@ def _student(
         else distil_module(settings.student, settings.distill, dataset, outputs, seed)
     )
     result = fit_student(
-        module, settings.student, dataset, settings.metrics, seed, stage="student", run_dir=folder, made_from=made_from
+        module,
+        settings.student,
+        dataset,
+        settings.metrics,
+        seed,
+        stage="student",
+        run_dir=run.dir,
+        kept_in=kept_in,
+        made_from={"point": f"{kept_in.parent.name}/{kept_in.name}"},
     )
     module.model.items.fold()
-    shutil.rmtree(folder)
+    shutil.rmtree(kept_in)
     metrics = settings.metrics.model_copy(update={"ks": [10]})
     ranked = evaluate_student(module.model.eval(), dataset, "test", metrics, "student: test users")
     return result["best_val_ndcg@10"], ranked.metrics[METRIC]

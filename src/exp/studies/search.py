@@ -1,7 +1,9 @@
 """Searches a student's settings on validation: Optuna proposes, the program trains, the median prunes."""
 
 import logging
+import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +13,10 @@ import lightning as L
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from ...core.artefact import fingerprint
-from ...core.errors import DivergedError
+from ...core.errors import DivergedError, UserError
 from ...core.seed import seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -24,6 +26,8 @@ from .search_report import overrides, write_report
 from .search_space import given_point, plain_space, read_space, rounded
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+# What a trial keeps: who trains it, and why it failed, where that was its own fault.
+PROCESS, FAILED = "process", "failed"
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +48,15 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
     folder = run.dir / "search"
     folder.mkdir(parents=True, exist_ok=True)
     end = time.perf_counter() + 60 * budget.minutes
-    while len(study.get_trials(deepcopy=False, states=FINISHED)) < budget.trials and time.perf_counter() < end:
+    _take_up_again(study)
+    while sum(trial.state in FINISHED for trial in _undisturbed(study)) < budget.trials and time.perf_counter() < end:
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=budget.startup_trials,
             multivariate=True,
-            seed=run.settings.student_seed + len(study.get_trials(deepcopy=False)),
+            seed=run.settings.student_seed + len(_undisturbed(study)),
         )
         trial = study.ask(space)
+        trial.set_user_attr(PROCESS, [socket.gethostname(), os.getpid()])
         log.info("── trial %d: %s", trial.number, overrides(trial.params))
         with _told(study, trial):
             value, result = _train(run, dataset, trial)
@@ -110,11 +116,45 @@ def _told(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
         study.tell(trial, state=TrialState.PRUNED)
         log.info("trial %d: cut, below the median", trial.number)
     except DivergedError as error:
+        trial.set_user_attr(FAILED, str(error))
         study.tell(trial, state=TrialState.FAIL)
         log.warning("trial %d: %s", trial.number, error)
-    except BaseException:
+    except UserError as error:
+        trial.set_user_attr(FAILED, str(error))
         study.tell(trial, state=TrialState.FAIL)
         raise
+    except BaseException:  # Ctrl-C, SIGTERM, a fault of ours: the point is tried again
+        study.tell(trial, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+        raise
+
+
+def _undisturbed(study: optuna.Study) -> list[FrozenTrial]:
+    """Returns all trials but those that were interrupted: with them, a search draws what one does that never was."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state != TrialState.FAIL or FAILED in trial.user_attrs
+    ]
+
+
+def _take_up_again(study: optuna.Study) -> None:
+    """Lets the points be tried again whose processes on this machine were killed."""
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        host, process = trial.user_attrs.get(PROCESS, [None, 0])
+        if host == socket.gethostname() and not _is_alive(process):
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, but there
+        return True
+    return True
 
 
 def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict[str, Any]]:

@@ -80,7 +80,7 @@ def _plain(trial: FrozenTrial) -> dict[str, Any]:
         "best validation NDCG@10": trial.value if trial.state is TrialState.COMPLETE else None,
         "settings": rounded(trial.params),
         "validation NDCG@10": list(trial.intermediate_values.values()),
-        **trial.user_attrs,
+        **{name: value for name, value in trial.user_attrs.items() if name != "process"},
     }
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.artefact import read_manifest
+from src.core.artefact import fingerprint, read_manifest
 from src.core.errors import UserError
 from src.evaluation.metrics_files import read_models
 from src.evaluation.ranking import rows_at_once
@@ -107,9 +107,10 @@ def test_seeds_of_the_student_are_compared_over_one_teacher(made):
     ]  # fmt: skip
     told = [json.loads(files[subject][0].read_text())["training"] for subject in ("popularity", "baseline", "teacher")]
     user_encoder = first.user_encoder.content_digest
+    settings = [fingerprint(stage.trained_as) for stage in (first.baseline, first.teacher)]
     assert told == [
-        None, {"of": "student", "seed": 0, "from": {}},
-        {"of": "teacher", "seed": 0, "from": {"user encoder": user_encoder}},
+        None, {"of": "student", "seed": 0, "settings": settings[0], "from": {}},
+        {"of": "teacher", "seed": 0, "settings": settings[1], "from": {"user encoder": user_encoder}},
     ]  # fmt: skip
     weights = [(road.distilled.folder / "model.safetensors").read_bytes() for road in (first, second)]
     assert weights[0] != weights[1]

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 from pathlib import Path
 
 import optuna
@@ -11,6 +13,7 @@ from src.exp.program.config import compose_settings
 from src.exp.studies import search as search_module
 from src.exp.studies.search import search
 from tests.exp.roads import raw_log, run_in
+from tests.processes import child
 from tests.worlds import tiny_dataset
 
 NO_OTHERS = "history_length:null,hidden_size:null,num_blocks:null,num_heads:null"
@@ -138,12 +141,37 @@ def test_a_training_that_diverges_is_one_bad_trial(tmp_path, scripted):
     ]
 
 
-def test_an_interruption_ends_the_search_and_keeps_what_was_found(tmp_path, scripted):
-    scripted(0.1, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        search(run_of(tmp_path, "search.trials=3"), DATASET)
-    scripted(0.2)
-    assert values(search(run_of(tmp_path, "search.trials=3"), DATASET)) == [0.1, None, 0.2]
+@pytest.mark.parametrize("interrupted", [0, 1])  # 0: the config as given, which a search is never worse than
+def test_an_interrupted_search_tries_the_same_points_as_one_that_never_was(tmp_path, scripted, interrupted):
+    whole = scripted(0.1, 0.3, 0.2)
+    search(run_of(tmp_path / "whole", "search.trials=3"), DATASET)
+    found = [0.1, 0.3, 0.2]
+    first = scripted(*found[:interrupted], SystemExit(143))
+    with pytest.raises(SystemExit):
+        search(run_of(tmp_path / "parts", "search.trials=3"), DATASET)
+    second = scripted(*found[interrupted:])
+    study = search(run_of(tmp_path / "parts", "search.trials=3"), DATASET)
+    assert [*first[:-1], *second] == list(whole)
+    assert first[-1] == second[0]
+    assert values(study) == [*found[:interrupted], None, *found[interrupted:]]
+
+
+def test_the_point_of_a_process_that_was_killed_is_tried_again(tmp_path, scripted):
+    whole = scripted(0.1, 0.3)
+    search(run_of(tmp_path / "whole", "search.trials=2"), DATASET)
+    run = run_of(tmp_path / "parts", "search.trials=2")
+
+    def train_and_be_killed(module, settings, *_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def one_search() -> None:
+        search_module.fit_student = train_and_be_killed
+        search(run, DATASET)
+
+    assert child(one_search)(None) == -signal.SIGKILL
+    again = scripted(0.1, 0.3)
+    assert values(search(run, DATASET)) == [None, 0.1, 0.3]
+    assert list(again) == list(whole)
 
 
 @pytest.mark.parametrize("key", ["metrics:{filter_seen", "distill:{lam"])
