@@ -1,5 +1,6 @@
 import os
 import signal
+from dataclasses import replace
 
 import lightning as L
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from src.core.errors import UserError
 from src.training import checkpoints
-from tests.training.scripted import STEPS, Scripted, last, run
+from src.training.loop import fit
+from tests.training.scripted import STEPS, Numbers, Scripted, last, plan_of, run
 
 
 def test_a_missing_checkpoint_to_resume_from_is_told_before_anything_runs(tmp_path):
@@ -62,6 +64,15 @@ def test_a_checkpoint_of_another_training_in_its_place_is_passed_over(tmp_path, 
     assert "last.ckpt is of another training (dataset: 0123 instead of 4567)" in caplog.text
 
 
+def test_a_checkpoint_of_another_precision_is_passed_over(tmp_path, caplog):
+    """What "auto" is differs between machines; half a training in each is neither."""
+    run(Scripted([0.1, 0.2]), tmp_path, max_epochs=1)
+    module = Scripted([0.1, 0.2])
+    fit(module, Numbers(), replace(plan_of(tmp_path, max_epochs=2), precision="bf16-mixed"))
+    assert module.steps == 2 * STEPS
+    assert "of another training (precision: 32-true instead of bf16-mixed)" in caplog.text
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no zip"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(tmp_path, caplog, damage):
     run(Scripted([0.1, 0.2]), tmp_path, max_epochs=2)
@@ -91,7 +102,7 @@ def test_of_two_checkpoints_the_one_with_more_steps_is_gone_on_from(tmp_path):
 
 def test_a_training_whose_patience_had_ended_takes_no_further_epoch(tmp_path):
     script = [0.5, 0.3, 0.2, 0.9]
-    assert run(Scripted(script), tmp_path, patience=2)["epochs"] == 3
+    assert run(Scripted(script), tmp_path, patience=2)["epochs"] == 3  # as a training that was never stopped says
     module = Scripted(script)
     assert run(module, tmp_path, patience=2) == {"best_val_ndcg@10": 0.5, "epochs": 3, "steps": 3 * STEPS}
     assert (module.steps, module.value.item()) == (0, STEPS)

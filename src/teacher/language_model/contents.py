@@ -47,7 +47,7 @@ def _known(path: Path) -> dict[str, Any]:
         known = read_json(path)
     except (UserError, OSError):  # not there, or damaged: all is read again
         return {}
-    return known if isinstance(known, dict) else {}
+    return {name: of for name, of in known.items() if isinstance(of, dict)} if isinstance(known, dict) else {}
 
 
 def _seen(path: Path) -> list[int]:

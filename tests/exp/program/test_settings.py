@@ -13,6 +13,7 @@ from src.core.paths import CONF_DIR, ROOT
 from src.core.settings import Settings
 from src.core.settings_reading import changed, read_settings, value_at, words_of
 from src.distill.listwise_losses import LIST_LOSSES
+from src.exp.program.config import compose_settings
 from src.exp.program.settings import RunSettings
 from src.student.choices import LOSSES, STUDENTS
 from src.student.settings import LOSS_SETTINGS, MODEL_SETTINGS
@@ -345,3 +346,10 @@ def test_every_shipped_name_has_its_settings():
     assert set(MODEL_SETTINGS) == set(STUDENTS)
     assert set(LOSS_SETTINGS) == set(LOSSES)
     assert set(ROUTER_SETTINGS) == set(ROUTERS)
+
+
+def test_a_language_model_that_is_made_here_takes_no_path(tmp_path):
+    with pytest.raises(
+        UserError, match=r"teacher\.llm\.name=tiny-random is made here and has no files: set teacher\.llm"
+    ):
+        compose_settings("teacher/llm=tiny_random", f"teacher.llm.path={tmp_path}")

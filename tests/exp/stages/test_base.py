@@ -355,3 +355,37 @@ def test_an_interrupted_making_over_an_artefact_that_is_there_is_gone_on_with(ba
     again = sourdough()
     again.ensure()
     assert again.began_with == "half of it"
+
+
+def test_what_was_begun_without_rerun_is_not_gone_on_with_by_one_that_asks_for_all_again(bakery, monkeypatch):
+    def sourdough(*overrides: str) -> Sourdough:
+        road, _ = bakery(*overrides)
+        return Sourdough(road.run, road.prepared)
+
+    def break_off(*overrides: str) -> None:
+        with monkeypatch.context() as broken, pytest.raises(pytest.fail.Exception):
+            broken.setattr(Dough, "make", lambda self: pytest.fail("the oven is cold"))
+            sourdough(*overrides).ensure()
+
+    break_off()
+    again = sourdough("rerun=true")
+    again.ensure()
+    assert again.began_with is None
+    shutil.rmtree(again.folder)
+    for asked in (["rerun=true"], []):  # what was begun for all again is good enough for both
+        break_off("rerun=true")
+        after = sourdough(*asked)
+        after.ensure()
+        assert after.began_with == "half of it"
+        shutil.rmtree(after.folder)
+
+
+def test_an_input_of_the_same_bytes_that_was_made_from_another_is_another_one(bakery):
+    """A calibration may be the same file although its teacher is not the same."""
+    dough, cake = bakery()
+    bake(dough, cake)
+    Slice(cake.run, cake.prepared, cake).ensure()
+    dough, cake = bakery("rerun=true")
+    dough.contents = "rye and water"
+    bake(dough, cake)
+    assert Slice(cake.run, cake.prepared, cake).why_to_make() == "made from another cake"

@@ -133,3 +133,12 @@ def test_no_name_is_told_before_all_is_known_that_it_is_made_of(tmp_path):
         "teacher: training", "teacher: calibration", "teacher: export", "distilled: training", "evaluation: teacher",
         "evaluation: distilled", "comparison",
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_damaged_artefact_beside_them_is_no_matter(made):
+    road = made("seed=3")
+    for name, content in (("broken", b"{"), ("foreign", b"[]")):
+        (road.baseline.folder.parent / name).mkdir()
+        (road.baseline.folder.parent / name / "manifest.json").write_bytes(content)
+    assert plan_table([road.baseline]).rows[0][0] == "baseline: training"

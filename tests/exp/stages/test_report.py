@@ -44,3 +44,13 @@ def test_without_a_comparison_there_is_none(reported):
         "baseline.json", "popularity.json", "slices.md", "table.md",
     ]  # fmt: skip
     assert "Differences" not in told
+
+
+def test_a_run_that_writes_where_another_did_leaves_nothing_of_it_beside_its_own(made):
+    road = made()
+    report(road.run, road.evaluations("popularity", "baseline", "distilled"), whole(road)[-1])
+    (road.run.dir / "metrics" / "time.json").write_text("{}")
+    report(road.run, road.evaluations("popularity", "teacher"))
+    assert sorted(path.name for path in (road.run.dir / "metrics").iterdir()) == [
+        "popularity.json", "slices.md", "table.md", "teacher.json", "time.json",
+    ]  # fmt: skip

@@ -15,9 +15,11 @@ from src.data.raw.log import RawLog, settings_that_count
 from src.exp.program.run import Run
 from src.exp.program.settings import PathSettings, RunSettings
 from src.exp.stages.road import Road
+from src.exp.stages.teacher import Teacher
 from tests.exp.keys import DEFAULT, changes_no_result, composed, every_key, leaves, with_another_value
 from tests.exp.roads import SMALL, road_in, run_in
 from tests.exp.stages.whole import whole
+from tests.sealing import seal
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
@@ -343,7 +345,7 @@ def test_what_is_to_be_made_again_is_looked_at_like_what_is_not_there(made):
 
 
 @pytest.mark.slow
-def test_teacher_outputs_of_somebody_are_read_as_they_are_whatever_their_manifest_says(made, tmp_path):
+def test_the_key_of_somebodys_teacher_outputs_is_of_the_files_as_they_are(made, tmp_path):
     shutil.copytree(made().outputs.folder, tmp_path / "mine")
     given = f"distill.teacher_outputs_path={tmp_path / 'mine'}"
     first = made(given).distilled.folder
@@ -353,7 +355,7 @@ def test_teacher_outputs_of_somebody_are_read_as_they_are_whatever_their_manifes
 
 
 @pytest.mark.slow
-def test_a_given_user_encoder_is_read_as_it_is_whatever_its_manifest_says(made, tmp_path):
+def test_the_key_of_a_given_user_encoder_is_of_the_files_as_they_are(made, tmp_path):
     shutil.copytree(made().baseline.folder, tmp_path / "mine")
     given = f"teacher.rec_model_checkpoint_path={tmp_path / 'mine'}"
     first = made(given).teacher.folder
@@ -368,6 +370,37 @@ def test_a_teacher_is_not_ranked_over_another_user_encoder_than_its_own(made):
     road = made("metrics.ks=[3]")
     with pytest.raises(UserError, match="was made from another trained student than the one that is there now"):
         road.go(road.prepared, *road.evaluations("teacher"))
+
+
+@pytest.mark.slow
+def test_a_teacher_is_not_read_over_other_files_of_its_language_model(made, monkeypatch):
+    """Its folder was named when the run began, hours ago."""
+    road = made("metrics.ks=[3]")
+    assert road.teacher.is_made()
+    monkeypatch.setattr(Teacher, "language_model", "fedcba9876543210")
+    with pytest.raises(UserError, match=r"trained with other files of tiny-random than .*tiny-random instead of fedc"):
+        road.teacher.load()
+
+
+@pytest.mark.slow
+def test_a_given_folder_that_changes_while_the_run_goes_on_is_refused(made, tmp_path):
+    shutil.copytree(made().baseline.folder, tmp_path / "student")
+    shutil.copytree(made().outputs.folder, tmp_path / "outputs")
+    road = made(
+        f"teacher.rec_model_checkpoint_path={tmp_path / 'student'}",
+        f"distill.teacher_outputs_path={tmp_path / 'outputs'}",
+    )
+    for stage, name in (
+        (road.user_encoder, "student/model.safetensors"),
+        (road.outputs, "outputs/rankings.safetensors"),
+    ):
+        stage.load()
+        assert stage.identity
+        tensors = load_file(tmp_path / name)
+        save_file({key: value.flip(0) for key, value in tensors.items()}, tmp_path / name)
+        seal((tmp_path / name).parent)
+        with pytest.raises(UserError, match=r"has changed since this run began: start the same command again"):
+            stage.load()
 
 
 @pytest.mark.slow

@@ -49,6 +49,24 @@ def test_files_are_read_once_until_they_change(models, monkeypatch):
     assert of("some", models) != mark
 
 
+def test_other_weights_of_the_same_size_and_time_are_another_model(models):
+    """Whoever unpacks an archive may give every file the same time."""
+    path = models / "some" / "model.safetensors"
+    os.utime(path, ns=(1, 1))
+    before = of("some", models)
+    path.unlink()
+    path.write_bytes(b"Weights")
+    os.utime(path, ns=(1, 1))
+    assert of("some", models) != before
+
+
+def test_a_damaged_list_of_digests_is_made_anew(models):
+    mark = of("some", models)
+    for damaged in ('{"some": ', "[]", '{"some": 3}'):
+        (models / ".digests.json").write_text(damaged)
+        assert of("some", models) == mark
+
+
 def test_a_model_that_is_gone_keeps_its_digest_and_one_that_never_was_has_none(models):
     mark = of("some", models)
     shutil.rmtree(models / "some")
