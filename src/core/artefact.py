@@ -188,7 +188,7 @@ def opened(folder: Path, kind: Kind, *keys: str) -> dict[str, Any]:
             has changed.
     """
     manifest = read_manifest(folder)
-    again = "make it again, or copy it again from where it is whole"
+    again = "make it again (rerun=true), or copy it again from where it is whole"
     if manifest.get("kind") != kind.name:
         raise UserError(f"{folder} holds no {kind.name} but {manifest.get('kind')}: give the folder of a {kind.name}.")
     if manifest.get("format") != kind.format:

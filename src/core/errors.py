@@ -4,7 +4,7 @@
 class UserError(Exception):
     """Something the user can mend: one sentence that says what is wrong, where (file, line, key), and what to do.
 
-    Entry points print it without a traceback and exit with status 2 (`src.exp.entry_point`). Anything else that escapes
+    Entry points print it without a traceback and exit with status 2 (`src.exp.program.run`). Anything else that escapes
     is a fault of ours and keeps its traceback.
     """
 

@@ -173,7 +173,11 @@ class OptimisationSettings(Settings):
     precision: Precision = setting(
         "auto", "auto: bf16 on a GPU that has it; on a CPU for the scores alone, where measured to be faster"
     )
-    resume_from: UserPath | None = setting(None, "last.ckpt of an interrupted run", changes_result=False)
+    resume_from: UserPath | None = setting(
+        None,
+        "last.ckpt from elsewhere, another machine for example; a run of its own goes on by itself",
+        changes_result=False,
+    )
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Returns the factor on the full learning rate at `step` of `steps`."""

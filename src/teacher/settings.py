@@ -182,7 +182,11 @@ class TeacherTrainingSettings(Settings):
     edge_lr_factor: ShareOrNone = setting(0.01, "of lr in the first step and in the last")
     gradient_clip: Positive = setting(1.0, "largest norm")
     precision: Precision = setting("auto", "Lightning's name, or auto: bf16-mixed where the hardware has it")
-    resume_from: UserPath | None = setting(None, "last.ckpt of an interrupted run", changes_result=False)
+    resume_from: UserPath | None = setting(
+        None,
+        "last.ckpt from elsewhere, another machine for example; a run of its own goes on by itself",
+        changes_result=False,
+    )
 
 
 class ExportSettings(Settings):
