@@ -106,8 +106,9 @@ def writing(folder: Path, kind: Kind, manifest: dict[str, Any]) -> Iterator[Path
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[None]:
-    """Lets one process at a time make the artefact `folder`; another waits here and says for whom.
+def making(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Lets one process at a time make the artefact `folder`; another waits here and says for whom. Yields whether it is
+    this one's turn, which it always is where it waits.
 
     The operating system takes the lock from a process that ends, however it ends. What such a process left half-written
     beside `folder` is removed; if it had put the earlier artefact aside, that one comes back.
@@ -117,6 +118,9 @@ def making(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            yield False
+            return
         log.info("%s makes %s now: waiting for it to end", _read(owner) or "another process", folder)
         lock.acquire()
     try:
@@ -127,7 +131,7 @@ def making(folder: Path) -> Iterator[None]:
         for ending in (BEING_WRITTEN, REPLACED):
             for left in folder.parent.glob(f".{folder.name}.*{ending}"):
                 shutil.rmtree(left)
-        yield
+        yield True
     finally:
         lock.release()
 

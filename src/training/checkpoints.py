@@ -5,7 +5,8 @@ import signal
 import threading
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -21,6 +22,7 @@ from ..core.errors import UserError
 from ..data.batches import BatchLoader
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 KEEP_EVERY = 600.0  # seconds between checkpoints from which an interrupted run can go on
 
 log = logging.getLogger(__name__)
@@ -156,13 +158,6 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked_to_end: signal.Signals | None = None
-        self.handlers: dict[signal.Signals, Any] = {}
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # after an exception Lightning gives back what there was before it set its own
-        for each, handler in self.handlers.items():
-            signal.signal(each, handler)
-        self.handlers = {}
 
     def _end_after_step(self, number: int, frame: FrameType | None) -> None:
         if self.asked_to_end is not None:  # asked twice: at once
@@ -173,10 +168,35 @@ class LastCheckpoint(Checkpoint):
             self.asked_to_end.name,
         )
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Asks for the block, a whole `Trainer.fit`, to end by itself when a signal comes.
+
+        Raises:
+            SystemExit: One came, 128 + its number.
+        """
+        if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+            yield
+            return
+        before = {each: signal.signal(each, self._end_after_step) for each in SIGNALS}
+        try:
+            yield
+        except SystemExit:  # Lightning's own says nothing of the signal
+            self._end_if_asked()
+            raise
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+        self._end_if_asked()  # it came while the trainer closed its files
+
+    def _end_if_asked(self) -> None:
+        if self.asked_to_end is not None:
+            raise SystemExit(128 + self.asked_to_end)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            for each in (signal.SIGTERM, signal.SIGINT):  # here, since Lightning has set its own by now
-                self.handlers[each] = signal.signal(each, self._end_after_step)
+        if threading.current_thread() is threading.main_thread():
+            for each in SIGNALS:  # Lightning has put its own around it, which would end the training in a validation
+                signal.signal(each, self._end_after_step)
         self.due = time.monotonic() + KEEP_EVERY
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -212,7 +232,7 @@ class LastCheckpoint(Checkpoint):
         self.due = time.monotonic() + KEEP_EVERY
         if self.asked_to_end is not None:
             log.info("Kept at step %d in %s", trainer.global_step, self.folder)
-            raise SystemExit(128 + self.asked_to_end)
+            self._end_if_asked()
 
 
 class RandomState(L.Callback):

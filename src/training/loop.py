@@ -82,7 +82,7 @@ def fit(
     go_on_from = resumable(plan.kept_in, plan.resume_from, made_from)
     if go_on_from is not None:
         log.info("%s: goes on from %s", plan.stage, go_on_from)
-    best = BestWeights(plan.monitor)
+    best, last = BestWeights(plan.monitor), LastCheckpoint(plan.kept_in)
     trainer = L.Trainer(
         max_epochs=plan.max_epochs,
         precision=plan.precision,
@@ -96,7 +96,7 @@ def fit(
             RandomState(data),
             StageProgress(plan.stage, plan.monitor),
             FiniteOnly(plan.kept_in / LAST, plan.run_dir / f"{plan.stage}_diverged.json"),
-            LastCheckpoint(plan.kept_in),
+            last,
             *callbacks,
         ],
         val_check_interval=1 / plan.validations_per_epoch,
@@ -108,7 +108,8 @@ def fit(
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    trainer.fit(module, data, ckpt_path=go_on_from, weights_only=True)
+    with last.listening():
+        trainer.fit(module, data, ckpt_path=go_on_from, weights_only=True)
     module.load_state_dict(best.weights, strict=module.strict_loading)
     return {
         f"best_{plan.monitor.replace('/', '_').lower()}": best.score,

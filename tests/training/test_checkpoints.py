@@ -153,6 +153,22 @@ def test_a_training_that_is_asked_to_end_keeps_where_it_stands(tmp_path, number,
     assert module.steps == 3 * STEPS - kept
 
 
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_end", "on_fit_end", "teardown"])
+def test_a_signal_before_or_after_the_steps_ends_the_process_as_any(tmp_path, hook):
+    def asked(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Asked = type("Asked", (Scripted,), {hook: asked})
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        run(Asked([0.1]), tmp_path, max_epochs=1)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    module = Scripted([0.1])
+    assert run(module, tmp_path, max_epochs=1)["epochs"] == 1
+    assert module.value.item() == STEPS
+
+
 def test_asked_twice_it_ends_at_once(tmp_path):
     class Asked(Scripted):
         def validation_step(self, batch, batch_idx):

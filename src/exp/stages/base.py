@@ -229,6 +229,7 @@ class Stage(ABC):
         reason = self.why_to_make_now()
         if reason is None:
             log.info("already there: %s", self.folder)
+            self._clear_leftovers()
             return
         with making(self.folder):  # another process may have made it while this one waited to begin
             if reason != AGAIN:
@@ -274,6 +275,15 @@ class Stage(ABC):
             folder.mkdir(parents=True)
             write_text(mark, good[-1])
         return folder
+
+    def _clear_leftovers(self) -> None:
+        """Removes what a making that was killed once the artefact was there could not tidy up."""
+        left, mark = unfinished(self.folder), unfinished(self.folder) / OVER
+        if left.is_dir():
+            with making(self.folder, wait=False) as its_turn:  # else another process is at it
+                there = sha256_of(self.folder / MANIFEST)
+                if its_turn and not (mark.is_file() and mark.read_bytes().startswith(there.encode())):
+                    shutil.rmtree(left)
 
     def tidy(self, left: Path) -> None:
         """Removes what was kept of an unfinished artefact, now that it is whole."""

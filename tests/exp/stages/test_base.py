@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.artefact import Kind, read_manifest, unfinished, writing
+from src.core.artefact import Kind, making, read_manifest, unfinished, writing
 from src.core.errors import UserError
 from src.exp.program.run import Run
 from src.exp.stages.base import Prepared, Stage
@@ -339,6 +339,21 @@ def test_what_a_finished_making_left_is_none_that_the_next_goes_on_from(bakery):
     again = sourdough("rerun=true")
     again.ensure()
     assert again.began_with is None and not unfinished(again.folder).exists()
+
+
+def test_what_a_finished_making_left_is_removed_by_whoever_finds_the_artefact_there(bakery):
+    def sourdough(*overrides: str) -> Sourdough:
+        return Sourdough(bakery(*overrides)[0].run, bakery(*overrides)[0].prepared)
+
+    first = sourdough()
+    first.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        first.ensure()
+    with making(first.folder):
+        assert child(sourdough().ensure)(None) == 0  # not while another process may be at it
+        assert unfinished(first.folder).is_dir()
+    sourdough().ensure()
+    assert not unfinished(first.folder).exists()
 
 
 def test_an_interrupted_making_over_an_artefact_that_is_there_is_gone_on_with(bakery, monkeypatch):
