@@ -12,7 +12,7 @@ from ..core.errors import UserError
 from ..core.metrics import METRICS
 from .comparison import Comparison, Difference, Mean
 from .settings import CompareSettings, cut_off_of
-from .statistics import bca_interval, bootstrap_means, by_user, holm, paired_t_test, randomisation_test
+from .statistics import ROUNDING, bca_interval, bootstrap_means, by_user, holm, paired_t_test, randomisation_test
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def compare_models(
             models[place].name,
             models[baseline].name,
             metric,
-            _mean(gain),
+            _mean_gain(gain),
             *interval(gain),
-            relative=_mean(gain) / _mean(before[metric]) if before[metric].any() else None,
+            relative=_mean_gain(gain) / _mean(before[metric]) if before[metric].any() else None,
             p_t=paired_t_test(by_user(gain, owner)),
             p_randomisation=p_alone,
             p_holm=p_holm,
@@ -120,6 +120,12 @@ def _values(model: Model, name: str) -> np.ndarray:
 
 def _mean(values: np.ndarray) -> float:
     return values.mean().item()
+
+
+def _mean_gain(gain: np.ndarray) -> float:
+    """0 where it is rounding alone: trainings added up in another order are no other model."""
+    mean = _mean(gain)
+    return mean if abs(mean) >= ROUNDING else 0.0
 
 
 def _sd(values: np.ndarray) -> float | None:

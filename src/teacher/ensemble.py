@@ -1,30 +1,31 @@
 """An ensemble of the language model and the frozen student it was built over: its weight and its temperature."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy.interpolate import CubicHermiteSpline
-from scipy.optimize import minimize_scalar
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.metrics import ndcg, rank_of_target
 from ..data.dataset import ExampleBatch
 
-# Inverse temperatures at which the likelihood is measured; between them it is interpolated, to less than 1e-4 nats.
-# The lowest one is all but uniform, and still ranks.
-LOWEST = 2.0**-10
-MEASURED = [0.0, *(2.0 ** (step / 4) for step in range(-24, 17))]
+# Temperatures that are looked at, the least sure first: all of `COARSE`, then 64 to an octave around the best of these.
+# The chosen one is within 0.6 % of the best there is, unless that lies beyond the ends.
+COARSE = [2.0 ** (step / 2) for step in range(24, -25, -1)]
+FINER = [2.0 ** (step / 64) for step in range(32, -33, -1)]
+
+KEPT_BYTES = 384 * 2**20  # of scores that are kept to be looked at again; those beyond are read again
 
 
 class Calibration(NamedTuple):
     """How a trained teacher ranks, chosen on validation.
 
     student_weight: w, of the frozen student; 0: the language model alone.
-    temperature: T, above 0; larger is less sure. It changes no rank.
+    temperature: T, from 1/4096 to 4096; larger is less sure. Division by it turns no two scores round; scores that
+        differ in their last bit may become equal.
     """
 
     student_weight: float = 0.0
@@ -48,9 +49,10 @@ def ensemble_scores(scores: Tensor, student_scores: Tensor, weight: float) -> Te
     """`(log p_teacher + weight · log p_student) / (1 + weight)`: `[B, num_items]` scores of both, and of both.
 
     A logarithmic opinion pool (Genest & Zidek 1986): with weights that sum to 1 two experts who agree say together what
-    each says alone. Without the division they would be surer, the more weight there is.
+    each says alone. Without the division they would be surer, the more weight there is. Of weight 0: `scores`, without
+    what rounding would take from them.
     """
-    return (scores.log_softmax(-1) + weight * student_scores.log_softmax(-1)) / (1 + weight)
+    return scores if weight == 0 else (scores.log_softmax(-1) + weight * student_scores.log_softmax(-1)) / (1 + weight)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Calibrated:
     summed: Cross-entropy of `log p_teacher + weight · log p_student`, weights not summing to 1.
     normalised: Of `ensemble_scores`, at temperature 1.
     calibrated: Of the same at `temperature`.
+    at_end: Whether `temperature` is the lowest or the highest of all that were looked at: there may be better ones.
     """
 
     ndcg: float
@@ -69,69 +72,92 @@ class Calibrated:
     summed: float
     normalised: float
     calibrated: float
+    at_end: bool
 
 
 @torch.no_grad()
 def calibrate(
     model: EnsembleMember, batches: Iterable[ExampleBatch], weights: Sequence[float], device: torch.device
 ) -> dict[float, Calibrated]:
-    """Returns what each weight is worth on `batches`; the language model reads every batch once.
+    """Returns what each weight is worth on `batches`; the language model reads a batch once, or twice where its scores
+    are too many to be kept (`KEPT_BYTES`).
+
+    The temperature is that of temperature scaling (Guo et al. 2017). All cross-entropies told are measured ones.
 
     Args:
         model: The teacher, on `device`.
-        batches: Validation examples, at least one; all that is chosen by them is a weight and a temperature.
+        batches: Validation examples, at least one, gone through twice; all that is chosen by them is a weight and a
+            temperature.
         weights: Of the student, at least one.
         device: Where the model is.
     """
     ranks: dict[float, list[Tensor]] = {weight: [] for weight in weights}
-    curves = {weight: LikelihoodCurve(1 + weight) for weight in weights}
-    for batch in batches:
-        batch = batch.to(device)
-        own, student = model.scores_of_both(batch)
+    coarse = {weight: CrossEntropies([*COARSE, 1 / (1 + weight)]) for weight in weights}
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
+    for batch, own, student in _scored(model, batches, device, kept):
         for weight in weights:
             joined = ensemble_scores(own, student, weight)
-            ranks[weight].append(rank_of_target(joined if weight else own, batch.target, batch.seen))
-            curves[weight].add(joined, batch.target - 1)
-    return {
-        weight: Calibrated(float(ndcg(torch.cat(ranks[weight]), 10).mean()), *curves[weight].found())
-        for weight in weights
-    }
+            ranks[weight].append(rank_of_target(joined, batch.target, batch.seen))
+            coarse[weight].add(joined, batch.target - 1)
+    fine = {weight: CrossEntropies(_around(coarse[weight])) for weight in weights}
+    for batch, own, student in _scored(model, batches, device, kept):
+        for weight in weights:
+            fine[weight].add(ensemble_scores(own, student, weight), batch.target - 1)
+    found = {}
+    for weight in weights:
+        temperature = min(fine[weight].temperatures, key=fine[weight].mean)
+        found[weight] = Calibrated(
+            ndcg=float(ndcg(torch.cat(ranks[weight]), 10).mean()),
+            temperature=temperature,
+            summed=coarse[weight].mean(1 / (1 + weight)),
+            normalised=coarse[weight].mean(1.0),
+            calibrated=fine[weight].mean(temperature),
+            at_end=temperature in (COARSE[0], COARSE[-1]),
+        )
+    return found
 
 
-class LikelihoodCurve:
-    """`f(t) = mean of logsumexp(t s) - t s_target`, the cross-entropy of scores `s` at inverse temperature t.
-
-    It is convex in t, so that a few values and slopes, gathered batch by batch, say where it is lowest (temperature
-    scaling, Guo et al. 2017): no scores are kept.
-
-    Args:
-        also_at: An inverse temperature whose cross-entropy is asked for beside that of 1.
+def _scored(
+    model: EnsembleMember, batches: Iterable[ExampleBatch], device: torch.device, kept: dict[int, tuple[Tensor, Tensor]]
+) -> Iterator[tuple[ExampleBatch, Tensor, Tensor]]:
+    """Yields each batch with `scores_of_both`: those in `kept`, by the batch's place, or else new ones, which it keeps
+    on the CPU where they still fit.
     """
+    for place, batch in enumerate(batches):
+        batch = batch.to(device)
+        if place in kept:
+            own, student = (scores.to(device) for scores in kept[place])
+        else:
+            own, student = model.scores_of_both(batch)
+            if sum(scores.nbytes for both in (*kept.values(), (own, student)) for scores in both) <= KEPT_BYTES:
+                kept[place] = own.cpu(), student.cpu()
+        yield batch, own, student
 
-    def __init__(self, also_at: float) -> None:
-        self.at = [*MEASURED, also_at]
-        self.sums = torch.zeros(2, len(self.at), dtype=torch.float64)
+
+class CrossEntropies:
+    """Mean cross-entropies in nats of scores divided by each of some temperatures, gathered batch by batch."""
+
+    def __init__(self, temperatures: Iterable[float]) -> None:
+        self.temperatures = list(temperatures)
+        self.sums = dict.fromkeys(self.temperatures, 0.0)
         self.count = 0
 
     def add(self, scores: Tensor, column: Tensor) -> None:
         """Adds examples: scores `[B, N]` float32, answers `[B]` int64 columns."""
-        column = column.unsqueeze(1)
-        for place, inverse in enumerate(self.at):
-            log_p = (inverse * scores).log_softmax(1)
-            slope = (log_p.exp() * scores).sum(1) - scores.gather(1, column).squeeze(1)
-            self.sums[0, place] -= log_p.gather(1, column).sum(dtype=torch.float64).cpu()
-            self.sums[1, place] += slope.sum(dtype=torch.float64).cpu()
+        for temperature in self.sums:
+            losses = F.cross_entropy(scores / temperature, column, reduction="none")
+            self.sums[temperature] += losses.sum(dtype=torch.float64).item()
         self.count += len(scores)
 
-    def found(self) -> tuple[float, float, float, float]:
-        """Returns the best temperature, and the cross-entropies at `also_at`, at 1 and at the best."""
-        (*values, also), (*slopes, _) = (self.sums / self.count).tolist()
-        at, value, slope = np.array(MEASURED), np.array(values), np.array(slopes)
-        lowest = int(value.argmin())
-        between = at[max(0, lowest - 1)], at[min(len(at) - 1, lowest + 1)]
-        curve = CubicHermiteSpline(at, value, slope)
-        best = minimize_scalar(curve, bounds=between, method="bounded", options={"xatol": 1e-6}).x
-        if curve(best) > value[lowest]:
-            best = at[lowest]
-        best = max(float(best), LOWEST)
-        return 1 / best, also, values[MEASURED.index(1.0)], float(curve(best))
+    def mean(self, temperature: float) -> float:
+        """Of one of `temperatures`."""
+        return self.sums[temperature] / self.count
+
+
+def _around(coarse: CrossEntropies) -> list[float]:
+    """Returns the finer temperatures around the best of `COARSE`.
+
+    The cross-entropy is convex in 1/T: the best of all lies between the neighbours of the best of a few.
+    """
+    best = min(COARSE, key=coarse.mean)
+    return [best * factor for factor in FINER if COARSE[-1] <= best * factor <= COARSE[0]]

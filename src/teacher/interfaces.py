@@ -111,5 +111,10 @@ class TeacherModel(nn.Module, ABC, Generic[Batch]):
 
 
 def best_items(scores: Tensor, k: int, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Returns what `TeacherModel.rank` does, from scores `[B, num_items]`."""
-    return top_k(scores.log_softmax(1), k, excluded)
+    """Returns what `TeacherModel.rank` does, from scores `[B, num_items]`.
+
+    The scores say who is best: of flat distributions the log-probabilities of neighbours are the same float32 number.
+    """
+    items, best = top_k(scores, k, excluded)
+    log_p = scores.log_softmax(1).gather(1, items - 1)
+    return items, log_p.where(best > -torch.inf, best)

@@ -103,3 +103,24 @@ def test_what_a_user_does_again_makes_nothing_surer():
         assert (four.p_t, four.p_randomisation) == pytest.approx((one.p_t, one.p_randomisation), rel=1e-9)
     apart = compare_models(again, torch.arange(800), baseline=0, **SETTINGS).differences[0]
     assert apart.high - apart.low < 0.6 * (once.differences[0].high - once.differences[0].low)
+
+
+@pytest.mark.parametrize("num_users", [21, 200])
+def test_the_same_trainings_told_in_another_order_are_the_same_model(num_users):
+    """Three numbers added up in another order differ by rounding: so do users' means, here in one direction."""
+    user = torch.arange(200) % num_users
+    ranks = [torch.randint(1, 15, (200,), generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    models = [Model("one", ranks), Model("again", [ranks[2], ranks[0], ranks[1]])]
+    settings = {**SETTINGS, "metrics": ["NDCG@10", "MRR@10", "HR@5"]}
+    for same in compare_models(models, user, baseline=0, **settings).differences:
+        assert (same.difference, same.low, same.high, same.relative) == (0.0, 0.0, 0.0, 0.0)
+        assert (same.p_t, same.p_randomisation, same.p_holm) == (1.0, 1.0, 1.0)
+
+
+def test_ranks_that_users_exchange_among_their_own_interactions_are_no_difference():
+    """Gains that add up to nothing within each user, but for rounding."""
+    models = [Model("before", [BEFORE]), Model("after", [BEFORE.view(20, 10).roll(3, 1).flatten()])]
+    settings = {**SETTINGS, "metrics": ["NDCG@10", "MRR@10"]}
+    for same in compare_models(models, USER // 10, baseline=0, **settings).differences:
+        assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
+        assert (same.p_t, same.p_randomisation) == (1.0, 1.0)

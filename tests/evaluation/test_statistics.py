@@ -155,6 +155,12 @@ def test_sums_that_differ_by_rounding_alone_are_equally_far():
     assert randomisation_test(alone(np.array([0.2, 0.4, 0.3])), 40_000, seed=0) == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_difference_that_is_nothing_but_rounding_is_exceeded_by_any_signs():
+    gains = np.array([0.1, 0.2, -0.3, 0.7, -0.4, -0.3])  # added up: 5.6e-17
+    assert 0 < abs(gains.sum()) < 1e-16
+    assert randomisation_test(alone(gains), 4000, seed=0) == 1.0
+
+
 # --- what it is for
 
 

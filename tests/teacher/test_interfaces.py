@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as Rows
 
 from src.data.dataset import Dataset, ExampleBatch, Examples
-from src.teacher.interfaces import AS_RANKED, Presentation, Scored, TeacherModel
+from src.teacher.interfaces import AS_RANKED, Presentation, Scored, TeacherModel, best_items
 
 SCORES = torch.tensor([[2.0, 0.0, 3.0, 1.0, -1.0], [0.0, 5.0, 1.0, 2.0, 3.0]])
 BATCH = ExampleBatch(torch.arange(2), torch.tensor([[3, 0], [1, 2]]), torch.tensor([1, 4]))
@@ -73,3 +73,21 @@ def test_a_teacher_lacking_a_method_cannot_be_built():
 
     with pytest.raises(TypeError, match="abstract"):
         Mute()
+
+
+def test_a_temperature_changes_no_list():
+    """At the highest one log-probabilities of neighbours are the same number; the lists are made from the scores."""
+    scores = 2 * torch.randn(8, 3_000, generator=torch.Generator().manual_seed(0))
+    excluded = scores.topk(2).indices + 1
+    expected, _ = best_items(scores, 100, excluded)
+    for temperature in (1 / 4096, 0.3, 64.0, 4096.0):
+        items, log_p = best_items(scores / temperature, 100, excluded)
+        assert torch.equal(items, expected)
+        assert torch.equal(log_p, (scores / temperature).log_softmax(1).gather(1, items - 1))
+    assert (log_p.diff(dim=1) == 0).any()
+
+
+def test_what_is_left_out_has_no_probability():
+    items, log_p = best_items(SCORES, 5, torch.tensor([[3, 0], [4, 1]]))
+    assert (items[0, 4], log_p[0, 4]) == (3, -torch.inf)
+    assert log_p[0, :4].isfinite().all() and log_p[1].isfinite().tolist() == [True, True, True, False, False]
