@@ -78,6 +78,7 @@ def create_ilora(
             encodings,
             settings.generation,
             settings.eval_tokens,
+            pooling,
         )
     else:
         teacher = READINGS[settings.reading](

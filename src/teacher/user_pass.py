@@ -14,7 +14,7 @@ from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows
 from ..student.models import SequentialRecommender
 from .ilora_model import ILoRAModel
 from .interfaces import AS_RANKED, Presentation, Scored
-from .language_model.visibility import is_causal, keeps_to_mask
+from .language_model.visibility import asking, is_causal, keeps_to_mask, masks_agree
 from .prompts.prompt import MARKER_ID, PADDING_ID
 from .prompts.user_prompt import UserPromptBatch, UserPrompts, block_causal_mask
 
@@ -33,20 +33,21 @@ class UserPassModel(ILoRAModel):
     Args: As `ILoRAModel`.
 
     Raises:
-        UserError: The language model cannot be kept from reading ahead, or the longest titles of the catalogue would
-            not fit into a prompt, as many as it shows.
+        UserError: The language model cannot be kept from reading ahead, or not without a change of what else it reads;
+            or the longest titles of the catalogue would not fit into a prompt, as many as it shows.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        with self.binding.disabled():
+        instead = "set teacher.reading=example, or use another language model (teacher.llm)"
+        with self.binding.disabled(), asking(self.language_model, instead):
             self.causal = is_causal(self.language_model)
             hides = self.causal or keeps_to_mask(self.language_model, additive=False)
         if not hides:
             raise UserError(
                 f"{type(self.language_model).__name__} reads a text in both directions and overlooks a mask that hides "
-                "later items, so that with teacher.reading=user every item would see its target: set "
-                "teacher.reading=example, or use another language model (teacher.llm)."
+                "later items, so that with teacher.reading=user every item would see its target: "
+                f"{instead}."
             )
         self.user_prompts = UserPrompts(self.prompts)
         longest = self.user_prompts.longest(self.window_length)
@@ -54,6 +55,14 @@ class UserPassModel(ILoRAModel):
             raise UserError(
                 f"{self.window_length} titles read in one pass take up to {longest} tokens, but a prompt may have "
                 f"{self.prompts.max_tokens}: lower teacher.prompt.items or teacher.prompt.title_tokens."
+            )
+        with self.binding.disabled(), asking(self.language_model, instead):
+            whole = self.causal or masks_agree(self.language_model, longest)
+        if not whole:
+            raise UserError(
+                f"{type(self.language_model).__name__} reads texts of {longest} tokens through a shorter window, which "
+                "the mask that hides later items would take away: set teacher.reading=example, lower "
+                "teacher.prompt.items, or use another language model (teacher.llm)."
             )
 
     @property

@@ -130,6 +130,25 @@ def test_item_texts_are_cut_to_their_tokens():
     assert not torch.allclose(teacher_of(whole).item_texts, other.item_texts)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("title", ["{}", "{}, the night before the day after another one", "{}\n of two lines"])
+@torch.no_grad()
+def test_an_answer_that_is_a_title_is_nearest_to_its_own_item(monkeypatch, pooling, title):
+    """However an answer is encoded, and however short it is cut, a right one is at its item."""
+    titles = [title.format(10 * item) for item in range(1, DATASET.num_items + 1)]
+    catalogue = Catalogue(DATASET.catalogue.raw_ids, titles, [f"{title}; Drama" for title in titles])
+    generates = {"objective": "generation", "reading": "example", "llm.name": "tiny-random-causal"}
+    ranks = {"generation.rank_by": "distance", "generation.candidates": 4, "llm.pooling": pooling}
+    settings = changed(SHIPPED, generates | ranks)
+    teacher = teacher_of(settings, dataset=replace(DATASET, catalogue=catalogue)).eval()
+    whole = teacher.tokenizer.batch_decode(teacher.prompts.answers[1:5], skip_special_tokens=True)
+    said = [text.strip().partition("\n")[0] for text in whole]
+    assert all(len(text) <= settings.prompt.title_tokens for text in said)
+    monkeypatch.setattr(teacher, "_answers", lambda *prompts: said)
+    assert teacher.score(BATCH).argmax(1).tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(teacher.score(BATCH).amax(1), torch.zeros(4), rtol=0, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

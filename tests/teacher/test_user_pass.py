@@ -4,7 +4,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import LlamaConfig, LlamaModel, PreTrainedModel
+from transformers import (
+    DebertaV2Config,
+    DebertaV2Model,
+    LlamaConfig,
+    LlamaModel,
+    LongformerConfig,
+    LongformerModel,
+    MistralConfig,
+    MistralModel,
+    ModernBertConfig,
+    ModernBertModel,
+    PreTrainedModel,
+    XLNetConfig,
+    XLNetModel,
+)
 
 from src.core.errors import UserError
 from src.core.seed import generator
@@ -225,3 +239,53 @@ def test_a_student_that_reads_a_history_as_a_whole_is_asked_about_every_prefix()
 def test_more_titles_than_the_prompt_can_hold_are_refused():
     with pytest.raises(UserError, match=r"8 titles read in one pass take up to \d+ tokens, but a prompt may have 60"):
         teacher_of(prompt_tokens=60)
+
+
+# --- which language models can be read so --------------------------------------------------------------------------
+
+SMALL = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 1024,
+}
+
+
+def modern_bert(window: int) -> PreTrainedModel:
+    special = {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+    sizes = {"local_attention": window, "global_attn_every_n_layers": 2}
+    return ModernBertModel(ModernBertConfig(**SMALL, **special, **sizes))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DebertaV2Model(DebertaV2Config(**SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"])),
+        lambda: XLNetModel(XLNetConfig(vocab_size=300, d_model=32, n_layer=2, n_head=2, d_inner=64)),
+        lambda: LongformerModel(LongformerConfig(**SMALL, attention_window=[8, 8]), add_pooling_layer=False),
+    ],
+)
+def test_an_encoder_that_fails_under_the_mask_is_refused_in_a_sentence(make):
+    model = make().eval()
+    sentence = rf"{type(model).__name__} cannot be read as needed here \(\w+Error: .*\): set teacher.reading=example"
+    with pytest.raises(UserError, match=sentence):
+        tiny_teacher(DATASET, kind=UserPassModel, language_model=model)
+
+
+def test_an_encoder_whose_window_is_shorter_than_a_history_is_refused():
+    with pytest.raises(UserError, match=r"ModernBertModel reads texts of \d+ tokens through a shorter window"):
+        tiny_teacher(DATASET, kind=UserPassModel, language_model=modern_bert(16).eval())
+    wide = tiny_teacher(DATASET, kind=UserPassModel, language_model=modern_bert(400).eval())
+    assert wide.prefix_representations(HISTORY).isfinite().all()
+
+
+def test_a_causal_model_keeps_its_own_window():
+    """Its mask is its own, and `is_causal` says that it hides what comes later."""
+    torch.manual_seed(0)
+    model = MistralModel(MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=8)).eval()
+    teacher = tiny_teacher(DATASET, kind=UserPassModel, language_model=model, pooling="last", prompt_items=8)
+    states = teacher.prefix_representations(HISTORY)
+    expected = literal_state(teacher, HISTORY[0].tolist())
+    torch.testing.assert_close(states[0, -1], expected, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...core.errors import UserError
 from ...core.precision import float32_scores
@@ -19,7 +19,7 @@ from ..ilora_model import encode_texts
 from ..interfaces import AS_RANKED, Presentation, Scored
 from ..language_model.float32_head import float32_logits
 from ..language_model.loading import without_head
-from ..language_model.visibility import is_causal, keeps_to_mask
+from ..language_model.visibility import asking, is_causal, keeps_to_mask
 from ..moe_lora_model import GateBinding
 from ..prompts.prompt import PADDING_ID, text_of
 from ..settings import GenerationSettings
@@ -27,6 +27,7 @@ from .candidates import draw_candidates, shuffled
 from .curriculum import shows_vectors
 from .hit_ratio import first_line
 from .prompt import ChoicePromptBuilder, ChoicePrompts
+from .title_likelihood import positions, reads_trees, title_likelihoods
 from .title_trie import TitleTrie
 
 
@@ -89,16 +90,19 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         binding, user_encoder, router: See `GatedLanguageModel`.
         item_texts: `[num_items, d_llm]` encodings of the items' titles, what is exported as item embeddings.
         settings: How many candidates a prompt offers, the seed of their lists, and how the catalogue is ranked: by
-            "likelihood" of the titles, or by "distance": as BIGRec does, by how far an item's title lies from the
-            answer that the model writes, both encoded by the language model without adapters.
+            "likelihood" of the titles, or by "distance": as BIGRec does, by how far an item's title, cut as answers
+            are, lies from the answer that the model writes, both encoded by the language model without adapters.
         max_tokens: Padded tokens of one forward pass when ranking.
+        pooling: "mean" or "last": what a title's encoding is where titles are ranked by distance.
 
     Raises:
-        UserError: The language model sees tokens that it is to write, or a title's tokens from another's.
+        UserError: The language model sees tokens that it is to write, or reads a title otherwise in the tree of all
+            than by itself, or cannot be asked.
     """
 
     kept_buffers = frozenset({"item_texts"})
     item_texts: Tensor
+    written_titles: Tensor  # `[num_items, d_llm]`, each item's title as an answer would be encoded
 
     def __init__(
         self,
@@ -111,20 +115,11 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         item_texts: Tensor,
         settings: GenerationSettings,
         max_tokens: int,
+        pooling: str,
     ) -> None:
         super().__init__(language_model, binding, user_encoder, router)
-        bare = without_head(language_model)
         with binding.disabled():
-            if not is_causal(bare):
-                raise UserError(
-                    f"{type(language_model).__name__} sees the tokens that it is to write: "
-                    "teacher.objective=generation needs a causal language model (teacher/llm=gemma_2b_it, for example)."
-                )
-            if settings.rank_by == "likelihood" and not keeps_to_mask(bare, additive=True):
-                raise UserError(
-                    f"{type(language_model).__name__} overlooks a mask that keeps titles apart: set "
-                    "teacher.generation.rank_by=distance, or use another language model (teacher.llm)."
-                )
+            self._check(language_model, prompts, settings)
         self.tokenizer = tokenizer
         self.prompts = prompts
         self.trie = TitleTrie.of(prompts.answers[1:])
@@ -132,7 +127,37 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         self.rank_by = settings.rank_by
         self.max_tokens = max_tokens
         self.seed = settings.seed
+        self.pooling = pooling
         self.register_buffer("item_texts", item_texts.float())
+        if settings.rank_by == "distance":
+            titles = self._encoded(self._read_back(prompts.titles[1:]))
+            self.register_buffer("written_titles", titles, persistent=False)
+
+    @staticmethod
+    def _check(language_model: PreTrainedModel, prompts: ChoicePromptBuilder, settings: GenerationSettings) -> None:
+        name, bare = type(language_model).__name__, without_head(language_model)
+        with asking(language_model, "use another language model (teacher.llm)"):
+            causal = is_causal(bare)
+        if not causal:
+            raise UserError(
+                f"{name} sees the tokens that it is to write: teacher.objective=generation needs a causal language "
+                "model (teacher/llm=gemma_2b_it, for example)."
+            )
+        if settings.rank_by == "distance":
+            return
+        instead = "set teacher.generation.rank_by=distance, or use another language model (teacher.llm)"
+        with asking(language_model, instead):
+            keeps_apart = keeps_to_mask(bare, additive=True)
+            as_by_itself = keeps_apart and reads_trees(language_model, prompts, settings.candidates)
+        if not keeps_apart:
+            raise UserError(f"{name} overlooks a mask that keeps titles apart: {instead}.")
+        if not as_by_itself:
+            raise UserError(
+                f"{name} reads a title otherwise beside others than by itself behind a prompt of "
+                f"{prompts.longest(settings.candidates)} tokens, as models do whose attention has a shorter window or "
+                f"that count distances themselves: {instead}, or shorten the prompts "
+                "(teacher.prompt.max_tokens) to less than its window."
+            )
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`."""
@@ -175,7 +200,7 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
             logits = self.language_model(
                 inputs_embeds=self.embedded(token_ids, prompt.marked_items),
                 attention_mask=attended.long(),
-                position_ids=_positions(attended),
+                position_ids=positions(attended),
                 logits_to_keep=answers.shape[1] + 1,
             ).logits
         return F.cross_entropy(logits[:, :-1].float().transpose(1, 2), answers, ignore_index=PADDING_ID)
@@ -200,7 +225,11 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
                 pad_token_id=self.tokenizer.eos_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
             )
-        return [first_line(text) for text in self.tokenizer.batch_decode(said, skip_special_tokens=True)]
+        return self._read_back(said)
+
+    def _read_back(self, written: Tensor | list[list[int]]) -> list[str]:
+        """Returns what counts of each row of tokens."""
+        return [first_line(text) for text in self.tokenizer.batch_decode(written, skip_special_tokens=True)]
 
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
@@ -247,64 +276,20 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
 
     def _closeness(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
         """Returns `[B, num_items]`, minus the distance between the title that was written and each item's."""
-        said = self._answers(history, prompt)
-        with self.binding.disabled(), float32_scores(history.device):  # as the items' titles were encoded
-            ids = self.tokenizer(said).input_ids
-            written = encode_texts(without_head(self.language_model), ids, "last", self.max_tokens)
-            return -torch.cdist(written.to(self.item_texts.device), self.item_texts)
+        written = self._encoded(self._answers(history, prompt))
+        with float32_scores(history.device):
+            return -torch.cdist(written.to(history.device), self.written_titles)
+
+    def _encoded(self, texts: list[str]) -> Tensor:
+        """Returns `[n, d_llm]` float32 of what was written, or could be; where nothing was, of the end of text."""
+        device = next(self.language_model.parameters()).device
+        with self.binding.disabled(), float32_scores(device):
+            ids = [each or [self.tokenizer.eos_token_id] for each in self.tokenizer(texts).input_ids]
+            return encode_texts(without_head(self.language_model), ids, self.pooling, self.max_tokens)
 
     def _likelihoods(self, history: Tensor, prompt: ChoicePrompts) -> Tensor:
-        """Returns `[B, num_items]`: the prompt is read once, then every inner node of the tree, part by part."""
-        trie, device = self.trie, history.device
+        """Returns `[B, num_items]`, the log-likelihoods of the items' titles."""
         attended = prompt.token_ids != PADDING_ID
-        step = torch.empty(len(history), len(trie), device=device)  # log p(node's token | its parent's beginning)
-        with self.binding.bind(self.gates(history)), float32_logits(self.language_model):
-            read = self.language_model(
-                inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items),
-                attention_mask=attended.long(),
-                position_ids=_positions(attended),
-                past_key_values=DynamicCache(),
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            first = (trie.parent < 0).nonzero().squeeze(1)
-            step[:, first] = read.logits[:, -1].log_softmax(-1)[:, trie.token[first].to(device)]
-            for part in trie.parts(max(1, self.max_tokens // len(history))):
-                inner = part[trie.inner[part]]
-                if len(inner):
-                    logits = self._read_nodes(inner, attended, read.past_key_values)
-                    self._fill(step, part, inner, logits.log_softmax(-1))
-        total = step.clone()
-        for depth in range(1, int(trie.depth.max()) + 1):
-            nodes = (trie.depth == depth).nonzero().squeeze(1)
-            total[:, nodes] += total[:, trie.parent[nodes]]
-        return total[:, trie.end]
-
-    def _read_nodes(self, nodes: Tensor, attended: Tensor, cache: DynamicCache) -> Tensor:
-        """Returns logits `[B, n, V]` behind each node, which sees its prompt and its own beginning."""
-        B, device = len(attended), attended.device
-        ancestry = self.trie.ancestry(nodes).to(device).expand(B, -1, -1)
-        sees = torch.cat([attended.unsqueeze(1).expand(-1, len(nodes), -1), ancestry], dim=2).unsqueeze(1)
-        dtype = self.language_model.dtype
-        logits = self.language_model(
-            input_ids=self.trie.token[nodes].to(device).expand(B, -1),
-            attention_mask=torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(
-                ~sees, torch.finfo(dtype).min
-            ),
-            position_ids=attended.sum(1, keepdim=True) + self.trie.depth[nodes].to(device),
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
-        cache.crop(-len(nodes))  # for the next part
-        return logits
-
-    def _fill(self, step: Tensor, part: Tensor, inner: Tensor, log_probability: Tensor) -> None:
-        children = part[self.trie.parent[part] >= 0]
-        place = torch.full((len(self.trie),), -1)
-        place[inner] = torch.arange(len(inner))
-        step[:, children] = log_probability[:, place[self.trie.parent[children]], self.trie.token[children]]
-
-
-def _positions(attended: Tensor) -> Tensor:
-    """Returns `[B, T]`: the place of each token among the real ones of its row, padding on either side left out."""
-    return (attended.cumsum(1) - 1).clamp(min=0)
+        with self.binding.bind(self.gates(history)):
+            embeddings = self.embedded(prompt.token_ids, prompt.marked_items)
+            return title_likelihoods(self.language_model, embeddings, attended, self.trie, self.max_tokens)

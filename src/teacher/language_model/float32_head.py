@@ -22,13 +22,14 @@ class Float32Head(nn.Module):
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()
         self.head = head
+        self.bias = head.bias  # which some models hold beside their head, and look up here
 
     def forward(self, hidden: Tensor) -> Tensor:
         """`[..., d]` to `[..., V]` float32."""
         with float32_scores(hidden.device):
             rows = self.head.weight.split(self.VOCABULARY)
             logits = torch.cat([F.linear(hidden.float(), part.float()) for part in rows], dim=-1)
-            return logits if self.head.bias is None else logits + self.head.bias.float()
+            return logits if self.bias is None else logits + self.bias.float()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ..choices import LANGUAGE_MODELS
 from ..settings import LanguageModelSettings
 from .attention import use_plain_attention
 from .fetching import language_model_folder
-from .visibility import is_causal
+from .visibility import asking, is_causal
 
 disable_progress_bar()  # loading weights takes a blink; its bar would stand between ours
 
@@ -172,4 +172,5 @@ def resolve_pooling(pooling: str, model: PreTrainedModel) -> str:
     """Returns "mean" or "last"; "auto" means the last token for causal models and the mean for the others."""
     if pooling != "auto":
         return pooling
-    return "last" if is_causal(without_head(model)) else "mean"
+    with asking(model, "set teacher.llm.pooling, or use another language model (teacher.llm)"):
+        return "last" if is_causal(without_head(model)) else "mean"

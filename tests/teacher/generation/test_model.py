@@ -1,11 +1,31 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertLMHeadModel,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    MptConfig,
+    MptForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedModel,
+)
 
 from src.core.errors import UserError
 from src.teacher.generation.model import ChoiceBatch, GenerationTeacher
 from src.teacher.generation.prompt import ChoicePromptBuilder
+from src.teacher.generation.title_likelihood import reads_trees
 from src.teacher.interfaces import Presentation
 from src.teacher.language_model.tiny import tiny_random, tiny_random_causal
 from src.teacher.prompts.prompt import MARKER_ID, PADDING_ID
@@ -235,11 +255,17 @@ def test_the_catalogue_may_be_ranked_by_closeness_to_the_title_that_is_written()
     teacher, batch = teacher_of(rank_by="distance"), batch_of(2)
     candidates = offered(teacher, batch)
     said = teacher.answers(ChoiceBatch(batch.example_id, batch.history, batch.target, None, candidates))
-    bare = tiny_random_causal()[0].base_model
+    bare, tokenizer = tiny_random_causal()[0].base_model, teacher.tokenizer
+    titles = torch.stack(
+        [
+            bare(input_ids=torch.tensor([tokenizer(teacher.title_of(item + 1)).input_ids])).last_hidden_state[0, -1]
+            for item in range(DATASET.num_items)
+        ]
+    )
     for row, text in enumerate(said):
         tokens = torch.tensor([teacher.tokenizer(text).input_ids])
         written = bare(input_ids=tokens).last_hidden_state[0, -1]
-        expected = -(written - teacher.item_texts).square().sum(1).sqrt()
+        expected = -(written - titles).square().sum(1).sqrt()
         torch.testing.assert_close(teacher.score(batch)[row], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -251,3 +277,101 @@ def test_training_draws_new_candidates_and_validation_keeps_its_own():
     assert not torch.equal(train[rows].candidates, train[rows].candidates)
     val = teacher.validation_rows(DATASET, DATASET.examples["val"], with_seen=False)
     assert torch.equal(val[rows].candidates, val[rows].candidates)
+
+
+@torch.no_grad()
+def test_an_answer_of_no_words_is_as_far_from_all_titles_as_the_end_of_text(monkeypatch):
+    """Many tokenizers put nothing around a text: of an empty one nothing is left."""
+    teacher = teacher_of(rank_by="distance")
+    monkeypatch.setattr(teacher, "_answers", lambda history, prompt: ["", "Film"])
+    teacher.tokenizer._tokenizer.post_processor = None
+    assert teacher.tokenizer("").input_ids == []
+    scores = teacher.score(batch_of(2))
+    with teacher.binding.disabled():
+        end = teacher.language_model.base_model(input_ids=torch.tensor([[2]])).last_hidden_state[0]
+    torch.testing.assert_close(scores[0], -torch.cdist(end, teacher.written_titles)[0], rtol=1e-4, atol=1e-4)
+
+
+# --- which language models can rank by the tree of titles ----------------------------------------------------------
+
+TOKENS = len(tiny_random_causal()[1])
+SIZES = {"vocab_size": TOKENS, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+WIDE = SIZES | {"intermediate_size": 64, "max_position_embeddings": 1024}
+
+
+def mistral(window: int) -> PreTrainedModel:
+    return MistralForCausalLM(MistralConfig(**WIDE, num_key_value_heads=2, sliding_window=window))
+
+
+def gpt_neo(window: int) -> PreTrainedModel:
+    kinds = [[["global", "local"], 1]]
+    sizes = {"vocab_size": TOKENS, "hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 64}
+    return GPTNeoForCausalLM(GPTNeoConfig(**sizes, window_size=window, attention_types=kinds))
+
+
+def gpt2() -> PreTrainedModel:
+    return GPT2LMHeadModel(GPT2Config(vocab_size=TOKENS, n_embd=32, n_layer=2, n_head=2))
+
+
+def mpt() -> PreTrainedModel:
+    return MptForCausalLM(MptConfig(vocab_size=TOKENS, d_model=32, n_layers=2, n_heads=2, max_seq_len=1024))
+
+
+def bloom() -> PreTrainedModel:
+    return BloomForCausalLM(BloomConfig(vocab_size=TOKENS, hidden_size=32, n_layer=2, n_head=2))
+
+
+def opt() -> PreTrainedModel:
+    return OPTForCausalLM(OPTConfig(**SIZES, ffn_dim=64, max_position_embeddings=1024, word_embed_proj_dim=32))
+
+
+def bert() -> PreTrainedModel:
+    return BertLMHeadModel(BertConfig(**WIDE, is_decoder=True))
+
+
+def drawn(make: Callable[..., PreTrainedModel], *given: int, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return make(*given).to(dtype).eval()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("make", "window"), [(mistral, [16]), (gpt_neo, [100]), (mpt, [])])
+def test_a_model_that_reads_a_title_otherwise_beside_others_is_refused(make, window, dtype):
+    model = drawn(make, *window, dtype=dtype)
+    name = type(model).__name__
+    with pytest.raises(UserError, match=rf"{name} reads a title otherwise .* \d+ tokens.*rank_by=distance"):
+        teacher_of(language_model=model)
+
+
+def test_a_model_that_reads_titles_otherwise_in_a_tree_may_write_them():
+    assert teacher_of(language_model=drawn(mpt), rank_by="distance").score(batch_of(2)).isfinite().all()
+
+
+@pytest.mark.parametrize("make", [bloom, opt])
+def test_a_model_that_fails_under_the_masks_of_trees_is_refused_in_a_sentence(make):
+    model = drawn(make)
+    sentence = rf"{type(model).__name__} cannot be read as needed here \(\w+Error: .*\): set .*rank_by=distance"
+    with pytest.raises(UserError, match=sentence):
+        teacher_of(language_model=model)
+
+
+@pytest.mark.parametrize(("make", "window"), [(mistral, [200]), (gpt_neo, [200]), (gpt2, []), (bert, [])])
+@torch.no_grad()
+def test_models_of_many_kinds_rank_by_the_likelihood_of_titles(make, window):
+    teacher, batch = teacher_of(language_model=drawn(make, *window)), batch_of(2)
+    scores, candidates = teacher.score(batch), offered(teacher, batch)
+    for row in range(2):
+        for item in (1, 7, 15):
+            history = batch.history[row : row + 1]
+            expected = literal_likelihood(teacher, history, candidates[row : row + 1], item)
+            torch.testing.assert_close(scores[row, item - 1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_asking_changes_nothing():
+    """Neither weights nor random numbers nor the output head."""
+    model = drawn(gpt2)
+    before, head = {name: value.clone() for name, value in model.state_dict().items()}, model.get_output_embeddings()
+    state = torch.get_rng_state()
+    assert reads_trees(model, prompts_of(), candidates=4)
+    assert torch.equal(torch.get_rng_state(), state) and model.get_output_embeddings() is head
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -1,6 +1,7 @@
 """A teacher of the generation objective small enough for tests."""
 
 import torch
+from transformers import PreTrainedModel
 
 from src.student.models import SASRec
 from src.teacher.choices import ROUTERS
@@ -22,21 +23,29 @@ def prompts_of(prompt_items: int = 3, title_tokens: int = 8, max_tokens: int = 4
 
 
 def teacher_of(
-    max_tokens: int = 2000, adapters_at_work: bool = True, rank_by: str = "likelihood", title_tokens: int = 8
+    max_tokens: int = 2000,
+    adapters_at_work: bool = True,
+    rank_by: str = "likelihood",
+    title_tokens: int = 8,
+    pooling: str = "last",
+    language_model: PreTrainedModel | None = None,
+    prompts: ChoicePromptBuilder | None = None,
 ) -> GenerationTeacher:
     torch.manual_seed(0)
     model, tokenizer = tiny_random_causal()
+    model = language_model or model
     binding = inject_adapters(model, "all-linear", r=8, num_experts=4, alpha=32, dropout=0.0)
     teacher = GenerationTeacher(
         model,
         binding,
         tokenizer,
-        prompts_of(title_tokens=title_tokens),
+        prompts or prompts_of(title_tokens=title_tokens),
         SASRec(DATASET.num_items, 16, HISTORY_LENGTH, num_blocks=1, num_heads=2, dropout=0.5),
         ROUTERS["linear"](16, 4),
         torch.randn(DATASET.num_items, 32),
         GenerationSettings(candidates=4, rank_by=rank_by, seed=0),
         max_tokens,
+        pooling,
     )
     if adapters_at_work:
         for name, parameter in teacher.named_parameters():

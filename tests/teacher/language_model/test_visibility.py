@@ -4,9 +4,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, BertModel, GPT2Config, GPT2Model, PreTrainedModel
 
+from src.core.errors import UserError
 from src.teacher.language_model.loading import without_head
 from src.teacher.language_model.tiny import tiny_random, tiny_random_causal
-from src.teacher.language_model.visibility import is_causal, keeps_to_mask
+from src.teacher.language_model.visibility import asking, is_causal, is_near, keeps_to_mask, masks_agree
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 
@@ -70,3 +71,32 @@ def test_a_probe_draws_nothing_at_random():
     is_causal(model.train())
     keeps_to_mask(model, additive=False)
     assert torch.equal(torch.get_rng_state(), before)
+    masks_agree(model, 20)
+    assert torch.equal(torch.get_rng_state(), before) and model.training
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(IndexError("too far\nin"), "IndexError: too far"), (KeyError(), "KeyError")]
+)
+def test_a_model_that_cannot_be_asked_is_refused_by_name(raised, said):
+    model, sentence = tiny_random()[0], rf"^BertModel cannot .* \({said}\): use another\.$"
+    with pytest.raises(UserError, match=sentence), asking(model, "use another"):
+        raise raised
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), UserError("as it is")])
+def test_what_is_no_fault_of_the_model_stays_as_it_is(raised):
+    with pytest.raises(type(raised)) as caught, asking(tiny_random()[0], "use another"):
+        raise raised
+    assert caught.value is raised
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_readings_are_as_near_as_rounding_has_it(dtype):
+    torch.manual_seed(0)
+    expected, noise = torch.randn(50, 100), torch.randn(50, 100)
+    for rounding, apart, near in ((0.02, 0.05, True), (0.02, 0.1, False), (0.0, 0.02, False), (9.0, 0.3, False)):
+        again = expected + rounding * noise.flip(0)
+        assert is_near(expected + apart * noise, expected, again, dtype) == near
+    assert is_near(expected.to(torch.bfloat16), expected, expected, torch.bfloat16)
+    assert not is_near(expected.to(torch.bfloat16), expected, expected, torch.float32)
