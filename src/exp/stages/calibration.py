@@ -104,7 +104,7 @@ class Calibration(Stage):
         for weight, found in by_weight.items():
             log.info(
                 "student's weight %g: validation NDCG@10 %.4f; cross-entropy %.3f summed, %.3f normalised, %.3f at "
-                "temperature %.3f",
+                "temperature %.4g",
                 weight,
                 found.ndcg,
                 found.summed,
