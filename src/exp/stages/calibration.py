@@ -104,7 +104,7 @@ class Calibration(Stage):
         for weight, found in by_weight.items():
             log.info(
                 "student's weight %g: validation NDCG@10 %.4f; cross-entropy %.3f summed, %.3f normalised, %.3f at "
-                "temperature %.3f",
+                "temperature %.4g",
                 weight,
                 found.ndcg,
                 found.summed,
@@ -113,6 +113,13 @@ class Calibration(Stage):
                 found.temperature,
             )
         chosen = max(by_weight, key=lambda weight: by_weight[weight].ndcg)
+        if by_weight[chosen].at_end:
+            log.warning(
+                "The temperature %.6g of the student's weight %g, which was chosen, is the last that was looked at; "
+                "one beyond it may be better: these scores say next to nothing, or are on a very unusual scale",
+                by_weight[chosen].temperature,
+                chosen,
+            )
         return {
             "student_weight": chosen,
             "temperature": by_weight[chosen].temperature,

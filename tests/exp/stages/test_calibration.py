@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 from src.core.artefact import read_manifest
 from src.core.precision import student_precision
 from src.exp.stages.calibration import Calibration
+from src.teacher import ensemble
+from src.teacher.ensemble import Calibrated
 from tests.exp.roads import road_in
 from tests.exp.stages.whole import whole
 from tests.worlds import tiny_dataset
@@ -43,6 +46,23 @@ def test_what_was_chosen_and_why_stands_in_file_and_manifest(made):
     for of in found["by_student_weight"].values():
         assert of["calibrated"] <= min(of["summed"], of["normalised"], found["uniform_cross_entropy"]) + 1e-3
     assert found["examples"] == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_end", [True, False])
+def test_a_temperature_at_the_end_of_those_looked_at_is_told(made, monkeypatch, caplog, at_end):
+    found = {0.0: Calibrated(0.3, 2.0, 2.0, 2.0, 2.0, True), 2.0: Calibrated(0.4, 4096.0, 3.0, 3.0, 2.7, at_end)}
+    monkeypatch.setattr(ensemble, "calibrate", lambda *_: found)
+    road = made()
+    stage = Calibration(road.run, road.prepared, road.teacher)
+    stage.folder = road.calibration.folder.with_name(f"calibration-{at_end}")
+    stage.ensure()
+    written = json.loads((stage.folder / "calibration.json").read_text())["by_student_weight"]
+    assert (written["0.0"]["at_end"], written["2.0"]["at_end"]) == (True, at_end)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == at_end
+    if at_end:
+        assert re.match(r"The temperature 4096 of the student's weight 2, .* is the last .* better", *warned)
 
 
 @pytest.mark.slow
