@@ -112,11 +112,22 @@ class MoELoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, in]` to `[B, T, out]`. Over a bf16 base the update is computed in the adapter's own dtype, then cast;
-        under autocast in autocast's."""
+        under autocast in autocast's.
+
+        Raises:
+            UserError: `x` does not say which tokens are of one example, and so share its gates.
+        """
         gates = self.binding.gates
         y = self.base_layer(x)
         if gates is None:
             return y
+        if x.ndim < gates.ndim:
+            inner, outer = self.base_layer.in_features, self.base_layer.out_features
+            raise UserError(
+                f"A linear layer from {inner} to {outer} features reads the tokens of all examples in one row, so that "
+                "an adapter cannot tell whose gates are whose: leave it out of teacher.llm.target_modules (a list of "
+                "the layers to adapt)."
+            )
         inputs = x if torch.is_autocast_enabled(x.device.type) else x.to(self.lora_A.dtype)
         z = F.linear(self.dropout(inputs), self.lora_A) * self._rank_gates(gates)
         # On a CPU dB^T = z^T dy is several times as fast as dB = dy^T z, which F.linear(z, lora_B) would make.

@@ -343,3 +343,12 @@ def test_unknown_layer_names_are_told_with_those_there():
     with pytest.raises(UserError, match=r"no linear layer named k_proj, norm .* it has: q_proj, up"):
         inject(model, ["q_proj", "norm", "k_proj"])
     assert adapted(model) == []
+
+
+def test_a_layer_that_reads_all_examples_in_one_row_is_refused():
+    """As OPT's feed-forward layers do: an example's gates would fall on others' tokens, or on all."""
+    layer, x, _ = random_layer()
+    with layer.binding.bind(torch.rand(2, 3)), pytest.raises(UserError, match=r"from 4 to 7 features .*target_modules"):
+        layer(x.flatten(0, 1))
+    with layer.binding.disabled():
+        assert layer(x.flatten(0, 1)).shape == (10, 7)

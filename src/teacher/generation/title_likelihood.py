@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from ..language_model.float32_head import float32_logits
-from ..language_model.visibility import is_near
+from ..language_model.visibility import at_rest, is_near
 from ..prompts.prompt import PADDING_ID
 from .prompt import ChoicePromptBuilder
 from .title_trie import TitleTrie
@@ -45,7 +45,6 @@ def title_likelihoods(
     return total[:, trie.end]
 
 
-@torch.no_grad()
 def reads_trees(language_model: PreTrainedModel, prompts: ChoicePromptBuilder, candidates: int) -> bool:
     """Whether `language_model` reads a title in a tree, behind the longest of prompts, as it reads it by itself.
 
@@ -65,7 +64,7 @@ def reads_trees(language_model: PreTrainedModel, prompts: ChoicePromptBuilder, c
     device = next(language_model.parameters()).device
     padded = torch.tensor([[PADDING_ID] * PADDING + prompt], device=device)
     attended = padded != PADDING_ID
-    with float32_logits(language_model):
+    with at_rest(language_model), float32_logits(language_model):
         _, cache = _read_prompts(language_model, words(padded.clamp(min=0)), attended)
         nodes = trie.inner.nonzero().squeeze(1)
         in_tree = _read_nodes(language_model, trie, nodes, attended, cache)[:, -len(asked) :]

@@ -36,6 +36,19 @@ def asking(model: PreTrainedModel, instead: str) -> Iterator[None]:
         raise UserError(f"{type(model).__name__} cannot be read as needed here ({reason}): {instead}.") from error
 
 
+@contextmanager
+def at_rest(model: PreTrainedModel) -> Iterator[None]:
+    """Within this context nothing of `model` is dropped at random, and no gradient is kept."""
+    dropping = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in dropping:
+            module.training = True
+
+
 def is_causal(model: PreTrainedModel) -> bool:
     """Whether no token of `model` sees a later one.
 
@@ -63,24 +76,20 @@ def keeps_to_mask(model: PreTrainedModel, additive: bool) -> bool:
     return _changes(model, mask) == [(True, False), (False, True)]
 
 
-@torch.no_grad()
 def _changes(model: PreTrainedModel, mask: Tensor) -> list[tuple[bool, bool]]:
     """Returns whether the states of each half of a short text change when its first half does, and its second."""
-    dropping = [module for module in model.modules() if module.training]
     words = cast("nn.Embedding", model.get_input_embeddings()).weight
     places = torch.arange(2 * HALF)
     ids = torch.stack([places, *(torch.where(places // HALF == half, places + 2 * HALF, places) for half in (0, 1))])
     ids = 1 + ids * (len(words) - 2) // (4 * HALF - 1)  # from all over the vocabulary
-    model.eval()
-    states = model(inputs_embeds=words[ids.to(words.device)], attention_mask=mask.to(words.device)).last_hidden_state
-    for module in dropping:
-        module.training = True
+    with at_rest(model):
+        read = model(inputs_embeds=words[ids.to(words.device)], attention_mask=mask.to(words.device))
+    states = read.last_hidden_state
     change = (states[1:] - states[0]).float().abs().amax(2).unflatten(1, (2, HALF)).amax(2)  # [2, halves]
     seen = change > VISIBLE * change.amax(1, keepdim=True)
     return [(bool(first), bool(second)) for first, second in seen]
 
 
-@torch.no_grad()
 def masks_agree(model: PreTrainedModel, tokens: int) -> bool:
     """Whether `model` reads a text under a mask `[B, 1, T, T]` that hides nothing as it does by itself.
 
@@ -94,16 +103,13 @@ def masks_agree(model: PreTrainedModel, tokens: int) -> bool:
     words = cast("nn.Embedding", model.get_input_embeddings()).weight
     text = words[torch.arange(tokens, device=words.device) % len(words)].unsqueeze(0)
     real = (torch.arange(tokens, device=words.device) < tokens - HALF).unsqueeze(0)
-    dropping = [module for module in model.modules() if module.training]
-    model.eval()
-    padded = model(inputs_embeds=text, attention_mask=real.long()).last_hidden_state[real]
-    text, real = text[:, real[0]], real[:, real[0]]
-    own, masked = (
-        model(inputs_embeds=text, attention_mask=mask).last_hidden_state[0]
-        for mask in (real.long(), (real.unsqueeze(2) & real.unsqueeze(1)).unsqueeze(1))
-    )
-    for module in dropping:
-        module.training = True
+    with at_rest(model):
+        padded = model(inputs_embeds=text, attention_mask=real.long()).last_hidden_state[real]
+        text, real = text[:, real[0]], real[:, real[0]]
+        own, masked = (
+            model(inputs_embeds=text, attention_mask=mask).last_hidden_state[0]
+            for mask in (real.long(), (real.unsqueeze(2) & real.unsqueeze(1)).unsqueeze(1))
+        )
     return is_near(masked, own, padded, model.dtype)
 
 

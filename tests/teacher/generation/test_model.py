@@ -5,14 +5,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import (
+    AutoModelForCausalLM,
     BertConfig,
     BertLMHeadModel,
     BloomConfig,
     BloomForCausalLM,
+    GemmaConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoConfig,
     GPTNeoForCausalLM,
+    LlamaConfig,
     MistralConfig,
     MistralForCausalLM,
     MptConfig,
@@ -20,6 +23,7 @@ from transformers import (
     OPTConfig,
     OPTForCausalLM,
     PreTrainedModel,
+    Qwen3Config,
 )
 
 from src.core.errors import UserError
@@ -365,6 +369,16 @@ def test_models_of_many_kinds_rank_by_the_likelihood_of_titles(make, window):
             history = batch.history[row : row + 1]
             expected = literal_likelihood(teacher, history, candidates[row : row + 1], item)
             torch.testing.assert_close(scores[row, item - 1], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("settings", [GemmaConfig, LlamaConfig, Qwen3Config])
+def test_kinds_that_are_shipped_read_trees_however_rough_their_rounding_is(settings, dtype):
+    """Deep enough that rounding in bf16 is more than a window's effect in a flat model."""
+    torch.manual_seed(0)
+    sizes = WIDE | {"num_hidden_layers": 12, "initializer_range": 0.3, "num_key_value_heads": 1, "head_dim": 16}
+    model = AutoModelForCausalLM.from_config(settings(**sizes)).to(dtype).eval()
+    assert reads_trees(model, prompts_of(prompt_items=10, title_tokens=14), candidates=4)
 
 
 def test_asking_changes_nothing():
