@@ -252,9 +252,14 @@ class Stage(ABC):
         # Now, since another run may replace them before this one is done.
         self.made_from = {stage.title: stage.content_digest for stage in self.inputs()}
         self.started = time.perf_counter()
-        with self.run.stopwatch.stage(self.title):
-            self.make()
-        if (left := unfinished(self.folder)).is_dir():
+        left = unfinished(self.folder)
+        try:
+            with self.run.stopwatch.stage(self.title):
+                self.make()
+        finally:
+            if not any(left.glob("[!.]*")):  # it failed before there was anything to go on from, or keeps nothing
+                shutil.rmtree(left, ignore_errors=True)
+        if left.is_dir():
             self.tidy(left)
 
     def going_on(self) -> Path:

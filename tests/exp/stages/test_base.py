@@ -404,3 +404,16 @@ def test_an_input_of_the_same_bytes_that_was_made_from_another_is_another_one(ba
     dough.contents = "rye and water"
     bake(dough, cake)
     assert Slice(cake.run, cake.prepared, cake).why_to_make() == "made from another cake"
+
+
+def test_a_making_that_fails_before_anything_is_done_leaves_nothing(bakery):
+    class Burnt(Dough):
+        def make(self) -> None:
+            self.going_on()
+            raise UserError("The dough is burnt.")
+
+    road, _ = bakery()
+    burnt = Burnt(road.run, road.prepared)
+    with pytest.raises(UserError, match="burnt"):
+        burnt.ensure()
+    assert not unfinished(burnt.folder).exists()
