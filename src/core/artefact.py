@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from .errors import UserError
+from .errors import DiskFullError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ def writing(folder: Path, kind: Kind, manifest: dict[str, Any]) -> Iterator[Path
         manifest: What it was made from; kind, format, name, and sizes and SHA-256 of each file are added.
 
     Raises:
-        UserError: The disk is full.
+        DiskFullError: The disk is full.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=BEING_WRITTEN, dir=folder.parent))
@@ -155,7 +155,7 @@ def told_where_disk_is_full(path: Path) -> Iterator[None]:
     """Turns what libraries raise when a disk is full into one sentence.
 
     Raises:
-        UserError: The block could not write `path`, or what becomes it.
+        DiskFullError: The block could not write `path`, or what becomes it.
     """
     try:
         yield
@@ -165,7 +165,7 @@ def told_where_disk_is_full(path: Path) -> Iterator[None]:
         if not full and not (isinstance(error, RuntimeError | OSError) and _free(path) < 1 << 20):
             raise
         path = Path(getattr(error, "filename", None) or path)
-        raise UserError(
+        raise DiskFullError(
             f"{path} did not fit on the disk, which has {_free(path) / 2**20:,.1f} MiB left: free some space and start "
             "the same command again."
         ) from error

@@ -9,5 +9,9 @@ class UserError(Exception):
     """
 
 
+class DiskFullError(UserError):
+    """Something did not fit on the disk; the same command goes on when there is room."""
+
+
 class DivergedError(UserError):
     """A training whose loss is no number any more; a search goes on with other settings."""

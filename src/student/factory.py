@@ -52,7 +52,8 @@ def _reads_ahead(model: SequentialRecommender) -> bool:
     training = [module for module in model.modules() if module.training]
     model.eval()
     history = _that_part_ways(model)
-    found = any(_shows_later(functional_call(_Encoder(model), weights, history)) for weights in ({}, _perturbed(model)))
+    found = _shows_later(model.encode(history))  # first: lazy layers have no weights before
+    found = found or _shows_later(functional_call(_Encoder(model), _perturbed(model), history))
     for module in training:
         module.training = True
     return found

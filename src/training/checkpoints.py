@@ -181,7 +181,7 @@ class LastCheckpoint(Checkpoint):
         before = {each: signal.signal(each, self._end_after_step) for each in SIGNALS}
         try:
             yield
-        except SystemExit:  # Lightning's own says nothing of the signal
+        except BaseException:  # Lightning's own says nothing of the signal; others may come of the same validation
             self._end_if_asked()
             raise
         finally:

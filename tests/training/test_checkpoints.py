@@ -169,6 +169,22 @@ def test_a_signal_before_or_after_the_steps_ends_the_process_as_any(tmp_path, ho
     assert module.value.item() == STEPS
 
 
+def test_a_signal_is_not_lost_in_what_else_ends_the_training(tmp_path):
+    """A search's pruner may end it in the same validation."""
+
+    class PrunedError(Exception):
+        pass
+
+    class Asked(Scripted):
+        def on_validation_epoch_end(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise PrunedError
+
+    with pytest.raises(SystemExit) as ended:
+        run(Asked([0.1]), tmp_path, max_epochs=1)
+    assert ended.value.code == 143
+
+
 def test_asked_twice_it_ends_at_once(tmp_path):
     class Asked(Scripted):
         def validation_step(self, batch, batch_idx):

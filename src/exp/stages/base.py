@@ -91,6 +91,19 @@ class Stage(ABC):
     def own_folder(self) -> Path:
         """Returns where the artefact lies or will lie."""
 
+    @property
+    def counted(self) -> list[Any]:
+        """The settings that change the result, without seed and inputs, as JSON has them."""
+        return []
+
+    def all_counted(self) -> list[Any]:
+        """Returns `counted` of this stage and of all that it is made from, as far as they are this program's: what is
+        the same for trainings that differ in seeds alone.
+        """
+        if self.given is not None:
+            return ["given"]
+        return [self.counted, [stage.all_counted() for stage in self.inputs()]]
+
     @cached_property
     def folder(self) -> Path:
         """Where the artefact is, or will be."""
@@ -160,7 +173,8 @@ class Stage(ABC):
             deeper = stage.why_to_make()
             if deeper is not None and deeper.startswith((STALE, OTHER)):
                 return deeper
-            if stage.title in made_from and stage.folder.is_dir() and made_from[stage.title] != stage.content_digest:
+            there = stage.given is not None or (stage.folder / MANIFEST).is_file()
+            if stage.title in made_from and there and made_from[stage.title] != stage.content_digest:
                 return f"{STALE} {stage.what}"
         return None
 
@@ -288,7 +302,7 @@ class Stage(ABC):
             with making(self.folder, wait=False) as its_turn:  # else another process is at it
                 there = sha256_of(self.folder / MANIFEST)
                 if its_turn and not (mark.is_file() and mark.read_bytes().startswith(there.encode())):
-                    shutil.rmtree(left)
+                    shutil.rmtree(left, ignore_errors=True)
 
     def tidy(self, left: Path) -> None:
         """Removes what was kept of an unfinished artefact, now that it is whole."""

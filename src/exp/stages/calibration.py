@@ -48,11 +48,14 @@ class Calibration(Stage):
         return self.keyed(
             self.settings.paths.models_dir,
             "calibration-",
-            self.settings.teacher.student_weights,
-            self.settings.teacher.train.max_val_examples,
-            self.settings.metrics.filter_seen,
+            *self.counted,
             self.settings.seed,
         )
+
+    @property
+    def counted(self) -> list[Any]:
+        teacher = self.settings.teacher
+        return [teacher.student_weights, teacher.train.max_val_examples, self.settings.metrics.filter_seen]
 
     def make(self) -> None:
         from ...core.precision import teacher_precision

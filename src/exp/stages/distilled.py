@@ -37,12 +37,12 @@ class Distilled(Training):
         return self.keyed(
             self.settings.paths.models_dir,
             f"distilled-{student.name.replace(':', '.')}-",
-            *self.trained_as,
+            *self.counted,
             self.seed,
         )
 
     @property
-    def trained_as(self) -> list[Any]:
+    def counted(self) -> list[Any]:
         # the checkpoint is chosen by the last of them
         return [self.settings.student.key(), self.settings.distill.key(), self.settings.metrics.filter_seen]
 

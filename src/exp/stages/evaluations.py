@@ -103,7 +103,7 @@ class Evaluation(Stage):
             return None
         made = read_manifest(self.training_stage.folder)
         sources = {title.partition(":")[0]: contents for title, contents in made["inputs"].items()}
-        settings = fingerprint(self.training_stage.trained_as)
+        settings = fingerprint(self.all_counted())
         return {"of": self.trained, "seed": made["seed"], "settings": settings, "from": sources}
 
     @cached_property

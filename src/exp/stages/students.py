@@ -29,7 +29,7 @@ class TrainedStudent(Training):
         return self.student.training_seed(self.settings.seed)
 
     @property
-    def trained_as(self) -> list[Any]:
+    def counted(self) -> list[Any]:
         return [self.student.key(), self.settings.metrics.filter_seen]  # the checkpoint is chosen by that
 
     def own_folder(self) -> Path:
@@ -37,7 +37,7 @@ class TrainedStudent(Training):
             "baseline",
             self.kind.format,
             self.prepared.fingerprint,
-            *self.trained_as,
+            *self.counted,
             self.seed,
         )
         models = self.settings.paths.models_dir / self.settings.dataset.name

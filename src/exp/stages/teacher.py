@@ -68,12 +68,12 @@ class Teacher(Training):
         return self.keyed(
             self.settings.paths.models_dir,
             f"teacher-{teacher.name.replace(':', '.')}-",
-            *self.trained_as,
+            *self.counted,
             self.settings.seed,
         )
 
     @property
-    def trained_as(self) -> list[Any]:
+    def counted(self) -> list[Any]:
         # the checkpoint is chosen by the last of them
         filter_seen = self.settings.metrics.filter_seen
         return [self.settings.teacher.key(), self.language_model, self.template, filter_seen]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...core.artefact import TEACHER_OUTPUTS
 from ..program.run import Run
@@ -41,10 +41,13 @@ class TeacherOutputsStage(Stage):
         return self.keyed(
             self.settings.paths.teacher_outputs_dir,
             "",
-            self.settings.teacher.export.key(),
-            self.settings.active.key(),
+            *self.counted,
             self.settings.seed,
         )
+
+    @property
+    def counted(self) -> list[Any]:
+        return [self.settings.teacher.export.key(), self.settings.active.key()]
 
     def make(self) -> None:
         from ...core.precision import autocast, best_device, resolve_precision, teacher_precision

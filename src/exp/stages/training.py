@@ -1,7 +1,7 @@
 """What stages that train have in common: they go on where they were stopped."""
 
 import shutil
-from abc import ABC, abstractmethod
+from abc import ABC
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,11 +14,6 @@ class Training(Stage, ABC):
     """
 
     checkpoints: ClassVar[str]  # which folder of the run's checkpoints/
-
-    @property
-    @abstractmethod
-    def trained_as(self) -> list[Any]:
-        """All that changes the result but the seed and the inputs, as JSON has it."""
 
     def goes_on(self) -> dict[str, Any]:
         """Returns what the loop has to know to go on: where checkpoints are kept, and of which artefact they are, made

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from ...core.artefact import fingerprint, read_json, read_manifest, unfinished, write_json, write_text
+from ...core.artefact import fingerprint, making, read_json, read_manifest, unfinished, write_json, write_text
 from ...core.seed import generator, seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -74,14 +74,17 @@ def draw_budget_curve(road: Road) -> list[Point]:
     kept.mkdir(parents=True, exist_ok=True)
     for policy, share, seed in _plan(run):
         path = kept / f"{policy}-{share}-{seed}.json"
-        if run.settings.rerun or not path.is_file():
-            asked = _asked(pool, policy, share, seed)
-            cost = float(tokens[asked - pool.example_id[0]].sum())
-            seconds = round(cost * manifest["seconds"] / manifest["tokens_read"], 1)
-            with run.stopwatch.stage(f"distilled: {policy}, {share}, seed {seed}"):
-                shown = None if share is None else outputs.only(asked)
-                val, test = _student(run, dataset, shown, seed, unfinished(path))
-            write_json(path, asdict(Point(policy, share, seed, len(asked), round(cost), seconds, val, test)))
+        with making(path):  # two curves at once share their points
+            if run.settings.rerun:
+                shutil.rmtree(unfinished(path), ignore_errors=True)  # the program may have changed since
+            if run.settings.rerun or not path.is_file():
+                asked = _asked(pool, policy, share, seed)
+                cost = float(tokens[asked - pool.example_id[0]].sum())
+                seconds = round(cost * manifest["seconds"] / manifest["tokens_read"], 1)
+                with run.stopwatch.stage(f"distilled: {policy}, {share}, seed {seed}"):
+                    shown = None if share is None else outputs.only(asked)
+                    val, test = _student(run, dataset, shown, seed, unfinished(path))
+                write_json(path, asdict(Point(policy, share, seed, len(asked), round(cost), seconds, val, test)))
         points.append(Point(**read_json(path)))
         log.info("%s, share %s, seed %d: test %s %.4f", policy, share, seed, METRIC, points[-1].test)
         _report(run, dataset, points)

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ...core.artefact import fingerprint
-from ...core.errors import DivergedError, UserError
+from ...core.errors import DiskFullError, DivergedError
 from ...core.seed import seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -28,6 +28,7 @@ from .search_space import given_point, plain_space, read_space, rounded
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # What a trial keeps: who trains it, and why it failed, where that was its own fault.
 PROCESS, FAILED = "process", "failed"
+TRIES = 3  # of a point whose process was killed
 
 log = logging.getLogger(__name__)
 
@@ -119,23 +120,33 @@ def _told(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
         trial.set_user_attr(FAILED, str(error))
         study.tell(trial, state=TrialState.FAIL)
         log.warning("trial %d: %s", trial.number, error)
-    except UserError as error:
-        trial.set_user_attr(FAILED, str(error))
-        study.tell(trial, state=TrialState.FAIL)
-        raise
-    except BaseException:  # Ctrl-C, SIGTERM, a fault of ours: the point is tried again
+    except (KeyboardInterrupt, SystemExit, DiskFullError):  # no fault of the point: it is tried again
         study.tell(trial, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
+        raise
+    except BaseException as error:
+        trial.set_user_attr(FAILED, f"{type(error).__name__}: {error}")
+        study.tell(trial, state=TrialState.FAIL)
         raise
 
 
 def _undisturbed(study: optuna.Study) -> list[FrozenTrial]:
-    """Returns all trials but those that were interrupted: with them, a search draws what one does that never was."""
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.FAIL or FAILED in trial.user_attrs
-    ]
+    """Returns all trials but those that were interrupted: with them, a search draws what one does that never was. Of a
+    point that ended so again and again (its process may be killed for the memory that it takes) the last one counts.
+    """
+    trials = study.get_trials(deepcopy=False)
+    interrupted = [trial for trial in trials if trial.state == TrialState.FAIL and FAILED not in trial.user_attrs]
+    spent = {_point(trial) for trial in interrupted if _times(trial, interrupted) >= TRIES}
+    last = {_point(trial): trial.number for trial in interrupted if _point(trial) in spent}
+    return [trial for trial in trials if trial not in interrupted or last.get(_point(trial)) == trial.number]
+
+
+def _point(trial: FrozenTrial) -> str:
+    return str(sorted(trial.params.items()))
+
+
+def _times(trial: FrozenTrial, among: list[FrozenTrial]) -> int:
+    return sum(_point(each) == _point(trial) for each in among)
 
 
 def _take_up_again(study: optuna.Study) -> None:
@@ -143,8 +154,10 @@ def _take_up_again(study: optuna.Study) -> None:
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         host, process = trial.user_attrs.get(PROCESS, [None, 0])
         if host == socket.gethostname() and not _is_alive(process):
-            study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            before = study.get_trials(deepcopy=False, states=[TrialState.FAIL])
+            if _times(trial, before) < TRIES:
+                study.enqueue_trial(trial.params)
 
 
 def _is_alive(process: int) -> bool:

@@ -417,3 +417,14 @@ def test_a_making_that_fails_before_anything_is_done_leaves_nothing(bakery):
     with pytest.raises(UserError, match="burnt"):
         burnt.ensure()
     assert not unfinished(burnt.folder).exists()
+
+
+def test_an_input_whose_manifest_is_gone_is_not_there(bakery):
+    dough, cake = bakery()
+    bake(dough, cake)
+    (dough.folder / "manifest.json").unlink()
+    dough, cake = bakery()
+    assert dough.why_to_make() == "not there"
+    assert cake.why_to_make() is None
+    bake(dough, cake)
+    assert dough.made == 1 and cake.made == 0

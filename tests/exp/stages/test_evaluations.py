@@ -107,11 +107,16 @@ def test_seeds_of_the_student_are_compared_over_one_teacher(made):
     ]  # fmt: skip
     told = [json.loads(files[subject][0].read_text())["training"] for subject in ("popularity", "baseline", "teacher")]
     user_encoder = first.user_encoder.content_digest
-    settings = [fingerprint(stage.trained_as) for stage in (first.baseline, first.teacher)]
+    settings = [fingerprint(road.all_counted()) for road in first.evaluations("baseline", "teacher")]
     assert told == [
         None, {"of": "student", "seed": 0, "settings": settings[0], "from": {}},
         {"of": "teacher", "seed": 0, "settings": settings[1], "from": {"user encoder": user_encoder}},
     ]  # fmt: skip
+    other = made(
+        "seed=2", "teacher.train.max_epochs=2", "teacher.user_encoder.model.hidden_size=16", "active.share=1.0"
+    )
+    of = [fingerprint(road.evaluations("distilled")[0].all_counted()) for road in (first, second, other)]
+    assert of[0] == of[1] != of[2]  # other settings of the teacher make no training of the same
     weights = [(road.distilled.folder / "model.safetensors").read_bytes() for road in (first, second)]
     assert weights[0] != weights[1]
 

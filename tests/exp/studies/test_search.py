@@ -5,13 +5,16 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 from omegaconf import OmegaConf
+from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
 from src.core.errors import DivergedError, UserError
 from src.exp.program.config import compose_settings
 from src.exp.studies import search as search_module
 from src.exp.studies.search import search
+from src.exp.studies.search_space import rounded
 from tests.exp.roads import raw_log, run_in
 from tests.processes import child
 from tests.worlds import tiny_dataset
@@ -58,6 +61,11 @@ def scripted(monkeypatch):
         return trained
 
     return of
+
+
+def study_storage(folder: Path) -> JournalStorage:
+    (log,) = (folder / "models_dir").rglob("trials.log")
+    return JournalStorage(JournalFileBackend(str(log)))
 
 
 def values(study: optuna.Study) -> list[float | None]:
@@ -154,6 +162,38 @@ def test_an_interrupted_search_tries_the_same_points_as_one_that_never_was(tmp_p
     assert [*first[:-1], *second] == list(whole)
     assert first[-1] == second[0]
     assert values(study) == [*found[:interrupted], None, *found[interrupted:]]
+
+
+def test_a_point_that_crashes_the_training_is_not_tried_for_ever(tmp_path, scripted):
+    scripted(0.1, torch.OutOfMemoryError("no memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        search(run_of(tmp_path, "search.trials=3"), DATASET)
+    scripted(0.2)
+    study = search(run_of(tmp_path, "search.trials=3"), DATASET)
+    assert values(study) == [0.1, None, 0.2]
+    assert study.get_trials()[1].user_attrs["failed"] == "OutOfMemoryError: no memory"
+    assert study.get_trials()[2].params != study.get_trials()[1].params
+
+
+def test_a_point_whose_process_is_killed_again_and_again_is_given_up(tmp_path, scripted):
+    """The system may kill it for the memory that it takes."""
+    run = run_of(tmp_path, "search.trials=3")
+
+    def train(module, settings, *_, **__):
+        if settings.train.lr == point["student.train.lr"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"best_val_ndcg@10": 0.3, "epochs": 2, "steps": 6}
+
+    def one_search() -> None:
+        search_module.fit_student = train
+        search(run, DATASET)
+
+    scripted(0.1, SystemExit())
+    with pytest.raises(SystemExit):
+        search(run, DATASET)
+    point = rounded(optuna.load_study(study_name="sasrec", storage=study_storage(tmp_path)).get_trials()[1].params)
+    statuses = [child(one_search)(None) for _ in range(4)]
+    assert statuses.count(-signal.SIGKILL) == 2 and statuses[-1] == 0  # with the first, three tries
 
 
 def test_the_point_of_a_process_that_was_killed_is_tried_again(tmp_path, scripted):
