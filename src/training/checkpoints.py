@@ -175,10 +175,7 @@ class LastCheckpoint(Checkpoint):
         Raises:
             SystemExit: One came, 128 + its number.
         """
-        if threading.current_thread() is not threading.main_thread():  # no other may handle signals
-            yield
-            return
-        before = {each: signal.signal(each, self._end_after_step) for each in SIGNALS}
+        before = self._take_signals()
         try:
             yield
         except BaseException:  # Lightning's own says nothing of the signal; others may come of the same validation
@@ -189,14 +186,18 @@ class LastCheckpoint(Checkpoint):
                 signal.signal(each, handler)
         self._end_if_asked()  # it came while the trainer closed its files
 
+    def _take_signals(self) -> dict[signal.Signals, Any]:
+        """Returns who handled them before."""
+        if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+            return {}
+        return {each: signal.signal(each, self._end_after_step) for each in SIGNALS}
+
     def _end_if_asked(self) -> None:
         if self.asked_to_end is not None:
             raise SystemExit(128 + self.asked_to_end)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for each in SIGNALS:  # Lightning has put its own around it, which would end the training in a validation
-                signal.signal(each, self._end_after_step)
+        self._take_signals()  # again: Lightning has put its own around it, which would end the training in a validation
         self.due = time.monotonic() + KEEP_EVERY
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -16,6 +16,8 @@ from ...core.artefact import (
     digest_as_it_is,
     fingerprint,
     making,
+    opened,
+    read_json,
     read_manifest,
     sha256_of,
     unfinished,
@@ -211,6 +213,15 @@ class Stage(ABC):
             raise UserError(f"The {self.what} at {self.folder}, or what it was made from, is {reason}: {make}.")
         return self.folder
 
+    def read(self, file: str) -> Any:
+        """Returns what a JSON file of the artefact holds.
+
+        Raises:
+            UserError: See `require`; or a file of it has changed since it was written.
+        """
+        opened(self.require(), self.kind)
+        return read_json(self.folder / file)
+
     # --- making it
 
     def check_settings(self) -> None:  # noqa: B027 (most stages have nothing to tell)
@@ -276,7 +287,7 @@ class Stage(ABC):
         if left.is_dir():
             self.tidy(left)
 
-    def going_on(self) -> Path:
+    def kept_so_far(self) -> Path:
         """Returns the folder of what is done of the artefact already; empty where its making begins now.
 
         Two things are none to go on from, since the program may have changed since: what a making left that came to
@@ -285,11 +296,9 @@ class Stage(ABC):
         """
         folder, manifest = unfinished(self.folder), self.folder / MANIFEST
         there = sha256_of(manifest) if manifest.is_file() else "nothing"
-        anew, begun = f"{there} again", f"{there}"
-        mark = folder / OVER
-        found = mark.read_bytes() if mark.is_file() else b""
-        good = [anew] if self.settings.rerun else [anew, begun]
-        if found not in [each.encode() for each in good]:
+        anew, mark = f"{there} again", folder / OVER
+        good = [anew] if self.settings.rerun else [anew, there]
+        if not mark.is_file() or mark.read_bytes() not in [each.encode() for each in good]:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             write_text(mark, good[-1])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import CALIBRATION, opened, read_json, write_json, writing
+from ...core.artefact import CALIBRATION, write_json, writing
 from ..program.run import Run
 from .base import Prepared, Stage
 from .teacher import Teacher
@@ -85,8 +85,7 @@ class Calibration(Stage):
         from ...teacher.ensemble import Calibration as Chosen
         from ...teacher.ensemble import EnsembleMember
 
-        opened(self.require(), self.kind)
-        found = read_json(self.folder / FILE)
+        found = self.read(FILE)
         model = self.teacher.load()
         if isinstance(model, EnsembleMember):
             model.calibration = Chosen(found["student_weight"], found["temperature"])

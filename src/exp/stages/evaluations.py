@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.artefact import COMPARISON, EVALUATION, fingerprint, opened, read_json, read_manifest, write_json, writing
+from ...core.artefact import COMPARISON, EVALUATION, fingerprint, read_manifest, write_json, writing
 from ...evaluation.comparison import comparison_of, write_comparison
 from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
@@ -35,7 +35,7 @@ class Evaluation(Stage):
     kind = EVALUATION
     command = "run_eval_all"
     subject: ClassVar[str]  # which model: the name of its file in a run
-    trained: ClassVar[str] = ""  # what its seed is of; "" = nothing is drawn
+    trained: ClassVar[str]  # what its seed is of, where there is a stage that trained it
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -90,16 +90,16 @@ class Evaluation(Stage):
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
 
     @property
-    def training_stage(self) -> Training:
-        """Which stage trained the model."""
-        raise NotImplementedError(f"nothing is trained for {self.subject}")
+    def training_stage(self) -> Training | None:
+        """Which stage trained the model; None where nothing was trained."""
+        return None
 
     def training(self) -> dict[str, Any] | None:
         """Returns of what the model's seed is, that seed, a digest of its settings and those of the artefacts that it
         was made from; None where nothing was trained. Models that differ in seed and artefacts alone are trainings of
         one.
         """
-        if not self.trained:
+        if self.training_stage is None:
             return None
         made = read_manifest(self.training_stage.folder)
         sources = {title.partition(":")[0]: contents for title, contents in made["inputs"].items()}
@@ -109,8 +109,7 @@ class Evaluation(Stage):
     @cached_property
     def figures(self) -> dict[str, Any]:
         """All that was written."""
-        opened(self.require(), self.kind)
-        return read_json(self.folder / METRICS)
+        return self.read(METRICS)
 
     def row(self) -> EvaluatedModel:
         """Returns the model's figures as tables show them."""
@@ -271,8 +270,7 @@ class Comparison(Stage):
 
     def load(self) -> "Found":
         """Returns what was found."""
-        opened(self.require(), self.kind)
-        return comparison_of(read_json(self.folder / "comparison.json"))
+        return comparison_of(self.read("comparison.json"))
 
 
 def _parameters(model: "nn.Module") -> int:

@@ -59,7 +59,7 @@ class TeacherOutputsStage(Stage):
 
         dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
-        self.going_on()
+        self.kept_so_far()
         model = self.teacher.load().to(best_device())
         ranks_by = model.calibration._asdict() if isinstance(model, EnsembleMember) else None
         pool = Pool(dataset, model.user_encoder, model.read_together(dataset), seed)

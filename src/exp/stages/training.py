@@ -19,7 +19,7 @@ class Training(Stage, ABC):
         """Returns what the loop has to know to go on: where checkpoints are kept, and of which artefact they are, made
         from which contents.
         """
-        return {"kept_in": self.going_on(), "made_from": {"artefact": self.folder.name} | self.made_from}
+        return {"kept_in": self.kept_so_far(), "made_from": {"artefact": self.folder.name} | self.made_from}
 
     def tidy(self, left: Path) -> None:
         """See `Stage.tidy`."""

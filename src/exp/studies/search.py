@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -134,19 +135,24 @@ def _undisturbed(study: optuna.Study) -> list[FrozenTrial]:
     """Returns all trials but those that were interrupted: with them, a search draws what one does that never was. Of a
     point that ended so again and again (its process may be killed for the memory that it takes) the last one counts.
     """
-    trials = study.get_trials(deepcopy=False)
-    interrupted = [trial for trial in trials if trial.state == TrialState.FAIL and FAILED not in trial.user_attrs]
-    spent = {_point(trial) for trial in interrupted if _times(trial, interrupted) >= TRIES}
-    last = {_point(trial): trial.number for trial in interrupted if _point(trial) in spent}
-    return [trial for trial in trials if trial not in interrupted or last.get(_point(trial)) == trial.number]
+    interrupted, tries = _interrupted(study), _tries(study)
+    last = {_point(trial): trial.number for trial in interrupted if tries[_point(trial)] >= TRIES}
+    left_out = {trial.number for trial in interrupted} - set(last.values())
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.number not in left_out]
+
+
+def _interrupted(study: optuna.Study) -> list[FrozenTrial]:
+    failed = study.get_trials(deepcopy=False, states=[TrialState.FAIL])
+    return [trial for trial in failed if FAILED not in trial.user_attrs]
+
+
+def _tries(study: optuna.Study) -> Counter[str]:
+    """Returns how often each point was interrupted."""
+    return Counter(map(_point, _interrupted(study)))
 
 
 def _point(trial: FrozenTrial) -> str:
     return str(sorted(trial.params.items()))
-
-
-def _times(trial: FrozenTrial, among: list[FrozenTrial]) -> int:
-    return sum(_point(each) == _point(trial) for each in among)
 
 
 def _take_up_again(study: optuna.Study) -> None:
@@ -155,8 +161,7 @@ def _take_up_again(study: optuna.Study) -> None:
         host, process = trial.user_attrs.get(PROCESS, [None, 0])
         if host == socket.gethostname() and not _is_alive(process):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            before = study.get_trials(deepcopy=False, states=[TrialState.FAIL])
-            if _times(trial, before) < TRIES:
+            if _tries(study)[_point(trial)] < TRIES:
                 study.enqueue_trial(trial.params)
 
 

@@ -314,7 +314,7 @@ class Sourdough(Dough):
     killed = False
 
     def make(self) -> None:
-        half = self.going_on() / "half"
+        half = self.kept_so_far() / "half"
         self.began_with = half.read_text() if half.is_file() else None
         half.write_text("half of it")
         super().make()
@@ -409,7 +409,7 @@ def test_an_input_of_the_same_bytes_that_was_made_from_another_is_another_one(ba
 def test_a_making_that_fails_before_anything_is_done_leaves_nothing(bakery):
     class Burnt(Dough):
         def make(self) -> None:
-            self.going_on()
+            self.kept_so_far()
             raise UserError("The dough is burnt.")
 
     road, _ = bakery()
