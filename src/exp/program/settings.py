@@ -99,11 +99,6 @@ class RunSettings(Settings):
             lambda s: s.distill.candidate_topk > s.teacher.export.k,
             "distill.candidate_topk must not exceed teacher.export.k, what the teacher exports",
         ),
-        Rule(
-            ("seed", "student.seed", "student_seeds"),
-            lambda s: s.student_seed + s.student_seeds > LARGEST_SEED + 1,
-            "student_seeds={s.student_seeds} counts from seed {s.student_seed} beyond the largest there is",
-        ),
     )
     seed: Seed = setting(
         0, "of the whole road: students, teacher, which examples are asked about; of the students alone: student.seed"
@@ -141,6 +136,6 @@ class RunSettings(Settings):
         return self.student.training_seed(self.seed)
 
     @property
-    def all_student_seeds(self) -> range:
-        """The seeds of the student's trainings."""
-        return range(self.student_seed, self.student_seed + self.student_seeds)
+    def all_student_seeds(self) -> list[int]:
+        """The seeds of the student's trainings; after the largest there is comes 0."""
+        return [(self.student_seed + place) % (LARGEST_SEED + 1) for place in range(self.student_seeds)]

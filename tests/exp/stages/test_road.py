@@ -165,7 +165,8 @@ def names(run: Run, settings: RunSettings) -> dict[str, str]:
     stages["titles_alone"] = TitlesAlone(road.run, road.prepared, road.encodings)
     stages["self_distilled"] = SelfDistilled(road.run, road.prepared, road.self_outputs)
     popularity, *trained = road.evaluations(*SUBJECTS)
-    stages |= {each.title: each for each in (*every([popularity, *trained]), road.comparison(trained))}
+    for each in (*every([popularity, *trained]), road.comparison(trained)):
+        stages.setdefault(each.title, each)  # the first of several trainings
     return {name: stage.folder.name for name, stage in stages.items()}
 
 

@@ -37,9 +37,9 @@ def test_seeds_count_up_from_the_students_and_are_the_artefacts_of_runs_of_their
     assert [each.folder for each in both.evaluations("distilled")[0]] == [each.folder for each in evaluations]
 
 
-def test_seeds_beyond_the_largest_are_told(tmp_path):
-    with pytest.raises(UserError, match="student_seeds=2 counts from seed 4294967295 beyond the largest there is"):
-        road_in(tmp_path, DATASET, "student.seed=4294967295", "student_seeds=2")
+def test_after_the_largest_seed_comes_zero(tmp_path):
+    road = road_in(tmp_path, DATASET, "student.seed=4294967295", "student_seeds=2")
+    assert [each.seed for each in road.baselines] == [4294967295, 0]
 
 
 def test_a_user_encoder_that_begins_with_the_titles_is_the_control_and_is_trained_once(tmp_path):
