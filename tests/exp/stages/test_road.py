@@ -13,7 +13,7 @@ from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed, value_at
 from src.data.raw.log import RawLog, settings_that_count
 from src.exp.program.run import Run
-from src.exp.program.settings import PathSettings, RunSettings
+from src.exp.program.settings import LoggingSettings, PathSettings, RunSettings
 from src.exp.stages.road import Road
 from src.exp.stages.teacher import Teacher
 from tests.exp.keys import DEFAULT, changes_no_result, composed, every_key, leaves, with_another_value
@@ -76,7 +76,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "metrics.memory_mb",
     "metrics.max_rows",
     "compare.out",
-    "logging.level",
+    *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }
 BY_CONTENTS = {  # what they name is read, and its contents count
@@ -119,6 +119,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
+    "logging.mlflow_uri": {"logging.mlflow_uri": "sqlite:///{}/mlflow.db"},
 }
 
 
