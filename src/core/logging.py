@@ -26,6 +26,14 @@ NOISY = (
 APART = ("transformers", "optuna")  # print what they have to say themselves
 
 
+class _Terminal(logging.StreamHandler):
+    """Writes to what is the terminal at that time: above a progress bar, which takes its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 class RunLog:
     """Sends log lines and warnings to the terminal as they are, and to a file with time, level and origin. The file
     alone explains a run: it begins with command, code and machine.
@@ -35,7 +43,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path) -> None:
-        terminal, self.file = logging.StreamHandler(sys.stderr), logging.FileHandler(path, encoding="utf-8")
+        terminal, self.file = _Terminal(), logging.FileHandler(path, encoding="utf-8")
         terminal.setFormatter(logging.Formatter("%(message)s"))
         self.file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level="INFO", handlers=[terminal, self.file], force=True)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from src.core.artefact import STUDENT, read_manifest, writing
@@ -198,7 +199,7 @@ def test_another_student_leaves_the_teacher_and_its_outputs_as_they_are(made):
 
 
 @pytest.mark.slow
-def test_who_is_told_of_figures_is_told_of_every_training(tmp_path):
+def test_every_figure_of_every_training_is_an_event_and_told_to_who_asks(tmp_path):
     told = []
 
     class Listener:
@@ -215,3 +216,8 @@ def test_who_is_told_of_figures_is_told_of_every_training(tmp_path):
         assert {f"{training}/train/loss", f"{training}/val/NDCG@10"} <= set(told)
     assert {"distilled/train/soft_targets", "distilled/lr-AdamW", "teacher/lr-AdamW/router"} <= set(told)
     assert {"teacher/gate/entropy", "teacher/gate/use_of_expert_0", "teacher/gradient_norm/router"} <= set(told)
+    for training in ("baseline", "teacher", "distilled"):
+        events = EventAccumulator(str(run.dir / "tensorboard" / training)).Reload()
+        assert {f"{training}/{tag}" for tag in events.Tags()["scalars"]} == {
+            name for name in told if name.startswith(f"{training}/")
+        }
