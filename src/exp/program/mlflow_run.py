@@ -138,13 +138,16 @@ def _begun(settings: RunSettings, run_dir: Path) -> MlflowRun:
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
-    # MLflow refuses its older store of plain files, so that a run has a database of its own.
-    uri = settings.logging.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{run_dir}/mlruns/mlflow.db"
+    own = f"{SQLITE}{run_dir}/mlruns/mlflow.db"  # MLflow refuses its older stores, which are plain files
+    uri = settings.logging.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI") or own
+    name = f"anyo-{settings.dataset.name}"
+    where = uri if uri in (own, settings.logging.mlflow_uri) else "the store that MLFLOW_TRACKING_URI names"
+    log.info("Told to MLflow, too: experiment %s in %s", name, where)
     git = git_info()
     tags = {"mlflow.source.name": command_typed(), "mlflow.source.git.commit": git["commit"], "dirty": git["dirty"]}
     try:
         client = MlflowClient(uri)
-        experiment = _experiment(client, uri, f"anyo-{settings.dataset.name}")
+        experiment = _experiment(client, uri, name)
         begun = client.create_run(
             experiment, run_name=run_dir.name, tags={key: str(value) for key, value in tags.items()}
         )
