@@ -1,5 +1,6 @@
 """The package's public face for Python callers; PyTorch is imported when it is needed."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,3 +60,30 @@ def evaluate(model: "SequentialRecommender", dataset: "Dataset", split: str = "t
     from .student.evaluator import evaluate_student
 
     return evaluate_student(model, dataset, split, read_settings(MetricsSettings, metrics), f"{split} users")
+
+
+def train_student(*overrides: str, run_dir: str | Path | None = None) -> "SequentialRecommender":
+    """Returns the student of a config, trained without a teacher, in evaluation mode; trains it first where it is not
+    there yet, as `run_student_baseline` does.
+
+    Args:
+        overrides: As on the command line, for example `"dataset=ml_100k"`, `"student=gru4rec"`.
+        run_dir: Where TensorBoard events and the last checkpoint go; None: a new `result/result_<timestamp>`.
+
+    Raises:
+        UserError: A setting is wrong, or the dataset or the student cannot be made.
+    """
+    from .core.logging import Stopwatch
+    from .core.paths import new_folder
+    from .exp.program.config import compose_settings
+    from .exp.program.mlflow_run import mlflow_run
+    from .exp.program.run import Run
+    from .exp.stages.road import Road
+
+    settings = compose_settings(*overrides)
+    folder = Path(run_dir or new_folder(f"result/result_{time.strftime('%Y%m%d_%H%M%S')}")).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with mlflow_run(settings, folder) as mlflow:
+        road = Road(Run(settings, folder, Stopwatch(folder), mlflow))
+        road.go(road.prepared, road.baseline)
+    return road.baseline.load()
