@@ -37,7 +37,8 @@ def _inline(translator, node) -> None:
 
 
 def _block(translator, node) -> None:
-    translator.body.append(tex2mathml(node.astext(), as_block=True))
+    formula = tex2mathml(node.astext(), as_block=True)
+    translator.body.append(f'<div style="overflow-x: auto; overflow-y: hidden; padding: 0.6em 0">{formula}</div>')
     raise _skip()
 
 
