@@ -122,7 +122,7 @@ class RunSettings(Settings):
         ),
     )
     seed: Seed = setting(
-        0, "of the whole road: students, teacher, which examples are asked about; of the students alone: student.seed"
+        0, "of everything: students, teacher, which examples are asked about; of the students alone: student.seed"
     )
     rerun: YesNo = setting(False, "true: make the artefacts of this command again although they are there")
     dry_run: YesNo = setting(False, "true: print what is there, what would be made, and how long that took before")
