@@ -19,7 +19,7 @@ project = "anyo"
 author = copyright = "The anyo authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-exclude_patterns = [each.name for each in ROOT.iterdir() if each.name not in SHOWN]
+exclude_patterns = ["benchmarks/results", *(each.name for each in ROOT.iterdir() if each.name not in SHOWN)]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # as GitHub makes them
 autodoc_typehints_format = "short"
