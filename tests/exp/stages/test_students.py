@@ -175,7 +175,7 @@ def test_a_student_of_ones_own_goes_the_whole_road_over_the_same_teacher(made):
     for stage in (road.baseline, road.distilled):
         student = stage.load()
         assert type(student) is Averaging and student.decay == 0.5
-    assert road.evaluations("baseline")[0].row().name == f"Baseline ({OWN})"
+    assert road.evaluations("baseline")[0][0].row().name == f"Baseline ({OWN})"
 
 
 # --- another student for the same teacher
@@ -208,7 +208,7 @@ def test_every_figure_of_every_training_is_an_event_and_told_to_who_asks(tmp_pat
 
     road = road_in(tmp_path, DATASET)
     run = replace(road.run, mlflow=Listener())
-    trained = whole(road)[:7]
+    trained = [road.prepared, *road.trainings()]
     for stage in trained:
         stage.run = run
     assert road.go(*trained)
