@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ...training.figures import Figure, FiguresTo
 
-FILES = ("config.yaml", "run.log", "report.html", "report.md")  # of a run, beside metrics/
+FILES = ("config.yaml", "run.log", "report.html", "report.md")  # of a run, those that are there,
+FOLDERS = ("metrics", "search")  # and whole folders
 PARAMETERS_AT_ONCE = 100  # MLflow takes no more,
 LONGEST = 6000  # nor more characters of a parameter's value
 STOPPED = (130, 143)  # exit status after Ctrl-C and SIGTERM
@@ -74,8 +75,9 @@ class MlflowRun:
             if isinstance(content, dict) and {"metrics", "split"} <= content.keys():
                 of = f"{path.stem}/{content['split']}"
                 self.figures([(f"{of}/{name}", value, 0) for name, value in content["metrics"].items()])
-        if (run_dir / "metrics").is_dir():
-            self._tell(self.client.log_artifacts, str(run_dir / "metrics"), "metrics")
+        for folder in FOLDERS:
+            if (run_dir / folder).is_dir():
+                self._tell(self.client.log_artifacts, str(run_dir / folder), folder)
         for path in (run_dir / name for name in FILES):
             if path.is_file():
                 self._tell(self.client.log_artifact, str(path))
