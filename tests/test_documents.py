@@ -64,7 +64,7 @@ def test_what_a_document_tells_to_type_is_there(document):
         key for key in documents.keys(code(document)) if key not in known and not key.startswith("search.space.")
     }
     assert not unknown
-    shown = set(re.findall(r"conf/(\w+)/(\w+)\.yaml", document.read_text(encoding="utf-8")))  # a reader's own
+    shown = set(re.findall(r"(\w+)/(\w+)\.yaml", document.read_text(encoding="utf-8")))  # a reader's own
     gone = {(choice, option) for choice, option in documents.options(code(document)) - shown
             if not (CONF_DIR / choice / f"{option}.yaml").is_file()}  # fmt: skip
     assert not gone
