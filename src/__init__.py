@@ -1,7 +1,7 @@
 """An LLM recommender turned into a small, fast sequential recommender.
 
-What a Python caller needs is here: `load_dataset`, `train_student`, `load_student`, `evaluate`, `recommend`; all else is
-a command.
+What a Python caller needs is here: `load_dataset`, `train_student`, `load_student`, `evaluate`, `recommend`. All else
+is a command.
 """
 
 from .api import evaluate, load_dataset, load_student, recommend, train_student
