@@ -51,7 +51,10 @@ class RunLog:
             logging.getLogger(name).handlers = [self.file]
         logging.captureWarnings(True)
         self.note(f"Command: {command_typed()}")
-        for what, found in environment().items():
+        about = environment()
+        if about["machine"]["gpus"] is None:  # not asked for yet: manifests and time.json tell them
+            del about["machine"]["gpus"]
+        for what, found in about.items():
             self.note(f"{what}: {json.dumps(found, ensure_ascii=False)}")
 
     def note(self, text: str, with_traceback: bool = False) -> None:
