@@ -59,7 +59,7 @@ def evaluate(model: "SequentialRecommender", dataset: "Dataset", split: str = "t
         metrics: Keys of `metrics.*`, for example `ks=[10]`, `filter_seen=True`.
 
     Returns:
-        `metrics` by name ("NDCG@10"), and `rank` `[n]` int64 of every example.
+        `metrics` by name (`NDCG@10`), and `rank` `[n]` int64 of every example.
 
     Raises:
         UserError: A metric setting is wrong, or the split is empty.
