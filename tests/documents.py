@@ -26,7 +26,7 @@ def keys(code: str) -> set[str]:
 
 def options(code: str) -> set[tuple[str, str]]:
     """Returns choices and options that are named, `student=gru4rec` or `student@teacher.user_encoder=caser`."""
-    found = re.findall(rf"(?<![\w./~-])({CHOICES})(?:@[\w.]+)?=(\w+(?:\|\w+)*)(?![\w/.])", code)
+    found = re.findall(rf"(?<![\w./~-])({CHOICES})(?:@[\w.]+)?=(\w+(?:\|\w+)*)(?![\w/.<…])", code)
     return {(choice, option) for choice, named in found for option in named.split("|")}
 
 
