@@ -21,6 +21,7 @@ from ...core.settings import (
     group,
     setting,
 )
+from ...data.export.settings import ExportSettings
 from ...data.settings import DatasetSettings
 from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
@@ -114,6 +115,7 @@ class RunSettings(Settings):
     curve: CurveSettings = group(CurveSettings)
     search: SearchSettings = group(SearchSettings)
     inspect: InspectSettings = group(InspectSettings)
+    export: ExportSettings = group(ExportSettings)
     paths: PathSettings = setting(..., "where things lie")
     logging: LoggingSettings = group(LoggingSettings)
 
