@@ -21,6 +21,7 @@ from ...core.settings import (
     group,
     setting,
 )
+from ...data.conversion.settings import ConvertSettings
 from ...data.export.settings import ExportSettings
 from ...data.settings import DatasetSettings
 from ...distill.choices import POLICIES
@@ -116,6 +117,7 @@ class RunSettings(Settings):
     search: SearchSettings = group(SearchSettings)
     inspect: InspectSettings = group(InspectSettings)
     export: ExportSettings = group(ExportSettings)
+    convert: ConvertSettings = group(ConvertSettings)
     paths: PathSettings = setting(..., "where things lie")
     logging: LoggingSettings = group(LoggingSettings)
 

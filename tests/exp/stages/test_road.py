@@ -57,6 +57,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "search": NOTHING,
     "inspect": NOTHING,
     "export": NOTHING,
+    "convert": NOTHING,
     "paths": NOTHING,
     "logging": NOTHING,
 }
