@@ -137,7 +137,7 @@ def run(tmp_path_factory) -> Run:
 def names(run: Run, settings: RunSettings) -> dict[str, str]:
     """The name of every stage's folder; no artefact is there."""
     road = Road(replace(run, settings=settings))
-    road.prepared.raw = RawLog(Path(), {}, fingerprint(settings_that_count(settings.dataset)))
+    road.prepared.raw = RawLog([], {}, fingerprint(settings_that_count(settings.dataset)))
     trained = ("baseline", "user_encoder", "teacher", "calibration", "outputs", "distilled")
     stages = {name: getattr(road, name) for name in trained}
     popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
