@@ -98,7 +98,7 @@ def _built(content: bytes) -> Any:
         elif name == "MEMOIZE":
             memo.append(stack[-1])
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
+            stack.append(memo[int(argument or 0)])
         elif name == "MARK":
             stack.append(MARK)
         elif name == "STOP":

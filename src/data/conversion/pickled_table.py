@@ -6,7 +6,7 @@ with the places of its columns. pandas up to 1.2 keeps both in a state, later on
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -83,10 +83,11 @@ def _array(value: Any) -> np.ndarray:
     if made.name.endswith("NDArrayBacked"):  # pandas 3: texts
         return _array(made.state[1])
     if made.name.endswith("_frombuffer"):
-        buffer, dtype, shape, order = made.arguments
+        buffer, dtype, shape, letter = made.arguments
+        order: Literal["F", "C"] = "F" if letter == "F" else "C"
         return np.frombuffer(bytes(buffer), _dtype(dtype)).reshape(shape, order=order)
-    _, shape, dtype, fortran, content = made.state
-    order = "F" if fortran else "C"
+    _, shape, dtype, by_columns, content = made.state
+    order = "F" if by_columns else "C"
     if isinstance(content, bytes):
         return np.frombuffer(content, _dtype(dtype)).reshape(shape, order=order)
     if len(content) != int(np.prod(shape)):
