@@ -7,6 +7,7 @@ import polars as pl
 
 from ..core.artefact import DATASET, MANIFEST, writing
 from ..core.data_utils import (
+    HISTORY,
     TEST,
     TRAIN,
     VAL,
@@ -145,6 +146,13 @@ def _refuse_turned_parts(interactions: pl.DataFrame) -> None:
             f"dataset.split=given: user {turned['user'][0]} has an interaction of an earlier part after one of a later "
             f"({len(turned):,} such interactions), so that histories would hold what is to be predicted: give each "
             "user's train, val and test interactions in that order of time, or choose another split."
+        )
+    outside = pl.col("part").min().over("user") == HISTORY
+    trained = interactions.filter(outside & (pl.col("part") == TRAIN))
+    if len(trained):
+        raise UserError(
+            f"dataset.split=given: user {trained['user'][0]} has interactions of part history and of train "
+            f"({len(trained):,} such of train): history is of users who are not trained on; call it train."
         )
 
 

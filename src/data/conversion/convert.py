@@ -6,8 +6,7 @@ import polars as pl
 
 from ...core.errors import UserError
 from ..export.folder import exporting
-from ..raw.lines import lines_of
-from ..raw.movielens import read_u_item
+from ..raw.ilora import read_names
 from .frames import Window, read_windows
 from .settings import ConvertSettings
 from .windows import SPLITS, as_log, put_together
@@ -49,12 +48,8 @@ def convert(settings: ConvertSettings, folder: Path) -> dict[str, int]:
 
 
 def _named(path: Path, numbers: pl.Series) -> pl.DataFrame:
-    """Returns `item`, `title` of a file of names; MovieLens' `u.item` counts from 1, the frames from 0."""
-    if path.name == "u.item":
-        items = read_u_item(path).select((pl.col("item") - 1).cast(pl.String), "title")
-    else:
-        parts = lines_of(path, "utf-8").str.splitn("::", 2).struct.unnest()
-        items = pl.DataFrame({"item": parts["field_0"], "title": parts["field_1"].str.strip_chars()})
+    """Returns `item`, `title` of a file of names, which must have all that the frames number."""
+    items = read_names(path).select("item", "title")
     without = numbers.filter(~numbers.is_in(items.drop_nulls()["item"].implode()))
     if len(without):
         raise UserError(

@@ -14,6 +14,7 @@ import polars as pl
 
 from ...core.errors import UserError
 from .lines import refuse_torn_end
+from .python_lines import as_json_lines
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".inter": "\t", ".item": "\t"}
 JSON_LINES, PARQUET = (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
@@ -51,6 +52,8 @@ class Cells:
         self.separator = separator or SEPARATORS.get(self.ending, "")
         self.quote = '"' if self.ending == ".csv" else None
         self.text = b"" if self.ending in PARQUET else _text(path, packed)
+        if self.ending in JSON_LINES:
+            self.text = as_json_lines(path, self.text)
         self.lists: set[str] = set()  # columns of JSON that hold lists
         self.names: list[str] = []
         self.names = self._names(header)
