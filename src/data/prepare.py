@@ -66,8 +66,8 @@ def make_dataset(settings: DatasetSettings, raw: RawLog, folder: Path) -> None:
     check_layout(settings)
     layout = LAYOUTS[settings.reader]
     interactions, known = read_raw(layout, raw, settings)
-    interactions = _filtered(_with_titles(interactions, known, settings), settings, raw.paths[0])
-    interactions = _split(interactions, settings)
+    interactions = filtered(with_titles(interactions, known, settings), settings, raw.paths[0])
+    interactions = split_log(interactions, settings)
     interactions, raw_users = numbered(interactions, "user", first=0)
     interactions, raw_items = numbered(interactions, "item", first=1)
     items = _items(raw_items, known, raw.paths, settings)
@@ -91,15 +91,20 @@ def read_raw(layout: Layout, raw: RawLog, settings: DatasetSettings) -> tuple[pl
     return interactions, known
 
 
-def _with_titles(interactions: pl.DataFrame, known: pl.DataFrame | None, settings: DatasetSettings) -> pl.DataFrame:
-    """Drops what has no title where `dataset.untitled` says so."""
+def with_titles(interactions: pl.DataFrame, known: pl.DataFrame | None, settings: DatasetSettings) -> pl.DataFrame:
+    """Returns the log, without the items that have no title where `dataset.untitled` says so."""
     if settings.untitled != "drop" or known is None:
         return interactions
     titled = known.filter(~NO_TITLE)["item"]
     return interactions.filter(pl.col("item").cast(titled.dtype).is_in(titled.implode()))
 
 
-def _filtered(interactions: pl.DataFrame, settings: DatasetSettings, path: Path) -> pl.DataFrame:
+def filtered(interactions: pl.DataFrame, settings: DatasetSettings, path: Path) -> pl.DataFrame:
+    """Returns what the settings keep of a log.
+
+    Raises:
+        UserError: That is nothing, or ratings are asked for where there are none; `path` is named.
+    """
     if interactions.is_empty():
         raise UserError(f"{path} holds no interactions: copy it again, or choose another dataset.")
     if settings.min_rating is not None:
@@ -114,8 +119,12 @@ def _filtered(interactions: pl.DataFrame, settings: DatasetSettings, path: Path)
     return interactions
 
 
-def _split(interactions: pl.DataFrame, settings: DatasetSettings) -> pl.DataFrame:
-    """Returns the log in order, with its column `part`."""
+def split_log(interactions: pl.DataFrame, settings: DatasetSettings) -> pl.DataFrame:
+    """Returns the log in order, with its columns `position` and `part`.
+
+    Raises:
+        UserError: The log cannot be split as the settings say.
+    """
     split = settings.split
     if split == "given":
         interactions = interactions.sort("part", maintain_order=True)  # of what happened at one time, train comes first

@@ -143,15 +143,15 @@ class Cells:
         elif len(self.separator) > 1:
             frame = self._split(places, limit)
         else:
-            frame = pl.read_csv(
+            whole = pl.read_csv(  # asked for some columns alone, polars would not see a row that has too many fields
                 self.text,
                 separator=self.separator,
                 quote_char=self.quote,
                 has_header=self.has_header,
-                columns=places,
                 infer_schema=False,
                 n_rows=limit,
             )
+            frame = whole.select(whole.columns[place] for place in places)
         return frame.select(pl.col(name).alias(str(place)) for name, place in zip(frame.columns, places, strict=True))
 
     def _split(self, places: list[int], limit: int | None) -> pl.DataFrame:

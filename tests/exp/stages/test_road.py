@@ -63,6 +63,8 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
 }
 NO_RESULT = {  # where things lie, how fast they are made and how much memory that takes
     *(f"dataset.{name}" for name in ("name", "raw_dir", "files", "publisher", "wheel", "prompt")),
+    "dataset.interactions",
+    "dataset.items",
     "student.seed",
     "teacher.user_encoder.seed",
     "student.train.resume_from",
@@ -104,6 +106,8 @@ SAMPLED = {"name": "bce", "num_negatives": 1, "shared": False}
 FIRST = {  # what must be so before a key can be another
     "dataset.val_share": {"dataset.split": "global_time"},
     "dataset.test_share": {"dataset.split": "global_time"},
+    "dataset.session_gap_minutes": {"dataset.split": "sessions"},
+    "dataset.items": {"dataset.interactions": "log.csv"},
     "student.train.sparse_items": {"student.loss": SAMPLED},
     "teacher.user_encoder.train.sparse_items": {"teacher.user_encoder.loss": SAMPLED},
     "teacher.objective": {"teacher.reading": "example"},
@@ -118,6 +122,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.router.name": {"teacher.router.name": "mlp"},
     "teacher.llm.wheel": {"teacher.llm.wheel": WHEEL},
     "dataset.prompt": {"dataset.prompt": "toys"},
+    "dataset.separator": {"dataset.separator": ";"},
     "teacher.llm.path": {"teacher.llm.path": "{}/given"},
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
