@@ -1,5 +1,5 @@
 """All cases."""
 
-from tests.wrong_files import configs, folders, others, raw_files
+from tests.wrong_files import configs, folders, frames, others, raw_files
 
-CASES = [*raw_files.cases(), *folders.cases(), *others.cases(), *configs.cases()]
+CASES = [*raw_files.cases(), *folders.cases(), *frames.cases(), *others.cases(), *configs.cases()]

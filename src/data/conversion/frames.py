@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from ...core.errors import UserError
+from ..raw.cells import Cells
+from ..raw.lines import lines_of
 from .pickled_table import read_pickled_table
 
 COLUMNS = ("seq", "len_seq", "next")
@@ -37,7 +37,8 @@ def read_windows(path: Path) -> list[Window]:
     frame = _columns(path)
     lacks = [name for name in COLUMNS if name not in frame]
     if lacks:
-        raise UserError(f"{path} has no column {', '.join(lacks)} but {', '.join(frame)}: give a frame of windows.")
+        there = ", ".join(frame) or "none"
+        raise UserError(f"{path} has no column {', '.join(lacks)}; there are {there[:200]}: give a frame of windows.")
     rows = list(zip(*(frame[name] for name in COLUMNS), strict=True))
     parsed = [_row(path, number, *row) for number, row in enumerate(rows, start=1)]
     padding = _padding(path, parsed)
@@ -49,25 +50,36 @@ def _columns(path: Path) -> dict[str, list[Any]]:
         raise UserError(f"There is no {path}: give the frame's path.")
     if path.suffix == ".df":
         return read_pickled_table(path)
-    if path.suffix not in ENDINGS:
+    if path.suffix == ".jsonl":
+        return _json_columns(path)
+    if path.suffix != ".csv":
         raise UserError(f"{path} is none of {', '.join(ENDINGS)}: give a frame as iLoRA or DLLM2Rec write it.")
-    try:
-        table = pl.read_csv(path) if path.suffix == ".csv" else pl.read_ndjson(path, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): copy it again.") from None
-    return table.to_dict(as_series=False)
+    cells = Cells(path)
+    return cells.read(cells.names).to_dict(as_series=False)
 
 
-def _row(path: Path, number: int, seq: Any, length: Any, target: Any) -> tuple[list[Item], int, Item]:
-    """Returns a row whose values are what they must be; in CSV a sequence is a text."""
+def _json_columns(path: Path) -> dict[str, list[Any]]:
+    """Sequences may be of pairs, so that no column has one type."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines_of(path, "utf-8"), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or (rows and row.keys() != rows[0].keys()):
+            raise UserError(f"{path}, line {number}, is no JSON object with the keys of line 1: mend the line.")
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def _row(path: Path, number: int, *cells: Any) -> tuple[list[Item], int, Item]:
+    """Returns a row whose values are what they must be; in CSV they are texts."""
     try:
-        items = json.loads(seq) if isinstance(seq, str) else seq
-        return [_item(item) for item in items], int(length), _item(target)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{path}, row {number}: seq {str(seq)[:60]!r}, len_seq {length!r}, next {str(target)[:40]!r} are no window "
-            "of item numbers: mend the row."
-        ) from None
+        seq, length, target = (json.loads(cell) if isinstance(cell, str) else cell for cell in cells)
+        return [_item(item) for item in seq], _whole(length), _item(target)
+    except (TypeError, ValueError, OverflowError):
+        told = ", ".join(f"{name} {str(cell)[:60]!r}" for name, cell in zip(COLUMNS, cells, strict=True))
+        raise UserError(f"{path}, row {number}: {told} are no window of item numbers: mend the row.") from None
 
 
 def _item(value: Any) -> Item:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ...core.errors import UserError
 from ..conversion.frames import read_windows
 from ..conversion.windows import SPLITS, as_log, put_together
 from ..settings import DatasetSettings
@@ -32,8 +33,10 @@ def read_names(path: Path) -> pl.DataFrame:
     MovieLens' `u.item`, which counts from 1 where the frames count from 0.
 
     Raises:
-        UserError: The file is no text.
+        UserError: There is no such file, or it is no text.
     """
+    if not path.is_file():
+        raise UserError(f"There is no {path}: give the file of the items' names.")
     if path.name == "u.item":
         return read_u_item(path).with_columns((pl.col("item") - 1).cast(pl.String))
     parts = lines_of(path, "utf-8").str.splitn("::", 2).struct.unnest()

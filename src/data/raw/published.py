@@ -4,6 +4,7 @@ import html
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -60,7 +61,7 @@ def read_nested_reviews(path: Path, settings: DatasetSettings) -> pl.DataFrame:
         UserError: The file is damaged.
     """
     review = pl.Struct({"item_id": pl.String, "posted": pl.String})
-    schema = {"user_id": pl.String, "reviews": pl.List(review)}
+    schema: dict[str, Any] = {"user_id": pl.String, "reviews": pl.List(review)}
     users = pl.read_ndjson(io.BytesIO(Cells(path).text), schema=schema, n_rows=settings.row_limit)
     reviews = users.explode("reviews").drop_nulls().unnest("reviews")
     day = pl.col("posted").str.to_date(POSTED, strict=False)

@@ -66,9 +66,12 @@ def test_rows_that_are_no_windows_are_told(tmp_path, rows, told):
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.csv", "seq,next\n[1],2\n", "has no column len_seq but seq, next"),
-        ("a.jsonl", "{", "cannot be read"),
-        ("a.csv", "", "cannot be read"),
+        ("a.csv", "seq,next\n[1],2\n", "has no column len_seq; there are seq, next"),
+        ("a.jsonl", "{\n", "line 1, is no JSON object"),
+        ("a.jsonl", '{"seq": []}\n{}\n', "line 2, is no JSON object with the keys of line 1"),
+        ("a.jsonl", "", "there are none"),
+        ("a.csv", "", "there are none"),
+        ("a.csv", "seq,len_seq,next\n[1],1\n", "row 1: seq"),
         ("a.txt", "seq", r"is none of \.df, \.csv, \.jsonl"),
         ("a.df", "seq", "is not read"),
     ],
