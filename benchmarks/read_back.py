@@ -20,6 +20,7 @@ from src.api import load_dataset
 from src.data.dataset import SPLITS, Dataset
 from src.data.export.dllm2rec import export_dllm2rec
 from src.data.export.recbole import export_recbole
+from src.data.export.settings import LENGTHS
 from src.distill.data_bridge import TeacherOutputs
 from src.distill.kd_losses import confidence_weights
 from src.distill.reference_files import export_teacher_files
@@ -27,7 +28,6 @@ from src.distill.reference_files import export_teacher_files
 from .environments import python_of
 from .side_by_side import Worker, markdown, parser, report, with_peers
 
-LENGTHS = {"recbole": 50, "dllm2rec": 10}
 K, TEACHER_WIDTH = 10, 4096
 Row = tuple[str, str, str]  # what was compared, what was exported, what was read
 

@@ -15,7 +15,7 @@ def job(run: Run) -> None:
         print(f"{name.replace('_', ' ')}: {count:,}")
     files = [f"dataset.interactions={folder / 'interactions.parquet'}"]
     files += [f"dataset.items={folder / 'items.parquet'}"] if settings.names else []
-    print(f"To read it: dataset=custom {' '.join(files)} dataset.columns.part=part dataset.split=given")
+    print(f"To read it: dataset=custom {' '.join(files)} dataset.split=given")
 
 
 main = command(job, __spec__.name, __doc__)
