@@ -101,7 +101,7 @@ def csv_logs() -> Iterator[Case]:
     twice = replaced(name, header, "user,item,user,timestamp\n")
     yield Case(CSV, f"{name}, a column twice", twice, "several columns that are called 'user'")
     wide = replaced(name, header, "user,item,rating,timestamp,more\n")
-    yield Case(CSV, f"{name}, a column without cells", wide)
+    yield Case(CSV, f"{name}, a column without cells", wide, "row 2 (the header counted): 4 fields where there are 5")
     narrow = replaced(name, header, "user,item,timestamp\n")
     yield Case(CSV, f"{name}, cells without a column", narrow, "row 2 (the header counted): 4 fields where there are 3")
     typed = replaced(name, header, "user:token,item:token,rating:float,timestamp:float\n")
@@ -111,9 +111,15 @@ def csv_logs() -> Iterator[Case]:
     for written in (";", "\t", "|", " ", "::"):
         other = changed(name, lambda content, written=written: content.replace(b",", written.encode()))
         yield Case(CSV, f"{name}, separated by {written!r}", other, "log.csv has no column ")
-    for fault, line in {"one field less": b"7,20,5\n", "an empty line": b"\n", "a line of commas": b",,,\n"}.items():
+    for fault, line, said in (
+        ("one field less", b"7,20,5\n", "log.csv, row 4 (the header counted): 3 fields"),
+        ("an empty line", b"\n", "log.csv, row 4 (the header counted): 0 fields"),
+        ("a line of commas", b",,,\n", "log.csv, data row 3: user is empty"),
+        ("a carriage return", b"7,20,5\r,1700000300\n", "log.csv, row 4 (the header counted): 3 fields"),
+        ("letters behind a quote", b'7,"20"0,5,1700000300\n', "look for a quote that is not closed"),
+    ):
         within = changed(name, lambda content, line=line: content.replace(b"\n9,", b"\n" + line + b"9,", 1))
-        yield Case(CSV, f"{name}, {fault} within", within, "log.csv, data row 3: ")
+        yield Case(CSV, f"{name}, {fault} within", within, said)
     more = changed(name, lambda content: content + b"7,20,5,1700000300,5\n")
     yield Case(CSV, f"{name}, one field more", more, "row 12 (the header counted): 5 fields")
     yield Case(CSV, f"{name}, empty lines behind", changed(name, lambda content: content + b"\n\r\n\n"))

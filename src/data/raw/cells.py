@@ -143,16 +143,35 @@ class Cells:
         elif len(self.separator) > 1:
             frame = self._split(places, limit)
         else:
-            whole = pl.read_csv(  # asked for some columns alone, polars would not see a row that has too many fields
+            self._refuse_ragged_rows()
+            frame = pl.read_csv(
                 self.text,
                 separator=self.separator,
                 quote_char=self.quote,
                 has_header=self.has_header,
+                columns=places,
                 infer_schema=False,
                 n_rows=limit,
             )
-            frame = whole.select(whole.columns[place] for place in places)
         return frame.select(pl.col(name).alias(str(place)) for name, place in zip(frame.columns, places, strict=True))
+
+    def _refuse_ragged_rows(self) -> None:
+        """polars fills up what is too short, does not see what is too long where it reads some columns alone, and mends
+        quotes as it thinks fit.
+        """
+        carriage_returns = self.text.count(b"\r")
+        if carriage_returns and carriage_returns != self.text.count(b"\r\n"):
+            raise self._damaged("a carriage return stands within a line")
+        if self.quote is not None and self.quote.encode() in self.text:
+            try:
+                ragged = not {*map(len, self._rows())} <= {len(self.names)}
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise self._damaged(str(error)) from None
+        else:
+            fields = self.text.count(self.separator.encode()) + self.text.count(b"\n")
+            ragged = fields != self.text.count(b"\n") * len(self.names)
+        if ragged:
+            raise self._damaged("rows differ in their number of fields")
 
     def _split(self, places: list[int], limit: int | None) -> pl.DataFrame:
         """polars splits fields at one byte; here it splits lines, and what separates fields may be longer."""
@@ -230,4 +249,4 @@ def _text(path: Path, packed: bool) -> bytes:
         )
     while text.endswith((b"\n\n", b"\n\r\n")):
         text = text.removesuffix(b"\n").removesuffix(b"\r")
-    return text
+    return text if text.endswith(b"\n") or not text else text + b"\n"
