@@ -3,10 +3,11 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.distill.data_bridge import load_teacher_outputs
+from src.distill.data_bridge import TeacherOutputs, load_teacher_outputs
 from src.distill.kd_losses import confidence_weights
 from src.distill.reference_files import export_teacher_files
 from tests.distill.outputs import D_TEACHER, embeddings_of, ranking_of, write_outputs
+from tests.golden import load_golden
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset()
@@ -82,3 +83,20 @@ def test_a_teacher_that_was_asked_about_some_examples_is_refused(tmp_path):
     with pytest.raises(UserError, match=rf"asked about {len(TRAIN) - 1} of {len(TRAIN)} train examples"):
         exported(tmp_path / "theirs", found)
     assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_files_that_hold_the_references_confidence_get_the_references_weights(tmp_path, seed):
+    tensors, _ = load_golden(f"case6_dllm2rec_loss_seed{seed}")
+    place = torch.arange(len(TRAIN)) % 6  # six examples in its batch
+    confidence, K = tensors["default/candidate_confidence"][place].float(), 10
+    found = TeacherOutputs(
+        item_embeddings=embeddings_of(DATASET.num_items),
+        row_of_example=torch.cat([torch.arange(len(TRAIN)), torch.tensor([-1])]),
+        candidates=ranking_of(len(TRAIN), DATASET.num_items, K)[0] + 1,
+        distance=confidence,
+    )
+    _, read, _ = exported(tmp_path / "theirs", found)
+    wanted = tensors["default/weight_confidence"][place].numpy()
+    np.testing.assert_allclose(reference_weights(read), wanted, rtol=1e-5)
+    np.testing.assert_allclose(confidence_weights(found.distance).numpy(), wanted, rtol=1e-5)

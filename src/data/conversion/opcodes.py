@@ -9,7 +9,7 @@ all the same: a file that has them is no table.
 import pickletools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...core.errors import UserError
 
@@ -89,8 +89,8 @@ def read_opcodes(path: Path) -> Any:
 def _built(content: bytes) -> Any:
     stack: list[Any] = []
     memo: list[Any] = []
-    for opcode, argument, _ in pickletools.genops(content):
-        name = opcode.name
+    for opcode, read, _ in pickletools.genops(content):
+        name, argument = opcode.name, cast("Any", read)
         if name in VALUES:
             stack.append(argument)
         elif name in CONSTANTS:
@@ -98,7 +98,7 @@ def _built(content: bytes) -> Any:
         elif name == "MEMOIZE":
             memo.append(stack[-1])
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[int(argument or 0)])
+            stack.append(memo[argument])
         elif name == "MARK":
             stack.append(MARK)
         elif name == "STOP":

@@ -71,7 +71,7 @@ def test_rows_that_are_no_windows_are_told(tmp_path, rows, told):
         ("a.jsonl", '{"seq": []}\n{}\n', "line 2, is no JSON object with the keys of line 1"),
         ("a.jsonl", "", "there are none"),
         ("a.csv", "", "there are none"),
-        ("a.csv", "seq,len_seq,next\n[1],1\n", "row 1: seq"),
+        ("a.csv", "seq,len_seq,next\n[1],1\n", "row 2"),
         ("a.txt", "seq", r"is none of \.df, \.csv, \.jsonl"),
         ("a.df", "seq", "is not read"),
     ],
