@@ -25,7 +25,7 @@ def convert(settings: ConvertSettings, folder: Path) -> dict[str, int]:
     Raises:
         UserError: A file is missing or faulty, an item has no name, or `folder` holds something else.
     """
-    given = {split: path for split in SPLITS if (path := getattr(settings, split)) is not None}
+    given = settings.frames
     frames: dict[str, list[Window]] = {split: read_windows(given[split]) if split in given else [] for split in SPLITS}
     logs = put_together(frames)
     if not logs:

@@ -1,5 +1,7 @@
 """Which frames are converted, and where to (`convert.*`)."""
 
+from pathlib import Path
+
 from ...core.settings import Settings, UserPath, setting
 
 
@@ -13,3 +15,9 @@ class ConvertSettings(Settings):
     out: UserPath | None = setting(
         None, "folder of interactions.parquet and items.parquet; null = converted/ in the run's"
     )
+
+    @property
+    def frames(self) -> dict[str, Path]:
+        """The frames that are given, by split."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: path for split, path in named.items() if path is not None}
