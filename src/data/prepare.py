@@ -86,7 +86,13 @@ def read_raw(layout: Layout, raw: RawLog, settings: DatasetSettings) -> tuple[pl
     if settings.split == "sessions" and settings.session_gap_minutes is not None:
         interactions = sessions_by_gap(interactions, round(settings.session_gap_minutes * 60 * layout.ticks))
     elif "session" in interactions.columns:
+        sessions = interactions.select(pl.struct("user", "session").n_unique()).item()
         interactions = sessions_by_column(interactions)
+        if interactions["user"].n_unique() != sessions:
+            raise UserError(
+                f"{raw.paths[0]}: ids of users and sessions hold '#', so that two sessions would be called the same: "
+                "write them otherwise."
+            )
     known = layout.read_items(items_paths[0], settings) if items_paths else None
     return interactions, known
 
