@@ -1,12 +1,12 @@
 """From a raw log to numbered, ordered, split interactions: pure functions of polars frames.
 
 A log is a frame with one row per interaction and the columns `user`, `item`, `timestamp`, where the layout has them
-`rating`, `part` (0 = train, 1 = val, 2 = test) and `session`, in the order of the raw file.
+`rating`, `part` (0 = train, 1 = val, 2 = test, -1 = history alone) and `session`, in the order of the raw file.
 """
 
 import polars as pl
 
-TRAIN, VAL, TEST = 0, 1, 2
+HISTORY, TRAIN, VAL, TEST = -1, 0, 1, 2  # HISTORY: of a user outside training, read before val or test alone
 
 
 def with_min_rating(log: pl.DataFrame, min_rating: float) -> pl.DataFrame:

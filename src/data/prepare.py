@@ -7,6 +7,7 @@ import polars as pl
 
 from ..core.artefact import DATASET, MANIFEST, writing
 from ..core.data_utils import (
+    HISTORY,
     TEST,
     TRAIN,
     VAL,
@@ -85,7 +86,13 @@ def read_raw(layout: Layout, raw: RawLog, settings: DatasetSettings) -> tuple[pl
     if settings.split == "sessions" and settings.session_gap_minutes is not None:
         interactions = sessions_by_gap(interactions, round(settings.session_gap_minutes * 60 * layout.ticks))
     elif "session" in interactions.columns:
+        sessions = interactions.select(pl.struct("user", "session").n_unique()).item()
         interactions = sessions_by_column(interactions)
+        if interactions["user"].n_unique() != sessions:
+            raise UserError(
+                f"{raw.paths[0]}: ids of users and sessions hold '#', so that two sessions would be called the same: "
+                "write them otherwise."
+            )
     known = layout.read_items(items_paths[0], settings) if items_paths else None
     return interactions, known
 
@@ -154,6 +161,13 @@ def _refuse_turned_parts(interactions: pl.DataFrame) -> None:
             f"dataset.split=given: user {turned['user'][0]} has an interaction of an earlier part after one of a later "
             f"({len(turned):,} such interactions), so that histories would hold what is to be predicted: give each "
             "user's train, val and test interactions in that order of time, or choose another split."
+        )
+    outside = pl.col("part").min().over("user") == HISTORY
+    trained = interactions.filter(outside & (pl.col("part") == TRAIN))
+    if len(trained):
+        raise UserError(
+            f"dataset.split=given: user {trained['user'][0]} has interactions of part history and of train "
+            f"({len(trained):,} such of train): history is of users who are not trained on; call it train."
         )
 
 

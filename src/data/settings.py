@@ -47,7 +47,7 @@ class ColumnSettings(Settings):
     item: Text = setting("item", "the item's id in the log")
     timestamp: Text | None = setting("timestamp", "when: a number since 1970 or an ISO date; null = the rows' order")
     rating: Text | None = setting("rating", "what min_rating asks for, read where it is there; null = none")
-    part: Text = setting("part", "split=given: train, val or test")
+    part: Text = setting("part", "split=given: train, val, test, or history: read before val and test alone")
     session: Text | None = setting(None, "split=sessions: the session of a user; null = a gap, or each user is one")
     item_key: Text = setting("item", "the item's id in the items' file")
     title: Text | None = setting("title", "the item's title; null = there are none, models know ids alone")

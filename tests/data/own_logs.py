@@ -31,11 +31,11 @@ def write_table(path: Path, frame: pl.DataFrame) -> Path:
     """Writes a table as its ending says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    if plain.suffix == ".parquet":
+    if plain.suffix.lower() == ".parquet":
         frame.write_parquet(plain)
-    elif plain.suffix == ".jsonl":
+    elif plain.suffix.lower() == ".jsonl":
         frame.write_ndjson(plain)
-    elif plain.suffix == ".csv":
+    elif plain.suffix.lower() == ".csv":
         frame.write_csv(plain)
     else:
         lines = [frame.columns, *frame.rows()]

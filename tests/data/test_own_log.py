@@ -8,9 +8,12 @@ import pytest
 
 from src.core.artefact import read_manifest
 from src.core.errors import UserError
-from src.data.prepare import prepare_dataset
+from src.core.settings_reading import changed
+from src.data.prepare import prepare_dataset, read_raw
+from src.data.raw.layouts import LAYOUTS
 from src.data.raw.log import find_raw_log
 from tests.data.own_logs import ENDINGS, ITEMS, LOG, own, write_table
+from tests.data.raw_folders import ml_100k
 
 SESSIONS = pl.DataFrame(
     [(user, item, minute * 60, visit) for user, item, minute, visit in (
@@ -48,7 +51,7 @@ def test_any_format_makes_the_same_dataset(tmp_path, ending):
 
 
 def test_a_log_is_told_by_its_contents_and_ending_and_not_by_its_name(tmp_path):
-    first, second = (write_table(tmp_path / name, LOG) for name in ("a.csv", "folder/b.csv"))
+    first, second = (write_table(tmp_path / name, LOG) for name in ("a.csv", "folder/of.2024.CSV"))
     assert find_raw_log(own(first), []).fingerprint == find_raw_log(own(second), []).fingerprint
     as_text = tmp_path / "a.tsv"
     as_text.write_bytes(first.read_bytes())
@@ -162,6 +165,20 @@ def test_sessions_end_where_nothing_follows_for_longer_than_the_gap(tmp_path):
     assert users_of(prepared(tmp_path, own(path, session_gap_minutes=29.5, min_user_interactions=2, **SHARES))) == [
         "a#1", "a#2", "a#3", "b#1", "c#1",
     ]  # fmt: skip
+
+
+def test_sessions_that_would_be_called_the_same_are_refused(tmp_path):
+    log = pl.DataFrame({"user": ["a#b", "a"], "visit": ["c", "b#c"], "item": ["x", "y"], "timestamp": [1, 2]})
+    with pytest.raises(UserError, match="two sessions would be called the same"):
+        prepared(tmp_path, own(write_table(tmp_path / "log.csv", log), columns={"session": "visit"}, **SHARES))
+
+
+@pytest.mark.parametrize(("gap", "users"), [(2.5, ["7#1", "7#2", "9#1"]), (1, ["7#1", "7#2", "7#3", "9#1"])])
+def test_any_log_with_times_has_sessions(tmp_path, gap, users):
+    rows = [(7, 10, 3, 0), (7, 20, 3, 120), (7, 30, 3, 600), (7, 10, 3, 620), (9, 20, 3, 800), (9, 30, 3, 830)]
+    chosen = changed(ml_100k(tmp_path, rows), {"split": "sessions", "session_gap_minutes": gap, "test_share": 0.3})
+    frame, _ = read_raw(LAYOUTS[chosen.reader], find_raw_log(chosen, [tmp_path]), chosen)
+    assert sorted(frame["user"].cast(pl.String).unique()) == users
 
 
 def test_a_log_whose_only_owner_is_a_session_needs_neither(tmp_path):

@@ -191,7 +191,7 @@ def test_an_empty_log_is_refused(tmp_path):
 
 def test_every_shipped_dataset_goes_with_its_layout():
     paths = sorted(CONF.glob("*.yaml"))
-    assert [path.stem for path in paths] == ["amazon_games", "amazon_toys", "custom", "ml_100k", "movielens"]
+    assert {"amazon_games", "amazon_toys", "custom", "ml_100k", "movielens"} < {path.stem for path in paths}
     for path in paths:
         chosen = shipped(path.stem)
         assert chosen.name == path.stem

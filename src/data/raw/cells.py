@@ -14,6 +14,8 @@ import polars as pl
 
 from ...core.errors import UserError
 from .lines import refuse_torn_end
+from .log import PACKED, ending_of
+from .python_lines import as_json_lines
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".inter": "\t", ".item": "\t"}
 JSON_LINES, PARQUET = (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
@@ -21,7 +23,6 @@ LOOKED_AT = 1000  # lines of JSON whose keys are the columns
 HEAD = 1 << 16  # bytes that are looked at to tell a text from what is none
 NO_TEXT = bytes(set(range(32)) - set(b"\t\n\r"))
 UNUSED = "\x1f"  # separates nothing, so that a line is one field
-PACKED = ".gz"
 
 
 class Cells:
@@ -40,8 +41,7 @@ class Cells:
 
     def __init__(self, path: Path, separator: str | None = None, header: list[str] | None = None) -> None:
         self.path, self.has_header = path, header is None
-        packed = path.suffix.lower() == PACKED
-        self.ending = Path(path.stem if packed else path.name).suffix.lower()
+        self.ending, packed = ending_of(path)
         if self.ending not in (*PARQUET, *JSON_LINES, *SEPARATORS) and separator is None:
             known = ", ".join((*SEPARATORS, *JSON_LINES))
             raise UserError(
@@ -50,7 +50,9 @@ class Cells:
             )
         self.separator = separator or SEPARATORS.get(self.ending, "")
         self.quote = '"' if self.ending == ".csv" else None
-        self.text = b"" if self.ending in PARQUET else _text(path, packed)
+        self.text = b"" if self.ending in PARQUET else _text(path, bool(packed))
+        if self.ending in JSON_LINES:
+            self.text = as_json_lines(path, self.text)
         self.lists: set[str] = set()  # columns of JSON that hold lists
         self.names: list[str] = []
         self.names = self._names(header)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ...core.data_utils import HISTORY, TEST, TRAIN, VAL
 from ...core.errors import UserError
 from ..settings import DatasetSettings
 from .cells import Cells, refuse_rows
@@ -11,13 +12,13 @@ from .layouts import Layout
 from .lines import CONTROL
 from .times import TICKS, microseconds
 
-PARTS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+PARTS = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST, "history": HISTORY}
 JOINED = "; "  # between a title and what else is known of an item
 
 
 def read_log(path: Path, settings: DatasetSettings) -> pl.DataFrame:
     """Reads `user`, `item` (Enums of texts in ascending order), `timestamp` (int64 microseconds, or the row where there
-    are no times), and where they are there or asked for `rating` (float32), `part` (uint8), `session` (text).
+    are no times), and where they are there or asked for `rating` (float32), `part` (int8), `session` (text).
 
     Raises:
         UserError: A column is missing, or a cell of it is; a time, a rating or a part is none.
@@ -50,10 +51,26 @@ def read_log(path: Path, settings: DatasetSettings) -> pl.DataFrame:
 
 
 def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
+    """Reads `item`, `title` and `text`, each item once; raises as `known_items`, and where rows of one item differ."""
+    items = known_items(path, settings)
+    again = items.filter(~pl.col("item").is_first_distinct())
+    if len(again):
+        raise UserError(
+            f"{path}: item {again['item'][0]!r} has several rows that differ ({len(again):,} such rows): keep one."
+        )
+    return items
+
+
+def known_items(path: Path, settings: DatasetSettings, skip_nameless: bool = False) -> pl.DataFrame:
     """Reads `item`, `title` and `text`, all texts, "" where nothing is known. White space is one space.
 
+    Args:
+        path: The items' file.
+        settings: Which columns.
+        skip_nameless: Whether items without an id are left out; else they are an error.
+
     Raises:
-        UserError: A column is missing, an item has no id, or has two lines that differ.
+        UserError: A column is missing, or an item has no id.
     """
     names, cells = settings.columns, Cells(path, settings.separator, settings.items_header)
     titles = [] if names.title is None else [names.title]
@@ -61,6 +78,8 @@ def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
         for column in columns:
             _require(cells, column, key, "dataset.items_header")
     frame = cells.read([names.item_key, *titles, *names.texts])
+    if skip_nameless:
+        frame = frame.filter(pl.col(names.item_key).fill_null("") != "")
     item = _ids(frame[names.item_key], path)
     refuse_rows(path, item, item.str.contains(CONTROL), "holds what is in no text")
     known = [_words(frame[name], path) for name in (*titles, *names.texts)]
@@ -68,13 +87,7 @@ def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
     texts = pl.DataFrame({str(place): words for place, words in enumerate(known)})
     text = texts.select(filled.list.drop_nulls().list.join(JOINED)).to_series() if known else pl.repeat("", len(item))
     title = known[0] if titles else pl.repeat("", len(item), eager=True)
-    items = pl.DataFrame({"item": item, "title": title, "text": text}).unique(maintain_order=True)
-    again = items.filter(~pl.col("item").is_first_distinct())
-    if len(again):
-        raise UserError(
-            f"{path}: item {again['item'][0]!r} has several rows that differ ({len(again):,} such rows): keep one."
-        )
-    return items
+    return pl.DataFrame({"item": item, "title": title, "text": text}).unique(maintain_order=True)
 
 
 def _require(cells: Cells, column: str, key: str, header: str) -> None:
@@ -116,8 +129,8 @@ def _ratings(column: pl.Series, path: Path) -> pl.Series:
 
 
 def _parts(column: pl.Series, path: Path) -> pl.Series:
-    parts = column.cast(pl.String).replace_strict(PARTS, default=None, return_dtype=pl.UInt8)
-    refuse_rows(path, column, parts.is_null(), "is none of train, val and test")
+    parts = column.cast(pl.String).replace_strict(PARTS, default=None, return_dtype=pl.Int8)
+    refuse_rows(path, column, parts.is_null(), "is none of train, val, test and history")
     return parts
 
 

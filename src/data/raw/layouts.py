@@ -16,8 +16,8 @@ class Layout:
     """How one kind of raw folder is read. A reader says which line is bad, or returns frames.
 
     A log has the columns `user`, `item` (int32 raw ids, or an Enum of texts in ascending order), `timestamp` (int64),
-    where the layout has them `rating` (float32), `part` (uint8: 0 train, 1 val, 2 test) and `session` (any), in the
-    order of the file. Items have `item` (int32, or texts), `title`, `text`.
+    where the layout has them `rating` (float32), `part` (a whole number, as in `core.data_utils`) and `session` (any),
+    in the order of the file. Items have `item` (int32, or texts), `title`, `text`.
 
     read_log: Takes the log's files and the `DatasetSettings`, whose `row_limit` is the most rows read from each's top.
     read_items: Takes the item file and the `DatasetSettings`.
@@ -44,6 +44,11 @@ LAYOUTS: Registry[Layout] = Registry(
         "amazon_sequential_splits": "amazon:SEQUENTIAL_SPLITS",
         "amazon_sequential": "amazon:SEQUENTIAL",
         "table": "columns:TABLE",
+        "amazon_reviews": "published:AMAZON_REVIEWS",
+        "lastfm_tags": "published:LASTFM_TAGS",
+        "steam": "published:STEAM",
+        "steam_australian": "published:STEAM_AUSTRALIAN",
+        "ilora_windows": "ilora:WINDOWS",
     },
     kind="layouts:Layout",
 )

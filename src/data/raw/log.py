@@ -12,6 +12,7 @@ from .layouts import LAYOUTS
 
 # Settings that came later than datasets did: at their defaults they are in no key, so that what is there stays found.
 LATER = ("columns", "separator", "log_header", "items_header", "untitled", "session_gap_minutes")
+PACKED = ".gz"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,14 @@ def _own_log(settings: DatasetSettings, named: dict[str, Path | None]) -> RawLog
                 f"dataset.{key}={path} cannot be read ({error.strerror}): give the path of a file, as seen from the "
                 "folder in which the command is started."
             ) from None
-    in_order = [["".join(path.suffixes[-2:]).lower(), sha256[key]] for key, path in given.items()]
+    in_order = [["".join(ending_of(path)), sha256[key]] for key, path in given.items()]
     return _raw_log([*given.values()], sha256, in_order, settings)
+
+
+def ending_of(path: Path) -> tuple[str, str]:
+    """Returns what says how a table's file is read: `.csv`, and `.gz` or "" for what it is packed by."""
+    packed = path.suffix.lower() if path.suffix.lower() == PACKED else ""
+    return Path(path.stem if packed else path.name).suffix.lower(), packed
 
 
 def _raw_log(paths: list[Path], sha256: dict[str, str], in_order: list[list[str]], settings: DatasetSettings) -> RawLog:

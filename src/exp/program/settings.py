@@ -23,6 +23,8 @@ from ...core.settings import (
     group,
     setting,
 )
+from ...data.conversion.settings import ConvertSettings
+from ...data.export.settings import ExportSettings
 from ...data.settings import DatasetSettings
 from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
@@ -149,6 +151,8 @@ class RunSettings(Settings):
     curve: CurveSettings = group(CurveSettings)
     search: SearchSettings = group(SearchSettings)
     inspect: InspectSettings = group(InspectSettings)
+    export: ExportSettings = group(ExportSettings)
+    convert: ConvertSettings = group(ConvertSettings)
     paths: PathSettings = setting(..., "where things lie")
     logging: LoggingSettings = group(LoggingSettings)
 

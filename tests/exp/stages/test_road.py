@@ -69,6 +69,8 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "curve": NOTHING,
     "search": NOTHING,
     "inspect": NOTHING,
+    "export": NOTHING,
+    "convert": NOTHING,
     "paths": NOTHING,
     "logging": NOTHING,
 }
@@ -125,6 +127,7 @@ FIRST = {  # what must be so before a key can be another
     "student.train.sparse_items": {"student.loss": SAMPLED},
     "teacher.user_encoder.train.sparse_items": {"teacher.user_encoder.loss": SAMPLED},
     "teacher.objective": {"teacher.reading": "example"},
+    "export.teacher": {"export.layout": "dllm2rec"},
     "teacher.llm.path": {"teacher.llm.name": "some"},  # one that has files
 }
 BY_HAND = {  # other values that no type tells; {} is a folder
