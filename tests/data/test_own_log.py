@@ -112,6 +112,15 @@ def test_untitled_items_are_refused_dropped_or_kept(tmp_path, caplog):
     assert "2 of 4 items have no title" in caplog.text
 
 
+def test_items_that_are_called_otherwise_in_the_log_are_told(tmp_path):
+    path = write_table(tmp_path / "log.csv", LOG)
+    items = write_table(tmp_path / "items.csv", ITEMS.with_columns(pl.format("i{}", "item").alias("item")))
+    with pytest.raises(UserError, match=r"untitled=drop leaves nothing, .*: do both call items the same"):
+        prepared(tmp_path, own(path, items, untitled="drop"))
+    untitled = own(path, items, untitled="drop", columns={"title": None})
+    assert prepared(tmp_path, untitled).catalogue.titles == [""] * 4
+
+
 # --- splits
 
 

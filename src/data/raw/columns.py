@@ -63,11 +63,9 @@ def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
     frame = cells.read([names.item_key, *titles, *names.texts])
     item = _ids(frame[names.item_key], path)
     refuse_rows(path, item, item.str.contains(CONTROL), "holds what is in no text")
-    known = [_words(frame[name], path) for name in (*titles, *names.texts)]
-    filled = pl.concat_list(pl.when(pl.col(str(place)) != "").then(str(place)) for place in range(len(known)))
-    texts = pl.DataFrame({str(place): words for place, words in enumerate(known)})
-    text = texts.select(filled.list.drop_nulls().list.join(JOINED)).to_series() if known else pl.repeat("", len(item))
-    title = known[0] if titles else pl.repeat("", len(item), eager=True)
+    known = pl.DataFrame([_words(frame[name], path).alias(str(n)) for n, name in enumerate((*titles, *names.texts))])
+    nothing = pl.repeat("", len(item), eager=True)
+    title, text = known["0"] if titles else nothing, _joined(known) if known.columns else nothing
     items = pl.DataFrame({"item": item, "title": title, "text": text}).unique(maintain_order=True)
     again = items.filter(~pl.col("item").is_first_distinct())
     if len(again):
@@ -75,6 +73,12 @@ def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
             f"{path}: item {again['item'][0]!r} has several rows that differ ({len(again):,} such rows): keep one."
         )
     return items
+
+
+def _joined(known: pl.DataFrame) -> pl.Series:
+    """Returns the texts of each row that are not empty, as one."""
+    said = pl.concat_list(pl.when(pl.col(name) != "").then(name) for name in known.columns)
+    return known.select(said.list.drop_nulls().list.join(JOINED)).to_series()
 
 
 def _require(cells: Cells, column: str, key: str, header: str) -> None:
