@@ -1,5 +1,6 @@
 """The package's public face for Python callers; PyTorch is imported when it is needed."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,7 +59,7 @@ def evaluate(model: "SequentialRecommender", dataset: "Dataset", split: str = "t
         metrics: Keys of `metrics.*`, for example `ks=[10]`, `filter_seen=True`.
 
     Returns:
-        `metrics` by name ("NDCG@10"), and `rank` `[n]` int64 of every example.
+        `metrics` by name (`NDCG@10`), and `rank` `[n]` int64 of every example.
 
     Raises:
         UserError: A metric setting is wrong, or the split is empty.
@@ -109,3 +110,30 @@ def recommend(
         order = order[~torch.isin(order, seen)]
     best = order[:k].tolist()
     return [Recommendation(catalogue.raw_id(item), catalogue.title(item), float(scores[item - 1])) for item in best]
+
+
+def train_student(*overrides: str, run_dir: str | Path | None = None) -> "SequentialRecommender":
+    """Returns the student of a config, trained without a teacher, in evaluation mode; trains it first where it is not
+    there yet, as `run_student_baseline` does.
+
+    Args:
+        overrides: As on the command line, for example `"dataset=ml_100k"`, `"student=gru4rec"`.
+        run_dir: Where TensorBoard events and the last checkpoint go; None: a new `result/result_<timestamp>`.
+
+    Raises:
+        UserError: A setting is wrong, or the dataset or the student cannot be made.
+    """
+    from .core.logging import Stopwatch
+    from .core.paths import new_folder
+    from .exp.program.config import compose_settings
+    from .exp.program.mlflow_run import mlflow_run
+    from .exp.program.run import Run
+    from .exp.stages.road import Road
+
+    settings = compose_settings(*overrides)
+    folder = Path(run_dir or new_folder(f"result/result_{time.strftime('%Y%m%d_%H%M%S')}")).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with mlflow_run(settings, folder) as mlflow:
+        road = Road(Run(settings, folder, Stopwatch(folder), mlflow))
+        road.go(road.prepared, road.baseline)
+    return road.baseline.load()

@@ -26,7 +26,7 @@ BELOW = {  # what each package may import; what stands directly in src is above 
     "distill": {"core", "data", "training", "evaluation", "student"},
     "exp": {"core", "data", "training", "evaluation", "student", "teacher", "distill"},
 }
-HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna")
+HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna", "mlflow")
 
 
 def name_of(file: Path) -> str:

@@ -14,7 +14,7 @@ from src.core.settings_reading import changed, value_at
 from src.data.catalogue import Catalogue
 from src.data.raw.log import RawLog, settings_that_count
 from src.exp.program.run import Run
-from src.exp.program.settings import PathSettings, RunSettings
+from src.exp.program.settings import LoggingSettings, PathSettings, RunSettings
 from src.exp.stages.distilled import SelfDistilled
 from src.exp.stages.evaluations import every
 from src.exp.stages.report import SUBJECTS
@@ -94,7 +94,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "metrics.memory_mb",
     "metrics.max_rows",
     "compare.out",
-    "logging.level",
+    *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }
 BY_CONTENTS = {  # what they name is read, and its contents count
@@ -141,6 +141,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
+    "logging.mlflow_uri": {"logging.mlflow_uri": "sqlite:///{}/mlflow.db"},
 }
 
 
