@@ -98,11 +98,21 @@ def read_raw(layout: Layout, raw: RawLog, settings: DatasetSettings) -> tuple[pl
 
 
 def with_titles(interactions: pl.DataFrame, known: pl.DataFrame | None, settings: DatasetSettings) -> pl.DataFrame:
-    """Returns the log, without the items that have no title where `dataset.untitled` says so."""
-    if settings.untitled != "drop" or known is None:
+    """Returns the log, without the items that have no title where `dataset.untitled` says so.
+
+    Raises:
+        UserError: None has one.
+    """
+    if settings.untitled != "drop" or known is None or settings.columns.title is None:
         return interactions
     titled = known.filter(~NO_TITLE)["item"]
-    return interactions.filter(pl.col("item").cast(titled.dtype).is_in(titled.implode()))
+    interactions = interactions.filter(pl.col("item").cast(titled.dtype).is_in(titled.implode()))
+    if interactions.is_empty():
+        raise UserError(
+            "dataset.untitled=drop leaves nothing, since no item of the log has a title in the items' file: do both "
+            "call items the same (dataset.columns.item and item_key)?"
+        )
+    return interactions
 
 
 def filtered(interactions: pl.DataFrame, settings: DatasetSettings, path: Path) -> pl.DataFrame:

@@ -106,10 +106,19 @@ def test_untitled_items_are_refused_dropped_or_kept(tmp_path, caplog):
     seen = write_table(tmp_path / "seen.csv", ITEMS.filter(pl.col("item") != "x,y"))
     dropped = prepared(tmp_path, own(longer, seen, untitled="drop"))
     assert in_raw_ids(dropped) == {"u_17": ["123", "00123", "a"], "u_2": ["00123", "00123", "a", "123"]}
-    assert not caplog.text
+    assert "have no title" not in caplog.text
     kept = prepared(tmp_path, own(path, items, untitled="keep"))
     assert kept.catalogue.titles == ["Alien", 'Brazil, "the" film', "\u200b", ""]
     assert "2 of 4 items have no title" in caplog.text
+
+
+def test_items_that_are_called_otherwise_in_the_log_are_told(tmp_path):
+    path = write_table(tmp_path / "log.csv", LOG)
+    items = write_table(tmp_path / "items.csv", ITEMS.with_columns(pl.format("i{}", "item").alias("item")))
+    with pytest.raises(UserError, match=r"untitled=drop leaves nothing, .*: do both call items the same"):
+        prepared(tmp_path, own(path, items, untitled="drop"))
+    untitled = own(path, items, untitled="drop", columns={"title": None})
+    assert prepared(tmp_path, untitled).catalogue.titles == [""] * 4
 
 
 # --- splits

@@ -82,12 +82,16 @@ def known_items(path: Path, settings: DatasetSettings, skip_nameless: bool = Fal
         frame = frame.filter(pl.col(names.item_key).fill_null("") != "")
     item = _ids(frame[names.item_key], path)
     refuse_rows(path, item, item.str.contains(CONTROL), "holds what is in no text")
-    known = [_words(frame[name], path) for name in (*titles, *names.texts)]
-    filled = pl.concat_list(pl.when(pl.col(str(place)) != "").then(str(place)) for place in range(len(known)))
-    texts = pl.DataFrame({str(place): words for place, words in enumerate(known)})
-    text = texts.select(filled.list.drop_nulls().list.join(JOINED)).to_series() if known else pl.repeat("", len(item))
-    title = known[0] if titles else pl.repeat("", len(item), eager=True)
+    known = pl.DataFrame([_words(frame[name], path).alias(str(n)) for n, name in enumerate((*titles, *names.texts))])
+    nothing = pl.repeat("", len(item), eager=True)
+    title, text = known["0"] if titles else nothing, _joined(known) if known.columns else nothing
     return pl.DataFrame({"item": item, "title": title, "text": text}).unique(maintain_order=True)
+
+
+def _joined(known: pl.DataFrame) -> pl.Series:
+    """Returns the texts of each row that are not empty, as one."""
+    said = pl.concat_list(pl.when(pl.col(name) != "").then(name) for name in known.columns)
+    return known.select(said.list.drop_nulls().list.join(JOINED)).to_series()
 
 
 def _require(cells: Cells, column: str, key: str, header: str) -> None:

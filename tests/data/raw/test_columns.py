@@ -62,6 +62,8 @@ def test_a_text_is_the_title_and_the_columns_that_are_asked_for(tmp_path):
         "Alien; Horror; 1979", 'Brazil, "the" film; 1985', "Charade (1963); Comedy", "Dune; 2021", "Else; Drama",
     ]  # fmt: skip
     without = read_items(path, own(path, columns={"title": None, "texts": ["genre"]}))
+    nothing = read_items(path, own(path, columns={"title": None}))
+    assert set(nothing["title"]) == set(nothing["text"]) == {""} and len(nothing) == 5
     assert set(without["title"]) == {""} and without["text"].to_list() == ["Horror", "", "Comedy", "", "Drama"]
 
 

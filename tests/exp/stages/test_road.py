@@ -11,6 +11,7 @@ from src.core.artefact import STUDENT, fingerprint, read_manifest, writing
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed, value_at
+from src.data.catalogue import Catalogue
 from src.data.raw.log import RawLog, settings_that_count
 from src.exp.program.run import Run
 from src.exp.program.settings import LoggingSettings, PathSettings, RunSettings
@@ -361,6 +362,13 @@ def test_a_teacher_of_items_without_titles_is_told_before_anything_is_trained(tm
     with pytest.raises(UserError, match="2 of 15 items of tiny have no title, and a teacher reads titles"):
         road.go(road.prepared, road.baseline, road.teacher)
     assert not road.baseline.folder.exists()
+
+
+def test_items_without_texts_are_not_encoded(tmp_path):
+    catalogue = Catalogue(DATASET.catalogue.raw_ids, [""] * 15, [""] * 15)
+    road = road_in(tmp_path, replace(DATASET, catalogue=catalogue))
+    with pytest.raises(UserError, match="No item of tiny has a title, so there is nothing to encode"):
+        road.go(road.prepared, road.encodings)
 
 
 def test_what_is_wrong_is_told_in_a_dry_run_too(tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.artefact import ENCODINGS, opened, read_tensors, writing
+from ....core.errors import UserError
 from .language_model import ReadsLanguageModel
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Encodings(ReadsLanguageModel):
         from ....teacher.language_model.encodings import item_encodings
 
         texts = self.prepared.dataset.catalogue.texts
+        if not any(texts):
+            raise UserError(
+                f"No item of {self.settings.dataset.name} has a title, so there is nothing to encode: give titles in "
+                "dataset.items, or set student.text_init, teacher.user_encoder.text_init and distill.text_init to 0."
+            )
         language_models = self.settings.paths.language_models_dir
         encodings = item_encodings(self.settings.teacher, texts, language_models)
         with writing(self.folder, self.kind, self.about({})) as temporary:
