@@ -109,7 +109,7 @@ def fit_student(
     kept_in: Path | None = None,
     made_from: Mapping[str, Any] | None = None,
     callbacks: Sequence[L.Callback] = (),
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it.
 
     Args:
