@@ -44,7 +44,7 @@ TEACHER = Kind("teacher", 1)
 CALIBRATION = Kind("calibration", 1)
 TEACHER_OUTPUTS = Kind("teacher outputs", 1)
 EXPORTED_PART = Kind("part of teacher outputs", 1)
-EVALUATION = Kind("evaluation", 1)
+EVALUATION = Kind("evaluation", 2)
 COMPARISON = Kind("comparison", 1)
 ANSWERS = Kind("answers", 1)
 

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from ...evaluation.ranking import Evaluation as Ranked
 
 SPLIT = "test"
-METRICS = "metrics.json"
+METRICS, LISTS = "metrics.json", "lists.safetensors"
 
 
 class Evaluation(Stage):
-    """`data/evaluations/<dataset>/<subject>-<key>/metrics.json`: figures, slices, and every user's rank."""
+    """`data/evaluations/<dataset>/<subject>-<key>/`: figures, slices and every user's rank in `metrics.json`, what each
+    user was recommended in `lists.safetensors` (`Lists`).
+    """
 
     what = "evaluation"
     kind = EVALUATION
@@ -68,6 +70,8 @@ class Evaluation(Stage):
         check_metrics(self.settings.metrics, self.settings.compare, counts["items"])
 
     def make(self) -> None:
+        from safetensors.torch import save_file
+
         from ...evaluation.slices import slice_metrics, slicings
 
         dataset, metrics = self.prepared.dataset, self.settings.metrics
@@ -88,6 +92,7 @@ class Evaluation(Stage):
         }
         with writing(self.folder, self.kind, {**self.about({}), **self.how()}) as temporary:
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
+            save_file(ranked.lists.tensors(), temporary / LISTS)
 
     @property
     def training_stage(self) -> Training | None:
@@ -214,19 +219,11 @@ class TeacherEvaluation(Evaluation):
 
     def rank(self) -> "tuple[Ranked, int]":
         from ...core.precision import autocast, best_device, resolve_precision
-        from ...evaluation.ranking import evaluate
+        from ...teacher.evaluator import evaluate_teacher
 
-        model = self.teacher.load().to(best_device())
+        model, title = self.teacher.load(), f"{self.model_name}: {SPLIT} users"
         with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
-            ranked = evaluate(
-                model.score,
-                self.prepared.dataset,
-                SPLIT,
-                self.settings.metrics,
-                history_length=model.history_length,
-                device=best_device(),
-                title=f"{self.model_name}: {SPLIT} users",
-            )
+            ranked = evaluate_teacher(model, self.prepared.dataset, SPLIT, self.settings.metrics, title)
         return ranked, _parameters(model)
 
 
