@@ -23,7 +23,7 @@ Scorer = Callable[[ExampleBatch], Tensor]
 
 @dataclass(frozen=True)
 class Lists:
-    """What a model recommends to each user, and how sure it is: by the softmax of its scores over the items that compete.
+    """What a model recommends to each user, and how sure it is by the softmax of its scores over competing items.
 
     top_items: `[n, K]` int32 item numbers, best first, 0 behind the end of a list; K is `LIST_LENGTH` or the largest
         cut-off, at most the catalogue.
@@ -139,8 +139,8 @@ def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) ->
 
 
 class _Ranked(NamedTuple):
-    """A chunk of users: ranks `[B]`, lists `[B, k]` (0 where fewer than k items compete), scores of their items; scores of
-    the targets `[B]`, and of all items `[B, num_items]`, -inf where they do not compete.
+    """A chunk of users: ranks `[B]`, lists `[B, k]` (0 where fewer than k items compete), scores of their items; scores
+    of the targets `[B]`, and of all items `[B, num_items]`, -inf where they do not compete.
     """
 
     rank: Tensor

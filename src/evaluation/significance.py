@@ -28,7 +28,13 @@ class Model:
     trainings: str | None = None
 
 
-def compare(models: Sequence[Model], user: Tensor, baseline: int, settings: CompareSettings) -> Comparison:
+def compare(
+    models: Sequence[Model],
+    user: Tensor,
+    baseline: int,
+    settings: CompareSettings,
+    steps: Sequence[tuple[int, int]] = (),
+) -> Comparison:
     """Compares models as `settings` say.
 
     Args:
@@ -36,6 +42,7 @@ def compare(models: Sequence[Model], user: Tensor, baseline: int, settings: Comp
         user: `[n]` int64, whose the examples are.
         baseline: The place of the baseline in `models`.
         settings: Key `compare`.
+        steps: See `compare_models`.
 
     Raises:
         UserError: There is no such baseline, or there are fewer than two users.
@@ -55,6 +62,7 @@ def compare(models: Sequence[Model], user: Tensor, baseline: int, settings: Comp
         confidence=settings.confidence,
         resamples=settings.resamples,
         seed=settings.seed,
+        steps=steps,
     )
 
 
@@ -67,6 +75,7 @@ def compare_models(
     confidence: float,
     resamples: int,
     seed: int,
+    steps: Sequence[tuple[int, int]] = (),
 ) -> Comparison:
     """Compares every model but the baseline with the baseline, by every metric.
 
@@ -78,6 +87,7 @@ def compare_models(
         confidence: Of the intervals, e.g. 0.95.
         resamples: Of the bootstrap and of the randomisation test.
         seed: Of both.
+        steps: Further pairs of places (before, after) whose differences are told, Holm's correction over them alone.
     """
 
     owner = user.numpy()
@@ -91,25 +101,35 @@ def compare_models(
         Mean(models[place].name, metric, _mean(each), *interval(each.mean(0)), _sd(each), models[place].trainings)
         for (metric, place), each in values.items()
     ]
-    others = [key for key in values if key[1] != baseline]
-    before = {metric: values[metric, baseline].mean(0) for metric in metrics}
-    gains = {(metric, place): values[metric, place].mean(0) - before[metric] for metric, place in others}
-    p = np.array([randomisation_test(by_user(gain, owner), resamples, seed) for gain in gains.values()])
-    differences = [
-        Difference(
-            models[place].name,
-            models[baseline].name,
-            metric,
-            _mean_gain(gain),
-            *interval(gain),
-            relative=_mean_gain(gain) / _mean(before[metric]) if before[metric].any() else None,
-            p_t=paired_t_test(by_user(gain, owner)),
-            p_randomisation=p_alone,
-            p_holm=p_holm,
-        )
-        for ((metric, place), gain), p_alone, p_holm in zip(gains.items(), p.tolist(), holm(p).tolist(), strict=True)
-    ]
-    return Comparison(len(user.unique()), len(user), confidence, resamples, means, differences)
+
+    def differences(pairs: Sequence[tuple[int, int]]) -> list[Difference]:
+        gains = {
+            (metric, before, after): values[metric, after].mean(0) - values[metric, before].mean(0)
+            for metric in metrics
+            for before, after in pairs
+        }
+        p = np.array([randomisation_test(by_user(gain, owner), resamples, seed) for gain in gains.values()])
+        return [
+            Difference(
+                models[after].name,
+                models[before].name,
+                metric,
+                _mean_gain(gain),
+                *interval(gain),
+                relative=_mean_gain(gain) / _mean(values[metric, before]) if values[metric, before].any() else None,
+                p_t=paired_t_test(by_user(gain, owner)),
+                p_randomisation=p_alone,
+                p_holm=p_holm,
+            )
+            for ((metric, before, after), gain), p_alone, p_holm in zip(
+                gains.items(), p.tolist(), holm(p).tolist() if gains else [], strict=True
+            )
+        ]
+
+    to_baseline = [(baseline, place) for place in range(len(models)) if place != baseline]
+    return Comparison(
+        len(user.unique()), len(user), confidence, resamples, means, differences(to_baseline), differences(steps)
+    )
 
 
 def _values(model: Model, name: str) -> np.ndarray:

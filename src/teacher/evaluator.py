@@ -37,8 +37,8 @@ def evaluate_teacher(
 
 @torch.inference_mode()
 def gates_of_users(model: GatedLanguageModel, dataset: Dataset, split: str, at_once: int) -> Tensor:
-    """Returns the weights of the experts for each history of `split`, `[n, E]` float32, rows that sum to 1; the mean over
-    layers where each layer has gates of its own.
+    """Returns the weights of the experts for each history of `split`, `[n, E]` float32, each row's sum 1; their mean
+    over layers where each layer has gates of its own.
 
     Args:
         model: In evaluation mode.

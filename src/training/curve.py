@@ -12,7 +12,7 @@ from torch import Tensor
 class Curve(L.Callback):
     """Keeps a point for each validation: optimiser steps, seconds since the training began, the monitored figure, and
     the mean of every `train/…` figure over the batches since the validation before. A training that is gone on with
-    keeps the points of its checkpoint, and its seconds go on from there: time in which nothing was trained is not counted.
+    keeps the points of its checkpoint, and its seconds go on from there: a break is not counted.
 
     Args:
         monitor: The figure that is to rise.

@@ -1,0 +1,69 @@
+"""What it took: tokens, seconds, money, and time per user when ranking."""
+
+from typing import Any
+
+from ...evaluation.tables import TextTable
+from ..blocks import Block, Section, Text, missing
+from ..figures import bars
+from ..settings import ReportSettings
+from ..stored import StoredRun
+from .numbers import duration
+from .training import training_name
+
+OF_TEACHER = ("teacher", "teacher outputs")  # kinds of artefacts that a language model was read for
+
+
+def cost(run: StoredRun, settings: ReportSettings) -> Section:
+    """Returns what teacher and students cost to train and to rank with."""
+    blocks: list[Block] = [*_tokens(run, settings), *_speed(run)]
+    if run.seconds:
+        names, seconds = list(run.seconds), list(run.seconds.values())
+        says = f"Wall-clock time of the stages that this run made, {duration(sum(seconds))} in all; others were there."
+        blocks.append(bars(names, seconds, "seconds", says))
+        rows = [[name, duration(each)] for name, each in run.seconds.items()]
+        blocks.append(TextTable("Stages of this run", ["Stage", "Time"], rows))
+    return Section("Cost", blocks)
+
+
+def read_by_teacher(run: StoredRun) -> list[dict[str, Any]]:
+    """Returns name, tokens and seconds of all for which a language model was read: training and ranking."""
+    artefacts = [] if run.made_from is None else run.made_from["artefacts"].values()
+    rows = []
+    for about in artefacts:
+        tokens = about["result"].get("tokens_read") if about["kind"] == "teacher" else about.get("tokens_read")
+        if about["kind"] in OF_TEACHER and tokens:
+            ranked = f", {about['num_examples']:,} training examples ranked" if "num_examples" in about else ""
+            rows.append({"name": f"{training_name(about)}{ranked}", "tokens": tokens, "seconds": about["seconds"]})
+    return rows
+
+
+def _tokens(run: StoredRun, settings: ReportSettings) -> list[Block]:
+    rows = read_by_teacher(run)
+    if not rows:
+        return [missing("No language model was read for this run's models, or it is not known how much.")]
+    price = settings.price_per_million_tokens
+    total = {"name": "Together", **{key: sum(row[key] for row in rows) for key in ("tokens", "seconds")}}
+    cells = [
+        [row["name"], f"{row['tokens']:,}", duration(row["seconds"]),
+         *([] if price is None else [f"{row['tokens'] / 1e6 * price:,.2f}"])]
+        for row in [*rows, total]
+    ]  # fmt: skip
+    header = ["Language model read for", "Tokens", "Time", *([] if price is None else ["Money"])]
+    said = (
+        "What that would cost is not told: set report.price_per_million_tokens."
+        if price is None
+        else f"Money: at {price:g} per million tokens (report.price_per_million_tokens)."
+    )
+    return [TextTable("Tokens that the language model read", header, cells), Text(said)]
+
+
+def _speed(run: StoredRun) -> list[Block]:
+    teacher = run.models.get("teacher")
+    header = ["Model", "ms per 1,000 users", *(["Times faster than the teacher"] if teacher else [])]
+    rows = [
+        [model.name, f"{model.ms_per_1000_users:,.1f}",
+         *([f"{teacher.ms_per_1000_users / model.ms_per_1000_users:,.0f}"] if teacher else [])]
+        for model in run.models.values()
+    ]  # fmt: skip
+    says = "Time to score the whole catalogue and to rank it, on the machine that ran the evaluation."
+    return [TextTable("Ranking", header, rows), Text(says)]

@@ -1,0 +1,78 @@
+"""How the trainings went: validation against wall-clock time."""
+
+from typing import Any
+
+from ...evaluation.tables import TextTable
+from ..blocks import Block, Section, missing
+from ..figures import COLOURS, lines
+from ..stored import StoredRun
+from .numbers import duration
+
+SUBJECT_OF = {  # by how a stage's title begins
+    "baseline": "baseline",
+    "user encoder": "baseline",
+    "titles alone": "titles",
+    "self-distilled": "self_distilled",
+    "teacher": "teacher",
+    "distilled": "distilled",
+}
+NOT_COUNTED = ("step", "seconds")  # of a curve's points: neither figure nor loss
+
+
+def curves(run: StoredRun) -> Section:
+    """Returns the learning curves of all that the run's models were trained by."""
+    title, found = "Learning curves", run.curves()
+    if not found:
+        return Section(title, [missing("The trainings behind this run kept no learning curves.")])
+    by_monitor: dict[str, list[dict[str, Any]]] = {}
+    for about in found.values():
+        by_monitor.setdefault(monitor_of(about), []).append(about)
+    blocks: list[Block] = []
+    for monitor, trainings in by_monitor.items():
+        series = [
+            (training_name(each), COLOURS[_subject(each)], *_seconds_and(monitor, each["result"]["curve"]))
+            for each in trainings
+        ]
+        says = f"{monitor} at each validation, against the seconds since the training began on the machine it ran on."
+        blocks.append(lines(series, "seconds of training", monitor.replace("val/", "validation "), says))
+    return Section(title, [*blocks, _table(list(found.values()))])
+
+
+def monitor_of(about: dict[str, Any]) -> str:
+    """Returns the figure that a training's checkpoint was chosen by: a curve's first after step and seconds."""
+    return next(name for name in about["result"]["curve"][0] if name not in NOT_COUNTED)
+
+
+def training_name(about: dict[str, Any]) -> str:
+    """Returns e.g. "distilled, seed 1"."""
+    return f"{about['stage'].partition(':')[0]}, seed {about['seed']}"
+
+
+def _subject(about: dict[str, Any]) -> str:
+    return SUBJECT_OF.get(about["stage"].partition(":")[0], "popularity")
+
+
+def _seconds_and(monitor: str, curve: list[dict[str, float]]) -> tuple[list[float], list[float]]:
+    return [point["seconds"] for point in curve], [point[monitor] for point in curve]
+
+
+def _table(trainings: list[dict[str, Any]]) -> TextTable:
+    header = ["Training", "Figure", "Best", "Reached after", "Validations", "Steps", "Time", "Loss, first → last"]
+    rows = []
+    for each in trainings:
+        curve, monitor = each["result"]["curve"], monitor_of(each)
+        best = max(curve, key=lambda point: point[monitor])
+        losses = [point["train/loss"] for point in curve if "train/loss" in point]
+        rows.append(
+            [
+                training_name(each),
+                monitor.replace("val/", "validation "),
+                f"{best[monitor]:.4f}",
+                duration(best["seconds"]),
+                f"{len(curve)}",
+                f"{each['result']['steps']:,}",
+                duration(curve[-1]["seconds"]),
+                f"{losses[0]:.3f} → {losses[-1]:.3f}" if losses else "",
+            ]
+        )
+    return TextTable("Trainings", header, rows)
