@@ -6,8 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +16,11 @@ ARGUMENTS = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
 )  # fmt: skip
 SECONDS = 60.0
+DRAWN = """new Promise((done) => {
+  const look = () => document.documentElement.dataset.drawn || !document.getElementById("trouble").hidden
+    ? done() : setTimeout(look, 20);
+  look();
+})"""  # a promise that is kept when a report has drawn its figures, or says why not
 
 
 def chromium() -> str | None:
@@ -120,23 +123,9 @@ class Browser:
         """Returns what was told so far under a method's name."""
         return [event["params"] for event in self.events if event["method"] == method]
 
-    def picture(self, height: int) -> bytes:
-        """Returns the page's first `height` pixels as PNG."""
+    def picture(self, height: int, top: int = 0) -> bytes:
+        """Returns `height` pixels of the page, from `top` on, as PNG."""
         width = self.value("innerWidth")
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
         found = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(found["data"])
-
-
-@contextmanager
-def browser() -> Iterator[Browser]:
-    """Yields a browser.
-
-    Raises:
-        RuntimeError: None is installed.
-    """
-    program = chromium()
-    if program is None:
-        raise RuntimeError("No Chromium is installed: apt-get install chromium")
-    with Browser(program) as found:
-        yield found

@@ -42,7 +42,7 @@ def example_users(run: StoredRun, dataset: Dataset) -> list[ExampleUser]:
     gain = None
     if {"baseline", "distilled"} <= models.keys():
         gain = 1 / models["distilled"].rank.double() - 1 / models["baseline"].rank.double()
-    examples, names = dataset.examples[SPLIT], dataset.catalogue
+    examples, names, users = dataset.examples[SPLIT], dataset.catalogue, dataset.raw_user_ids()
     told = []
     for row, why in chosen(gain, len(examples)).items():
         user, end = int(examples.user[row]), int(examples.end[row])
@@ -59,7 +59,7 @@ def example_users(run: StoredRun, dataset: Dataset) -> list[ExampleUser]:
         ]
         history = [_listed(names, item, 0) for item in log[-1 - SHOWN : -1]]
         earlier = max(0, end - SHOWN)
-        told.append(ExampleUser(f"User {user}", why, earlier, history, _listed(names, target, target), lists))
+        told.append(ExampleUser(f"User {users[user]}", why, earlier, history, _listed(names, target, target), lists))
     return told
 
 

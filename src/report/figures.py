@@ -25,6 +25,11 @@ def name_in_figure(name: str) -> str:
     return html.escape(name)
 
 
+def in_lines(name: str) -> str:
+    """Returns a name for an axis, what stands in brackets in a line of its own: a phone has room for the figure."""
+    return name_in_figure(name).replace(" (", "<br>(").replace(" → ", " →<br>")
+
+
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """Returns a layout's axis."""
     return {"title": {"text": title}, **more}
@@ -47,7 +52,7 @@ def points(
             "type": "scatter",
             "mode": "markers",
             "x": [found.mean],
-            "y": [name_in_figure(name)],
+            "y": [in_lines(name)],
             "error_x": _error(found) | {"color": colour, "thickness": 2, "width": 6},
             "marker": {"color": colour, "size": 12},
             "customdata": [[found.low, found.high, html.escape(more)]],
@@ -58,9 +63,9 @@ def points(
         for name, found, colour, more in rows
     ]
     layout: dict[str, Any] = {
-        "xaxis": axis(x_title, tickformat=number, nticks=6, zeroline=zero, **({"rangemode": "tozero"} if zero else {})),
+        "xaxis": axis(x_title, tickformat=number, nticks=6, zeroline=zero),
         "yaxis": {"autorange": "reversed", "type": "category", "automargin": True},
-        "height": 110 + 44 * len(rows),
+        "height": 110 + (76 if any(" → " in name for name, *_ in rows) else 50) * len(rows),
     }
     return Figure(says, traces, layout)
 
@@ -103,14 +108,17 @@ def grouped_points(
             }
         )
     ticks = {"tickmode": "array", "tickvals": list(range(len(groups))), "ticktext": list(groups)}
-    layout = {"xaxis": {**ticks, "range": [-0.5, len(groups) - 0.5]}, "yaxis": axis(y_title, tickformat="+.3f")}
+    layout = {
+        "xaxis": {**ticks, "range": [-0.5, len(groups) - 0.5]},
+        "yaxis": axis(y_title, tickformat="+.3f", zeroline=True),
+    }
     return Figure(says, traces, layout)
 
 
 def lines(
-    series: Sequence[tuple[str, str, Sequence[float], Sequence[float]]], x_title: str, y_title: str, says: str
+    series: Sequence[tuple[str, str, str, Sequence[float], Sequence[float]]], x_title: str, y_title: str, says: str
 ) -> Figure:
-    """Returns curves: name, colour, x and y of each."""
+    """Returns curves: name, colour, dash ("solid", "dot", …), x and y of each."""
     traces = [
         {
             "type": "scatter",
@@ -118,11 +126,11 @@ def lines(
             "name": name_in_figure(name),
             "x": list(x),
             "y": list(y),
-            "line": {"color": colour, "width": 2},
+            "line": {"color": colour, "dash": dash, "width": 2},
             "marker": {"size": 5},
             "hovertemplate": "%{x:,.0f} s: %{y:.4f}",
         }
-        for name, colour, x, y in series
+        for name, colour, dash, x, y in series
     ]
     layout = {"xaxis": axis(x_title, rangemode="tozero"), "yaxis": axis(y_title), "height": 420}
     return Figure(says, traces, layout)
@@ -146,6 +154,7 @@ def stacked_shares(groups: Sequence[str], series: Sequence[tuple[str, Sequence[f
         "barmode": "stack",
         "xaxis": axis("mean weight", tickformat=".0%", range=[0, 1]),
         "yaxis": {"autorange": "reversed", "type": "category", "automargin": True},
+        "legend": {"traceorder": "normal"},
         "height": 130 + 36 * len(groups),
     }
     return Figure(says, traces, layout)
@@ -193,7 +202,7 @@ def overlap_figure(pairs: Sequence[tuple[str, Overlap]], says: str) -> Figure:
 
 def reliability_figure(models: Sequence[tuple[str, Reliability]], says: str) -> Figure:
     """Returns accuracy against confidence, model by model, each with its colour, and the line where they agree."""
-    most = max(float(max(each.confidence.max(), each.accuracy.max())) for _, each in models)
+    most = max(float(each.confidence.max()) for _, each in models)
     diagonal = {
         "type": "scatter",
         "mode": "lines",
@@ -210,16 +219,25 @@ def reliability_figure(models: Sequence[tuple[str, Reliability]], says: str) -> 
             "name": name_in_figure(each.model),
             "x": each.confidence.tolist(),
             "y": each.accuracy.tolist(),
+            "error_y": {
+                "type": "data",
+                "symmetric": False,
+                "array": (each.high - each.accuracy).tolist(),
+                "arrayminus": (each.accuracy - each.low).tolist(),
+                "color": colour,
+                "thickness": 1.5,
+                "width": 4,
+            },
             "line": {"color": colour, "width": 2},
-            "marker": {"size": 7},
+            "marker": {"size": 8},
             "customdata": each.sizes.tolist(),
-            "hovertemplate": "says %{x:.3f}, is right %{y:.3f} (%{customdata:,} lists)",
+            "hovertemplate": "says %{x:.1%}, is right %{y:.1%} (%{customdata:,} lists)",
         }
         for colour, each in models
     ]
     layout = {
-        "xaxis": axis("probability of the first item", tickformat=".2f", rangemode="tozero"),
-        "yaxis": axis("share that the user took next", tickformat=".2f", rangemode="tozero"),
+        "xaxis": axis("probability of the first item", tickformat=".1%", rangemode="tozero"),
+        "yaxis": axis("share that the user took next", tickformat=".1%", rangemode="tozero"),
         "height": 420,
     }
     return Figure(says, [diagonal, *traces], layout)

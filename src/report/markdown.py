@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from ..evaluation.tables import TextTable
 from .blocks import Block, ExampleUser, Figure, Listed, Section
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")  # what Markdown, or HTML within it, would read as its own
+# What Markdown, or HTML within it, would read as its own: not an underscore within a word, nor brackets without a link.
+SPECIAL = re.compile(r"([\\`*<>&|]|~(?=~)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:]))")
 
 
 def markdown(title: str, verdicts: Sequence[str], sections: Sequence[Section]) -> str:

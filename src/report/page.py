@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ..evaluation.tables import TextTable
 from .blocks import ExampleUser, Figure, Section, Text
 
+FOLDED_FROM = 12  # a table with more rows is shown when it is asked for
 TEMPLATES = files(__package__) / "templates"
 
 
@@ -39,6 +40,7 @@ def page(title: str, facts: Sequence[tuple[str, str]], verdicts: Sequence[str], 
         script=Markup(_read("report.js")),
         plotly=Markup(_plotly()),
         json=in_script,
+        folded_from=FOLDED_FROM,
     )
 
 

@@ -65,5 +65,12 @@ def facts_of(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
         first = run.first
         users = f"{len(set(first.user)):,} test users, {len(first.example_id):,} test interactions"
         seen = "items of the history do not compete" if first.filter_seen else "items of the history compete"
-        facts.append((run.name, f"{first.dataset}: {users}, {first.num_items:,} items ranked, {seen}"))
+        facts.append((run.name, f"{first.dataset}: {users}, {first.num_items:,} items ranked, {seen}{_commit(run)}"))
     return facts
+
+
+def _commit(run: StoredRun) -> str:
+    git = (run.made_from or {}).get("program", {})
+    if not git.get("commit"):
+        return ""
+    return f"; program at {git['commit'][:9]}{', with changes' if git['dirty'] else ''}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...core.artefact import MANIFEST, read_manifest, write_json
 from ...core.errors import UserError
+from ...core.git_info import git_info
 from ...report.names import MADE_FROM, METRICS
 from ..program.run import Run
 from .base import Stage
@@ -29,6 +30,7 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
     behind = {stage.folder: stage for evaluation in evaluations for stage in _behind(evaluation)}
     prepared = run.settings.paths.processed_dir / run.settings.dataset.name / evaluations[0].prepared.fingerprint
     about = {
+        "program": git_info(),
         "dataset_folder": str(prepared),
         "history_buckets": run.settings.metrics.history_buckets,
         "artefacts": {folder.name: _about(folder) for folder in behind if (folder / MANIFEST).is_file()},

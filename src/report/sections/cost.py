@@ -6,7 +6,7 @@ from ...evaluation.tables import TextTable
 from ..blocks import Block, Section, Text, missing
 from ..figures import bars
 from ..settings import ReportSettings
-from ..stored import StoredRun
+from ..stored import Model, StoredRun
 from .numbers import duration
 from .training import training_name
 
@@ -45,7 +45,7 @@ def _tokens(run: StoredRun, settings: ReportSettings) -> list[Block]:
     total = {"name": "Together", **{key: sum(row[key] for row in rows) for key in ("tokens", "seconds")}}
     cells = [
         [row["name"], f"{row['tokens']:,}", duration(row["seconds"]),
-         *([] if price is None else [f"{row['tokens'] / 1e6 * price:,.2f}"])]
+         *([] if price is None else [money(row["tokens"], price)])]
         for row in [*rows, total]
     ]  # fmt: skip
     header = ["Language model read for", "Tokens", "Time", *([] if price is None else ["Money"])]
@@ -57,13 +57,23 @@ def _tokens(run: StoredRun, settings: ReportSettings) -> list[Block]:
     return [TextTable("Tokens that the language model read", header, cells), Text(said)]
 
 
+def money(tokens: int, price_per_million: float) -> str:
+    """Returns what tokens cost: two decimals, four below 1."""
+    cost = tokens / 1e6 * price_per_million
+    return f"{cost:,.4f}" if cost < 1 else f"{cost:,.2f}"
+
+
 def _speed(run: StoredRun) -> list[Block]:
     teacher = run.models.get("teacher")
-    header = ["Model", "ms per 1,000 users", *(["Times faster than the teacher"] if teacher else [])]
+    header = ["Model", "ms per 1,000 users", *(["Against the teacher"] if teacher else [])]
     rows = [
         [model.name, f"{model.ms_per_1000_users:,.1f}",
-         *([f"{teacher.ms_per_1000_users / model.ms_per_1000_users:,.0f}"] if teacher else [])]
+         *([_times_faster(teacher, model)] if teacher else [])]
         for model in run.models.values()
     ]  # fmt: skip
     says = "Time to score the whole catalogue and to rank it, on the machine that ran the evaluation."
     return [TextTable("Ranking", header, rows), Text(says)]
+
+
+def _times_faster(teacher: Model, model: Model) -> str:
+    return "" if model is teacher else f"{teacher.ms_per_1000_users / model.ms_per_1000_users:,.0f}× faster"

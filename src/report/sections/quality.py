@@ -1,8 +1,10 @@
 """How good the models are, and what a gain is made of."""
 
 from collections.abc import Sequence
+from statistics import mean
 
 from ...evaluation.comparison import Comparison, Difference, how_compared, tables
+from ...evaluation.model_tables import EvaluatedModel, metrics_table
 from ...evaluation.tables import TextTable
 from ...evaluation.verdict import verdict
 from ..blocks import Block, Figure, Section, Text, missing
@@ -12,7 +14,6 @@ from ..stored import StoredRun
 from .numbers import relative
 
 METRIC = "NDCG@10"  # where no comparison says which one comes first
-SHOWN_KS = (1, 5, 10, 20)
 
 
 def metric_of(run: StoredRun) -> str:
@@ -50,24 +51,26 @@ def quality(run: StoredRun) -> Section:
 
 def _mean(run: StoredRun, subject: str) -> Estimate:
     model, metric = run.models[subject], metric_of(run)
-    for mean in run.comparison.means if run.comparison else []:
-        if (mean.model, mean.metric) == (model.name, metric):
-            return Estimate(mean.mean, mean.low, mean.high)
+    for found in run.comparison.means if run.comparison else []:
+        if (found.model, found.metric) == (model.name, metric):
+            return Estimate(found.mean, found.low, found.high)
     return estimate(model.values(metric), run.user)
 
 
 def _all_metrics(run: StoredRun) -> TextTable:
-    names = [f"{kind}@{k}" for kind in ("HR", "NDCG", "MRR") for k in SHOWN_KS]
-    header = ["Model", *names, "Parameters"]
+    names = run.first.metrics
+    ks = sorted({int(name.partition("@")[2]) for name in names if name.startswith("NDCG@")})
     rows = [
-        [model.name, *(f"{model.values(name).mean():.4f}" for name in names), f"{_parameters(run, subject):,}"]
-        for subject, model in run.models.items()
+        EvaluatedModel(
+            model.name,
+            {name: mean(each.figures.metrics[name] for each in model.trainings) for name in names},
+            {},
+            model.trainings[0].figures.parameters,
+            model.ms_per_1000_users,
+        )
+        for model in run.models.values()
     ]
-    return TextTable("All metrics, means over trainings", header, rows)
-
-
-def _parameters(run: StoredRun, subject: str) -> int:
-    return run.models[subject].trainings[0].figures.parameters
+    return metrics_table(rows, ks, "All figures, means over trainings").transposed()
 
 
 def explanation(run: StoredRun) -> Section:

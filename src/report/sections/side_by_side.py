@@ -10,7 +10,7 @@ from ..figures import OTHERS, points
 from ..intervals import Estimate
 from ..settings import ReportSettings
 from ..stored import StoredRun
-from .cost import read_by_teacher
+from .cost import money, read_by_teacher
 from .numbers import duration, relative, with_interval
 from .quality import metric_of
 
@@ -86,10 +86,10 @@ def _costs(runs: Sequence[StoredRun], settings: ReportSettings) -> TextTable:
     for run in runs:
         read = read_by_teacher(run)
         tokens, seconds = (sum(row[key] for row in read) for key in ("tokens", "seconds"))
-        money = [] if price is None else [f"{tokens / 1e6 * price:,.2f}"]
+        cost = [] if price is None else [money(tokens, price)]
         speed = [
             f"{run.models[each].ms_per_1000_users:,.1f}" if each in run.models else ""
             for each in ("teacher", "distilled")
         ]
-        rows.append([run.name, f"{tokens:,}" if read else "", duration(seconds) if read else "", *money, *speed])
+        rows.append([run.name, f"{tokens:,}" if read else "", duration(seconds) if read else "", *cost, *speed])
     return TextTable("Cost", header, rows)

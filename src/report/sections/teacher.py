@@ -73,8 +73,9 @@ def calibration(run: StoredRun) -> Section:
     uniform_row = ["Uniform over the catalogue", f"{uniform:.3f}", f"{run.first.num_items:,}", "+0.000", ""]
     header = ["Model", "Cross-entropy (nats)", "Perplexity", "Below uniform", "Calibration error (first item)"]
     says = (
-        "How sure a model is of the item it puts first, and how often the user took that item next: tenths of the "
-        "lists, from the least sure to the surest. On the dotted line probabilities mean what they say."
+        "How sure a model is of the item it puts first, and how often the user took that item next: fifths of the "
+        "lists, from the least sure to the surest, with 95 % intervals. On the dotted line probabilities mean what "
+        "they say."
     )
     shown = [(COLOURS[subject], each) for subject, each in found.items() if subject not in CONTROLS]
     blocks: list[Block] = [

@@ -30,8 +30,7 @@ def curves(run: StoredRun) -> Section:
     blocks: list[Block] = []
     for monitor, trainings in by_monitor.items():
         series = [
-            (training_name(each), COLOURS[_subject(each)], *_seconds_and(monitor, each["result"]["curve"]))
-            for each in trainings
+            (training_name(each), *_line(each), *_seconds_and(monitor, each["result"]["curve"])) for each in trainings
         ]
         says = f"{monitor} at each validation, against the seconds since the training began on the machine it ran on."
         blocks.append(lines(series, "seconds of training", monitor.replace("val/", "validation "), says))
@@ -48,8 +47,10 @@ def training_name(about: dict[str, Any]) -> str:
     return f"{about['stage'].partition(':')[0]}, seed {about['seed']}"
 
 
-def _subject(about: dict[str, Any]) -> str:
-    return SUBJECT_OF.get(about["stage"].partition(":")[0], "popularity")
+def _line(about: dict[str, Any]) -> tuple[str, str]:
+    """Returns colour and dash: the model's, dots for the user encoder, which is a baseline behind a teacher."""
+    name = about["stage"].partition(":")[0]
+    return COLOURS[SUBJECT_OF.get(name, "popularity")], "dot" if name == "user encoder" else "solid"
 
 
 def _seconds_and(monitor: str, curve: list[dict[str, float]]) -> tuple[list[float], list[float]]:

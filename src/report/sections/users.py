@@ -46,9 +46,10 @@ def _gains(run: StoredRun, by: str, slicing: Slicing, gaining: list[str]) -> lis
         for subject in gaining
     }
     first = found[gaining[0]]
-    names = [f"{each.name} ({each.interactions:,})" for each in first]
+    there = [place for place, each in enumerate(first) if each.interactions]
+    names = [f"{first[place].name} ({first[place].interactions:,})" for place in there]
     shown = [subject for subject in gaining if subject in ("distilled", "teacher")] or gaining
-    series = [(run.models[each].name, COLOURS[each], [one.gain for one in found[each]]) for each in shown]
+    series = [(run.models[each].name, COLOURS[each], [found[each][place].gain for place in there]) for each in shown]
     says = f"Change of {metric} from {baseline.name}, by {by} (number of interactions), with 95 % confidence intervals."
     header = [by.capitalize(), "Interactions", baseline.name, *(run.models[each].name for each in gaining)]
     rows = [

@@ -14,8 +14,8 @@
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
 
-  function withStyle(own) {
-    const axis = { gridcolor: style("--line"), linecolor: style("--line"), zerolinecolor: style("--faint"), fixedrange: narrow.matches };
+  function withStyle(own, data) {
+    const axis = { zeroline: false, gridcolor: style("--line"), linecolor: style("--line"), zerolinecolor: style("--faint"), fixedrange: narrow.matches };
     const layout = {
       height: 360,
       hovermode: "closest",
@@ -24,12 +24,13 @@
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: narrow.matches ? 11 : 13, color: style("--ink") },
       hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--line"), font: { color: style("--ink") } },
-      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", xanchor: "left" },
-      margin: { l: narrow.matches ? 45 : 60, r: 15, t: 30, b: 50, pad: 4 },
+      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", xanchor: "left", ...own.legend },
+      margin: { l: narrow.matches ? 45 : 60, r: 15, t: data.some((trace) => trace.name) ? 30 : 8, b: 50, pad: 4 },
       dragmode: narrow.matches ? false : "zoom",
     };
     for (const name of ["xaxis", "yaxis"]) {
       layout[name] = { ...axis, automargin: true, ...own[name] };
+      if (narrow.matches && layout[name].nticks) layout[name].nticks = 4;
       layout[name].title = { ...(layout[name].title || {}), standoff: 10 };
     }
     return layout;
@@ -37,7 +38,7 @@
 
   async function draw() {
     for (const [at, { data, layout }] of figures) {
-      await Plotly.react(at, data, withStyle(layout), { responsive: true, displayModeBar: false });
+      await Plotly.react(at, data, withStyle(layout, data), { responsive: true, displayModeBar: false });
     }
     document.documentElement.dataset.drawn = String(figures.length);
   }
