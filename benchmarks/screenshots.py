@@ -19,11 +19,14 @@ def main(arguments: argparse.Namespace) -> None:
     program = chromium()
     if program is None:
         sys.exit("There is no Chromium: apt-get install chromium")
+    report = arguments.run / "report.html"
+    if not report.is_file():
+        sys.exit(f"There is no {report}: python -m src.exp.run_report report.runs='[{arguments.run}]' makes it.")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with Browser(program) as browser:
         for name, (width, height, phone) in SCREENS.items():
             browser.show(width, height, dark=arguments.dark, phone=phone)
-            browser.open(arguments.run / "report.html")
+            browser.open(report)
             browser.value(DRAWN)
             whole = browser.value("document.documentElement.scrollHeight")
             picture = browser.picture(min(arguments.height or height, whole), arguments.top)

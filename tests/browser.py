@@ -41,7 +41,7 @@ class Browser:
         self.unread = b""
 
     def __enter__(self) -> "Browser":
-        self.profile = tempfile.TemporaryDirectory()
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # helpers may still write
         theirs_in, self.write_to = os.pipe()
         self.read_from, theirs_out = os.pipe()
         arguments = [self.program, *ARGUMENTS, f"--user-data-dir={self.profile.name}", "about:blank"]
@@ -66,8 +66,12 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.terminate()
-        self.process.wait(SECONDS)
+        try:
+            self.session = None
+            self.call("Browser.close")
+        finally:
+            self.process.terminate()
+            self.process.wait(SECONDS)
         for descriptor in (self.write_to, self.read_from):
             os.close(descriptor)
         self.profile.cleanup()
