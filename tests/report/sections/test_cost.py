@@ -1,0 +1,45 @@
+import pytest
+
+from src.report.sections.cost import cost, money, read_by_teacher
+from src.report.settings import ReportSettings
+from src.report.stored import read_run
+from tests.report.runs import NAMES, dataset_in, write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return read_run(write_run(folder / "result_1", dataset_in(folder), *NAMES))
+
+
+def test_tokens_are_those_of_training_and_of_ranking(run):
+    assert [(row["name"], row["tokens"], row["seconds"]) for row in read_by_teacher(run)] == [
+        ("teacher, seed 0", 1_000_000, 61.0),
+        ("teacher, seed 0, 50 training examples ranked", 3_000_000, 30.0),
+    ]
+
+
+def test_without_a_price_no_money_is_told(run):
+    table, said, *_ = cost(run, ReportSettings()).blocks
+    assert table.header == ["Language model read for", "Tokens", "Time"]
+    assert table.rows[-1] == ["Together", "4,000,000", "1 min 31 s"]
+    assert "report.price_per_million_tokens" in said.text
+
+
+def test_money_is_tokens_times_price(run):
+    table, said, *_ = cost(run, ReportSettings(price_per_million_tokens=2.5)).blocks
+    assert [row[-1] for row in table.rows] == ["2.50", "7.50", "10.00"]
+    assert "2.5 per million" in said.text
+
+
+@pytest.mark.parametrize(("tokens", "told"), [(2_000_000_000, "200.00"), (62_839, "0.0063"), (0, "0.0000")])
+def test_small_sums_are_told_with_more_digits(tokens, told):
+    assert money(tokens, 0.1) == told
+
+
+def test_speed_is_told_against_the_teacher(run):
+    table = next(block for block in cost(run, ReportSettings()).blocks if getattr(block, "title", "") == "Ranking")
+    by_name = {row[0]: row[1:] for row in table.rows}
+    assert by_name[NAMES["teacher"]][1] == ""
+    teacher, student = run.models["teacher"].ms_per_1000_users, run.models["distilled"].ms_per_1000_users
+    assert by_name[NAMES["distilled"]] == [f"{student:,.1f}", f"{teacher / student:,.0f}× faster"]
