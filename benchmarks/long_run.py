@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from src.api import evaluate, load_student
+from src.exp.stages.evaluations import every
 from src.exp.stages.road import Road
 
 from .ours import run_of
@@ -69,7 +70,7 @@ def cycle(seed: int, whole_road: bool, folder: Path) -> None:
     road = Road(run_of([*SMALL, *places, f"paths.raw_dirs=[{folder / 'raw'}]", f"seed={seed}"], folder / str(seed)))
     if whole_road:
         trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
-        road.go(road.prepared, road.baseline, road.teacher, road.outputs, road.distilled, *trained)
+        road.go(road.prepared, road.baseline, road.teacher, road.outputs, road.distilled, *every(trained))
     else:
         road.go(road.prepared, road.baseline)
     evaluate(load_student(road.baseline.folder, road.prepared.dataset), road.prepared.dataset, ks=[10])

@@ -10,7 +10,7 @@ from tests.exp.roads import SMALL, place, raw_log, run_in
 def test_a_student_is_loaded_and_ranks_as_its_command_said(tmp_path):
     data = f"paths.raw_dirs=[{raw_log(tmp_path / 'raw')}]"
     road = Road(run_in(tmp_path, data))
-    (evaluation,) = road.evaluations("baseline")
+    ((evaluation,),) = road.evaluations("baseline")
     assert road.go(road.prepared, road.baseline, evaluation)
     dataset = load_dataset(*SMALL, *place(tmp_path), data)
     model = load_student(road.baseline.folder, dataset)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from src.core.precision import autocast, resolve_precision
 from src.data.dataset import Dataset, Examples
-from src.teacher.ilora_model import ILoRAModel, pool
+from src.teacher.ilora_model import ILoRAModel
 from src.teacher.interfaces import best_items
+from src.teacher.language_model.encodings import pool
 from src.teacher.prompts.prompt import PADDING_ID
 
 from ..ours import new_teacher, prepared, run_of

@@ -40,6 +40,7 @@ class Kind:
 
 DATASET = Kind("dataset", 3)
 STUDENT = Kind("student", 1)
+ENCODINGS = Kind("encodings", 1)
 TEACHER = Kind("teacher", 1)
 CALIBRATION = Kind("calibration", 1)
 TEACHER_OUTPUTS = Kind("teacher outputs", 1)

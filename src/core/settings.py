@@ -148,7 +148,8 @@ UserPath = Annotated[Path, AfterValidator(_absolute), Words("a path")]  # as see
 PositiveInteger = Annotated[Whole, Field(gt=0), Words("a whole number above 0")]
 Natural = Annotated[Whole, Field(ge=0), Words("a whole number, 0 or above")]
 Several = Annotated[Whole, Field(gt=1), Words("a whole number above 1")]
-Seed = Annotated[int, Strict(), Field(ge=0, lt=2**32), Words("a whole number from 0 to 4294967295")]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[int, Strict(), Field(ge=0, le=LARGEST_SEED), Words("a whole number from 0 to 4294967295")]
 Limit = Annotated[Literal[-1] | PositiveInteger, Words("a whole number above 0, or -1 for all")]
 Number = Annotated[FiniteFloat, Words("a number")]
 Positive = Annotated[FiniteFloat, Field(gt=0), Words("a number above 0")]

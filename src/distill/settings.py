@@ -76,6 +76,11 @@ class DistillSettings(Settings):
         None, "outputs without a manifest: higher = log-probability, lower = distance; null = the manifest says it"
     )
 
+    @property
+    def learns_rankings(self) -> bool:
+        """Whether the teacher's lists are learned from, not its item embeddings alone."""
+        return self.lam > 0 or any(each.weight > 0 for each in (self.kl, self.rd, self.soft_targets))
+
 
 class ActiveSettings(Settings):
     """Which train examples the teacher is asked about."""

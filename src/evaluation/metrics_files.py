@@ -173,11 +173,13 @@ def _trainings(files: dict[Path, MetricsFile], group: Sequence[Path]) -> str | N
     trainings = [file.training for file in files.values() if file.training is not None]
     if len(trainings) < len(group):
         return f"{len(group)} trainings"  # files from before seeds were kept in them
-    return _varied(trainings)
+    return what_varied(trainings)
 
 
-def _varied(trainings: Sequence[Training]) -> str:
-    """Returns e.g. "3 student seeds, one teacher", or "3 seeds of student and teacher"."""
+def what_varied(trainings: Sequence[Training]) -> str:
+    """Returns what differs between trainings of one model: "3 student seeds, one teacher", "3 seeds of student and
+    teacher".
+    """
     of, seeds = trainings[0].of, {each.seed for each in trainings}
     by = " and ".join(sorted({name for each in trainings for name in each.sources}))
     sources = {str(sorted(each.sources.items())) for each in trainings}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from .settings import METRIC_NAMES
 from .tables import TextTable
@@ -22,6 +23,26 @@ class EvaluatedModel:
     slices: dict[str, dict[str, Figures]]
     parameters: int
     ms_per_1000_users: float
+
+
+def mean_of_trainings(rows: Sequence[EvaluatedModel]) -> EvaluatedModel:
+    """Returns the means of one model's trainings, which ranked the same examples."""
+    first = rows[0]
+    metrics = {name: mean(row.metrics[name] for row in rows) for name in first.metrics}
+    slices = {
+        by: {name: _mean_slice([row.slices[by][name] for row in rows]) for name in of_first}
+        for by, of_first in first.slices.items()
+    }
+    return EvaluatedModel(first.name, metrics, slices, first.parameters, mean(row.ms_per_1000_users for row in rows))
+
+
+def _mean_slice(figures: Sequence[Figures]) -> Figures:
+    """What is None for one training is None for all: the slice has no examples."""
+    found: Figures = {}
+    for name in figures[0]:
+        values = [each[name] for each in figures]
+        found[name] = mean(value for value in values if value is not None) if None not in values else None
+    return found
 
 
 def metrics_table(rows: Sequence[EvaluatedModel], ks: Sequence[int], title: str) -> TextTable:

@@ -1,16 +1,17 @@
-"""The whole road: prepare, baseline, teacher, teacher outputs, distilled student, comparison."""
+"""The whole recipe: prepare, baselines, teacher, teacher outputs, distilled students, controls, comparison."""
 
+from ..report.names import SUBJECTS
 from .program.run import Run, command
+from .stages.evaluations import every
 from .stages.report import report
 from .stages.road import Road
 
 
 def job(run: Run) -> None:
     road = Road(run)
-    popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
+    popularity, *trained = road.evaluations(*SUBJECTS)
     comparison = road.comparison(trained)
-    teacher = (road.user_encoder, road.teacher, road.ranking_teacher, road.outputs)
-    if road.go(road.prepared, road.baseline, *teacher, road.distilled, popularity, *trained, comparison):
+    if road.go(road.prepared, *road.trainings(), *every([popularity, *trained]), comparison):
         report(run, [popularity, *trained], comparison)
 
 

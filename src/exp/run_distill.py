@@ -1,17 +1,18 @@
 """Distils the teacher outputs into the student, and ranks the test users."""
 
 from .program.run import Run, command
+from .stages.evaluations import every
 from .stages.report import report
 from .stages.road import Road
 
 
 def job(run: Run) -> None:
     road = Road(run)
-    with_baseline = road.baseline.is_made()
+    with_baseline = all(each.is_made() for each in road.baselines)
     models = ["baseline", "distilled"] if with_baseline else ["distilled"]
     popularity, *trained = road.evaluations("popularity", *models)
     comparisons = [road.comparison(trained)] if with_baseline else []
-    if road.go(road.prepared, road.distilled, popularity, *trained, *comparisons):
+    if road.go(road.prepared, *road.students, *every([popularity, *trained]), *comparisons):
         report(run, [popularity, *trained], *comparisons)
 
 

@@ -1,15 +1,17 @@
-"""Evaluates popularity, baseline, teacher and distilled student on the same test users."""
+"""Evaluates popularity, baselines, teacher, distilled students and controls on the same test users."""
 
+from ..report.names import SUBJECTS
 from .program.run import Run, command
+from .stages.evaluations import every
 from .stages.report import report
 from .stages.road import Road
 
 
 def job(run: Run) -> None:
     road = Road(run)
-    popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
+    popularity, *trained = road.evaluations(*SUBJECTS)
     comparison = road.comparison(trained)
-    if road.go(road.prepared, popularity, *trained, comparison):
+    if road.go(road.prepared, *every([popularity, *trained]), comparison):
         report(run, [popularity, *trained], comparison)
 
 

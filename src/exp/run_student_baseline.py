@@ -1,6 +1,7 @@
 """Trains the student without a teacher and ranks the test users with it."""
 
 from .program.run import Run, command
+from .stages.evaluations import every
 from .stages.report import report
 from .stages.road import Road
 
@@ -8,7 +9,7 @@ from .stages.road import Road
 def job(run: Run) -> None:
     road = Road(run)
     evaluations = road.evaluations("popularity", "baseline")
-    if road.go(road.prepared, road.baseline, *evaluations):
+    if road.go(road.prepared, *road.baselines, *every(evaluations)):
         report(run, evaluations)
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 from .program.run import Run, command
+from .stages.evaluations import every
 from .stages.report import report
 from .stages.road import Road
 
@@ -16,7 +17,7 @@ def job(run: Run) -> None:
             shutil.copyfile(road.answers.folder / "answers.json", run.dir / "metrics" / "answers.json")
         return
     evaluations = road.evaluations("popularity", "teacher")
-    if road.go(*first, road.calibration, *evaluations, road.outputs):
+    if road.go(*first, road.calibration, *every(evaluations), road.outputs):
         report(run, evaluations)
 
 

@@ -18,10 +18,9 @@ from ..data.dataset import Dataset
 from ..evaluation.comparison import Comparison, comparison_of
 from ..evaluation.metrics_files import MetricsFile
 from ..evaluation.settings import cut_off_of
-from .names import MADE_FROM
+from .names import MADE_FROM, SUBJECTS
 from .names import METRICS as FOLDER
 
-SUBJECTS = ("popularity", "baseline", "titles", "self_distilled", "teacher", "distilled")
 LISTS = ("top_items", "log_likelihood", "top_probability")
 
 

@@ -201,6 +201,11 @@ class StudentSettings(Settings):
     model: Annotated[ModelSettings, ChosenBy("name", settings_of_student)]
     loss: Annotated[LossSettings, ChosenBy("loss.name", settings_of_loss)]
     train: OptimisationSettings = group(OptimisationSettings)
+    text_init: NotNegative = setting(
+        0.0,
+        "standard deviation of item vectors that begin as the language model's encodings of the items' texts, "
+        "reduced by PCA (0 = at random)",
+    )
     # A key holds the seed that comes of it, `training_seed`: null and the run's own are one training.
     seed: Seed | None = setting(
         None,

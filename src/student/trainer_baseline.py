@@ -91,9 +91,24 @@ def student_loss(settings: StudentSettings, dataset: Dataset) -> NextItemLoss:
     return create_loss(settings.loss, dataset.train_item_counts()[1:], logits_dtype(settings.train.precision))
 
 
-def baseline_module(settings: StudentSettings, dataset: Dataset) -> NextItemModule:
-    """Returns an untrained student that learns from the log alone."""
+def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tensor | None = None) -> NextItemModule:
+    """Returns an untrained student that learns from the log alone.
+
+    Args:
+        settings, dataset: Key `student`, and what it is trained on.
+        encodings: `[num_items, d]` float, of the items' texts.
+
+    Raises:
+        UserError: There are no encodings, but `settings.text_init` is above 0.
+    """
     model = create_student(settings.name, dataset.num_items, settings.model.plain())
+    if settings.text_init > 0:
+        if encodings is None:
+            raise UserError(
+                f"student.text_init={settings.text_init} needs encodings of the items' texts to begin with, which this "
+                "command does not make: set it to 0."
+            )
+        model.items.start_from(encodings, settings.text_init)
     return NextItemModule(model, student_loss(settings, dataset), settings.train)
 
 

@@ -4,21 +4,20 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.artefact import EXPORTED_PART, TEACHER_OUTPUTS, fingerprint, opened, unfinished, writing
 from ..core.errors import UserError
 from ..core.progress import Advance, progress
 from ..data.dataset import Dataset, Examples
 from .ensemble import EnsembleMember
-from .gated_model import GatedLanguageModel
-from .interfaces import best_items
+from .interfaces import Scored, best_items
 from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk
@@ -27,9 +26,24 @@ RANKED = "ranked.safetensors"  # within a part
 log = logging.getLogger(__name__)
 
 
+class Ranking(Protocol):
+    """What is asked of a model whose rankings are written; see `TeacherModel`."""
+
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]: ...
+
+    def item_embeddings(self) -> Tensor: ...
+
+    def text_embeddings(self) -> Tensor: ...
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Returns the weights that its rankings depend on, beside those that nobody trained."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 @torch.inference_mode()
 def export_teacher_outputs(
-    model: GatedLanguageModel,
+    model: Ranking,
     dataset: Dataset,
     examples: Examples,
     folder: Path,
@@ -42,7 +56,7 @@ def export_teacher_outputs(
     What was asked is kept beside `folder` part by part until all is there: an interrupted export goes on.
 
     Args:
-        model: A trained teacher in evaluation mode.
+        model: What ranks, in evaluation mode: a trained teacher, or its user encoder alone.
         dataset: The dataset it was trained on.
         examples: Training examples to ask about.
         folder: Becomes the artefact.
@@ -90,7 +104,7 @@ def export_teacher_outputs(
 
 
 def _ask(
-    model: GatedLanguageModel,
+    model: Ranking,
     dataset: Dataset,
     examples: Examples,
     settings: ExportSettings,
@@ -131,7 +145,7 @@ def _concatenated(parts: list[Tensor]) -> Tensor:
         return torch.cat(parts)
 
 
-def _key(model: GatedLanguageModel, examples: Examples, settings: ExportSettings) -> str:
+def _key(model: Ranking, examples: Examples, settings: ExportSettings) -> str:
     """Returns what parts of the same export have in common: the teacher's trained weights, how it ranks by them, and
     what it is asked.
     """

@@ -13,8 +13,9 @@ from .gated_model import GatedLanguageModel
 from .gating import OneExpert, PerLayerRouter, create_router
 from .generation.model import GenerationTeacher
 from .generation.prompt import ChoicePromptBuilder
-from .ilora_model import ILoRAModel, encode_texts
-from .language_model.loading import load_language_model, resolve_pooling, without_head
+from .ilora_model import ILoRAModel
+from .language_model.encodings import encodings_of
+from .language_model.loading import load_language_model, resolve_pooling
 from .language_model.recomputing import enable_gradient_checkpointing
 from .moe_lora_model import GateBinding, inject_adapters, target_layers
 from .prompts.prompt import PromptBuilder
@@ -61,8 +62,7 @@ def create_ilora(
     titles = [TITLE_FORMS[prompt.title_form](title) for title in dataset.catalogue.titles]
     router = _router(settings, language_model, user_encoder)
     texts = titles if generates else dataset.catalogue.texts
-    text_ids = tokenizer(texts, truncation=True, max_length=prompt.text_tokens).input_ids
-    encodings = encode_texts(without_head(language_model), text_ids, pooling, settings.eval_tokens)
+    encodings = encodings_of(texts, settings, language_model, tokenizer)
     binding = _adapted(settings, language_model)
     positions = language_model.config.max_position_embeddings
     teacher: GatedLanguageModel

@@ -16,6 +16,7 @@ from ..training.softmax import full_softmax_loss
 from .ensemble import EnsembleMember, ensemble_scores
 from .gated_model import GatedLanguageModel
 from .interfaces import AS_RANKED, Presentation, Scored
+from .language_model.encodings import of_one_length, pool
 from .moe_lora_model import GateBinding
 from .prompts.prompt import PADDING_ID, PromptBuilder
 
@@ -74,7 +75,7 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         self.item_from_id = nn.Linear(d_item, d_llm, bias=False)
         share = (item_counts[1:] + 1).double() / (item_counts[1:] + 1).sum()
         self.item_bias = nn.Parameter(share.log().float())
-        self.register_buffer("item_texts", F.normalize(item_texts.float(), dim=1) * d_llm**0.5)
+        self.register_buffer("item_texts", of_one_length(item_texts))
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
@@ -204,35 +205,3 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
             inputs_embeds=self.embedded(prompt.token_ids, prompt.marked_items), attention_mask=attended.long()
         ).last_hidden_state
         return pool(hidden, attended, self.pooling)
-
-
-@torch.no_grad()
-def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], pooling: str, max_tokens: int) -> Tensor:
-    """Returns `[n, d_llm]` float32: each text's mean (or last) hidden state, each distinct text encoded once.
-
-    Args:
-        language_model: Without adapters.
-        token_ids: Tokens of each text, special tokens included.
-        pooling: "mean" or "last".
-        max_tokens: Padded tokens of one forward pass.
-    """
-    distinct = list(dict.fromkeys(map(tuple, token_ids)))
-    place = {ids: row for row, ids in enumerate(distinct)}
-    encoded = torch.empty(len(distinct), language_model.config.hidden_size)
-    lengths = torch.tensor([len(ids) for ids in distinct])
-    for rows in token_batches(lengths, max_tokens):
-        longest = int(lengths[rows].max())
-        ids = torch.tensor([[*distinct[row], *[0] * (longest - len(distinct[row]))] for row in rows.tolist()])
-        attended = torch.arange(longest) < lengths[rows].unsqueeze(1)
-        ids, attended = ids.to(language_model.device), attended.to(language_model.device)  # 4-bit models are on a GPU
-        hidden = language_model(input_ids=ids, attention_mask=attended.long()).last_hidden_state.float()
-        encoded[rows] = pool(hidden, attended, pooling).cpu()
-    return encoded[torch.tensor([place[tuple(ids)] for ids in token_ids])]
-
-
-def pool(hidden: Tensor, attended: Tensor, pooling: str) -> Tensor:
-    """Returns `[B, d]`: the mean over attended positions, or the last attended one, of `hidden [B, T, d]`."""
-    if pooling == "last":
-        return hidden[torch.arange(len(hidden)), attended.sum(1) - 1]
-    weights = attended.to(hidden.dtype).unsqueeze(-1)
-    return (hidden * weights).sum(1) / weights.sum(1)

@@ -33,6 +33,15 @@ def test_without_a_relative_improvement_its_cell_is_empty():
     assert differences.rows[0][3] == ""
 
 
+def test_steps_have_a_table_of_their_own_which_says_from_where_to_where():
+    models = [Model("one", [RANKS]), Model("two", [RANKS + 1]), Model("three", [11 - RANKS])]
+    found = compare_models(models, USER, metrics=["HR@1"], steps=[(0, 1), (1, 2)], **SETTINGS)
+    *_, steps = tables(found)
+    assert steps.title == "What the gain is made of, 10 users, 90% confidence intervals"
+    assert [row[:1] for row in steps.rows] == [["one → two"], ["two → three"]]
+    assert steps.rows[0][2].startswith("−0.8000 [")
+
+
 def test_titles_tell_interactions_where_users_have_several():
     models = [Model("one", [RANKS]), Model("two", [RANKS + 1])]
     for table in tables(compare_models(models, USER // 2, metrics=["HR@1"], **SETTINGS)):

@@ -1,4 +1,4 @@
-from src.evaluation.model_tables import EvaluatedModel, metrics_table, slices_markdown
+from src.evaluation.model_tables import EvaluatedModel, mean_of_trainings, metrics_table, slices_markdown
 
 
 def row(name: str, figure: float, ms_per_1000_users: float, parameters: int) -> EvaluatedModel:
@@ -39,3 +39,14 @@ def test_slices_stand_beside_one_another_for_all_models():
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| 1+ | 0 |  |  |  |  |",
     ]
+
+
+def test_trainings_of_one_model_are_told_as_their_means():
+    one, two = row("Student", 0.25, 500.0, 7), row("Student", 0.75, 300.0, 7)
+    both = mean_of_trainings([one, two])
+    assert (both.name, both.parameters, both.ms_per_1000_users) == ("Student", 7, 400.0)
+    assert both.metrics["NDCG@2"] == 0.5 and both.metrics["ARP@2"] == 1234.56
+    assert both.slices["target popularity"] == {
+        "head": {"n": 4, "HR@2": 0.5, "NDCG@2": 0.25}, "cold": {"n": 0, "HR@2": None, "NDCG@2": None},
+    }  # fmt: skip
+    assert mean_of_trainings([one]) == one

@@ -124,3 +124,19 @@ def test_ranks_that_users_exchange_among_their_own_interactions_are_no_differenc
     for same in compare_models(models, USER // 10, baseline=0, **settings).differences:
         assert (same.difference, same.low, same.high) == (0.0, 0.0, 0.0)
         assert (same.p_t, same.p_randomisation) == (1.0, 1.0)
+
+
+def test_steps_are_differences_between_neighbours_corrected_among_themselves():
+    models = [Model("a", [BEFORE]), Model("b", [BEFORE.flip(0)]), Model("c", [AFTER])]
+    found = compare_models(models, USER, baseline=0, steps=[(0, 1), (1, 2)], **{**SETTINGS, "metrics": ["NDCG@10"]})
+    first, second = found.steps
+    assert [(d.baseline, d.model) for d in found.steps] == [("a", "b"), ("b", "c")]
+    whole = found.differences[1].difference
+    assert first.difference + second.difference == pytest.approx(whole)
+    assert second.difference == pytest.approx(ndcg10(AFTER).mean() - ndcg10(BEFORE.flip(0)).mean())
+    smallest = min(found.steps, key=lambda d: d.p_randomisation)
+    assert smallest.p_holm == pytest.approx(min(1, 2 * smallest.p_randomisation))
+
+
+def test_without_steps_there_are_none():
+    assert compare_models([Model("a", [BEFORE]), Model("b", [AFTER])], USER, baseline=0, **SETTINGS).steps == []

@@ -32,6 +32,8 @@ SMALL = [
     "active=random",
     "active.share=0.5",
     "metrics.ks=[1,5]",
+    "student_seeds=1",
+    "controls=false",
 ]
 
 

@@ -13,7 +13,7 @@ pytestmark = [
 ]
 
 EMPTY = (
-    '[...document.querySelectorAll(".figure")].filter((one) => !one.querySelector("svg .plot path, svg .plot g.point"))'
+    '[...document.querySelectorAll(".figure")].filter((one) => !one.querySelector("svg .trace path"))'
 )
 WIDER = "document.documentElement.scrollWidth - innerWidth"
 

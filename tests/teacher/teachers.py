@@ -8,7 +8,8 @@ from src.data.dataset import Dataset, ExampleBatch
 from src.student.models import SASRec
 from src.teacher.choices import ROUTERS
 from src.teacher.gating import PerLayerRouter
-from src.teacher.ilora_model import ILoRAModel, encode_texts
+from src.teacher.ilora_model import ILoRAModel
+from src.teacher.language_model.encodings import encode_texts
 from src.teacher.language_model.tiny import tiny_random
 from src.teacher.moe_lora_model import inject_adapters, target_layers
 from src.teacher.prompts.prompt import PromptBuilder

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from src.data.dataset import ExampleBatch
 from src.teacher.gated_model import Projector
-from src.teacher.ilora_model import ILoRAModel, encode_texts, pool
+from src.teacher.ilora_model import ILoRAModel
+from src.teacher.language_model.encodings import encode_texts, pool
 from src.teacher.language_model.tiny import tiny_random
 from src.teacher.moe_lora_model import MoELoRALinear, adapters_of
 from src.teacher.prompts.prompt import MARKER_ID

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...core.settings import (
+    LARGEST_SEED,
     Between,
     NamedIn,
     Names,
@@ -103,6 +104,18 @@ class RunSettings(Settings):
     seed: Seed = setting(
         0, "of the whole road: students, teacher, which examples are asked about; of the students alone: student.seed"
     )
+    student_seeds: PositiveInteger = setting(
+        3,
+        "trainings of each student, with a teacher and without, in run_all, run_distill, run_student_baseline and "
+        "run_eval_all; seeds count up from the student's",
+        changes_result=False,  # each training's own key holds its seed
+    )
+    controls: YesNo = setting(
+        True,
+        "run_all and run_eval_all: also train what a gain is to be held against: the student that begins with the "
+        "titles' encodings alone, and one that is distilled from the user encoder's own rankings",
+        changes_result=False,  # they are stages of their own
+    )
     rerun: YesNo = setting(False, "true: make the artefacts of this command again although they are there")
     dry_run: YesNo = setting(False, "true: print what is there, what would be made, and how long that took before")
     dataset: DatasetSettings = setting(..., "the log")
@@ -121,5 +134,10 @@ class RunSettings(Settings):
 
     @property
     def student_seed(self) -> int:
-        """What the student's training draws from, with a teacher or without."""
+        """What the student's first training draws from, with a teacher or without."""
         return self.student.training_seed(self.seed)
+
+    @property
+    def all_student_seeds(self) -> list[int]:
+        """The seeds of the student's trainings; after the largest there is comes 0."""
+        return [(self.student_seed + place) % (LARGEST_SEED + 1) for place in range(self.student_seeds)]

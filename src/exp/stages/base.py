@@ -69,7 +69,7 @@ class Stage(ABC):
         prepared: The dataset.
     """
 
-    title: ClassVar[str]  # as log, time.json and plan call it
+    title: ClassVar[str]  # as keys and manifests call it; log, time.json and plan, too, but see `label`
     what: ClassVar[str]  # what the artefact is, for messages
     kind: ClassVar[Kind]  # what it is, for programs
     command: ClassVar[str]  # the entry point that makes it
@@ -78,11 +78,24 @@ class Stage(ABC):
     def __init__(self, run: Run, prepared: Prepared) -> None:
         self.run, self.settings, self.prepared = run, run.settings, prepared
 
+    @property
+    def label(self) -> str:
+        """What log, time.json and plan call it: several stages of a run may be the same but for their seed."""
+        return self.title
+
     # --- what it reads, and its key
 
     def inputs(self) -> Sequence["Stage"]:
         """Returns the stages whose artefacts this one reads."""
         return ()
+
+    def implied(self) -> Sequence["Stage"]:
+        """Returns the inputs that are made with this stage wherever it is made, although nobody names them."""
+        return ()
+
+    def inputs_by_name(self) -> "dict[str, Stage]":
+        """Returns `inputs` by what the manifest calls them."""
+        return {stage.title: stage for stage in self.inputs()}
 
     @property
     def given(self) -> Path | None:
@@ -171,12 +184,12 @@ class Stage(ABC):
         if found != wanted:
             return f"{OTHER}, but {' '.join(map(str, found))}"
         made_from = manifest.get("inputs", {})
-        for stage in self.inputs():
+        for name, stage in self.inputs_by_name().items():
             deeper = stage.why_to_make()
             if deeper is not None and deeper.startswith((STALE, OTHER)):
                 return deeper
             there = stage.given is not None or (stage.folder / MANIFEST).is_file()
-            if stage.title in made_from and there and made_from[stage.title] != stage.content_digest:
+            if name in made_from and there and made_from[name] != stage.content_digest:
                 return f"{STALE} {stage.what}"
         return None
 
@@ -275,11 +288,11 @@ class Stage(ABC):
         keep_freed_memory()
         seed_everything(self.seed)
         # Now, since another run may replace them before this one is done.
-        self.made_from = {stage.title: stage.content_digest for stage in self.inputs()}
+        self.made_from = {name: stage.content_digest for name, stage in self.inputs_by_name().items()}
         self.started = time.perf_counter()
         left = unfinished(self.folder)
         try:
-            with self.run.stopwatch.stage(self.title):
+            with self.run.stopwatch.stage(self.label):
                 self.make()
         finally:
             if not any(left.glob("[!.]*")):  # it failed before there was anything to go on from, or keeps nothing

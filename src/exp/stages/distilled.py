@@ -9,24 +9,29 @@ from ...core.errors import UserError
 from ...core.paths import command_line
 from ..program.run import Run
 from .base import Prepared, Stage
-from .teacher_outputs import TeacherOutputsStage
-from .training import Training
+from .teacher.outputs import Outputs
+from .training import StudentTraining
 
 if TYPE_CHECKING:
     from ...student.models import SequentialRecommender
 
 
-class Distilled(Training):
-    """`data/models/<dataset>/distilled-<student>-<key>/`: weights, the teacher's vectors folded in."""
+class Distilled(StudentTraining):
+    """`data/models/<dataset>/distilled-<student>-<key>/`: weights, the teacher's vectors folded in.
+
+    Args:
+        run, prepared, seed: See `StudentTraining`.
+        outputs: What the teacher knows.
+    """
 
     title = "distilled: training"
     what = "distilled student"
     kind = STUDENT
     command = "run_distill"
-    checkpoints = "distilled"
+    name = "distilled"
 
-    def __init__(self, run: Run, prepared: Prepared, outputs: TeacherOutputsStage) -> None:
-        super().__init__(run, prepared)
+    def __init__(self, run: Run, prepared: Prepared, outputs: Outputs, seed: int | None = None) -> None:
+        super().__init__(run, prepared, seed)
         self.outputs = outputs
 
     def inputs(self) -> Sequence[Stage]:
@@ -46,12 +51,14 @@ class Distilled(Training):
         # the checkpoint is chosen by the last of them
         return [self.settings.student.key(), self.settings.distill.key(), self.settings.metrics.filter_seen]
 
-    @property
-    def seed(self) -> int:
-        return self.settings.student_seed
-
     def check_settings(self) -> None:
         """Makes sure that the student's settings can be distilled."""
+        begins, distilled_begins = self.settings.student.text_init, self.settings.distill.text_init
+        if begins > 0 and begins != distilled_begins:
+            raise UserError(
+                f"student.text_init={begins} goes with distill.text_init={begins} alone, since a distilled student "
+                f"begins as the latter says ({distilled_begins}): set both to the same, or student.text_init to 0."
+            )
         if self.settings.student.train.sparse_items:
             raise UserError(
                 "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set "
@@ -98,3 +105,15 @@ class Distilled(Training):
         from ...student.store import load_student
 
         return load_student(self.require(), self.prepared.dataset)
+
+
+class SelfDistilled(Distilled):
+    """The distilled student with one thing taken away: what it is shown are the rankings of the teacher's user encoder,
+    not those of the language model.
+    """
+
+    title = "self-distilled: training"
+    what = "self-distilled student"
+    command = "run_all"
+    elsewhere = "controls=false"
+    name = "self_distilled"

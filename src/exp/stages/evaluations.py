@@ -2,7 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,10 +14,10 @@ from ...evaluation.model_tables import EvaluatedModel
 from ...evaluation.settings import check_compared, check_metrics
 from ..program.run import Run
 from .base import Prepared, Stage
-from .calibration import Calibration
 from .distilled import Distilled
-from .students import Baseline
-from .teacher import Teacher
+from .students import TrainedStudent
+from .teacher.calibration import Calibration
+from .teacher.teacher import Teacher
 from .training import Training
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ...evaluation.ranking import Evaluation as Ranked
 
 SPLIT = "test"
+STEPS = ("baseline", "titles", "self_distilled", "distilled")  # what a gain is made of
 METRICS, LISTS = "metrics.json", "lists.safetensors"
 
 
@@ -36,12 +39,17 @@ class Evaluation(Stage):
     what = "evaluation"
     kind = EVALUATION
     command = "run_eval_all"
-    subject: ClassVar[str]  # which model: the name of its file in a run
+    subject: ClassVar[str]  # which model
     trained: ClassVar[str]  # what its seed is of, where there is a stage that trained it
 
     @property
     def title(self) -> str:  # type: ignore[override]
         return f"evaluation: {self.subject}"
+
+    @property
+    def file(self) -> str:
+        """Its name in a run's `metrics/`."""
+        return f"{self.subject}.json"
 
     @property
     @abstractmethod
@@ -82,6 +90,7 @@ class Evaluation(Stage):
         }
         about = {
             "model": self.model_name,
+            "subject": self.subject,
             "training": self.training(),
             "parameters": parameters,
             "dataset": dataset.name,
@@ -149,14 +158,30 @@ class PopularityEvaluation(Evaluation):
 
 
 class StudentEvaluation(Evaluation):
-    """A student, with a teacher or without."""
+    """A student, with a teacher or without.
+
+    Args:
+        run, prepared: See `Stage`.
+        student: Which training of it.
+        subject, role: The name of its file in a run, and what tables call it.
+    """
 
     trained = "student"
-    role: ClassVar[str]  # as tables call it
 
-    def __init__(self, run: Run, prepared: Prepared, student: Baseline | Distilled) -> None:
+    def __init__(
+        self, run: Run, prepared: Prepared, student: TrainedStudent | Distilled, subject: str, role: str
+    ) -> None:
         super().__init__(run, prepared)
-        self.student = student
+        self.student, self.subject, self.role = student, subject, role  # type: ignore[misc]
+
+    @property
+    def label(self) -> str:
+        return f"{self.title}, seed {self.student.seed}" if self.student.is_one_of_several else self.title
+
+    @property
+    def file(self) -> str:
+        several = f"_seed_{self.student.seed}" if self.student.is_one_of_several else ""
+        return f"{self.subject}{several}.json"
 
     def inputs(self) -> Sequence[Stage]:
         return (self.student,)
@@ -175,18 +200,6 @@ class StudentEvaluation(Evaluation):
         model, title = self.student.load(), f"{self.model_name}: {SPLIT} users"
         ranked = evaluate_student(model, self.prepared.dataset, SPLIT, self.settings.metrics, title)
         return ranked, _parameters(model)
-
-
-class BaselineEvaluation(StudentEvaluation):
-    """The student without a teacher."""
-
-    subject, role = "baseline", "Baseline"
-
-
-class DistilledEvaluation(StudentEvaluation):
-    """The student with a teacher."""
-
-    subject, role = "distilled", "Distilled"
 
 
 class TeacherEvaluation(Evaluation):
@@ -219,12 +232,23 @@ class TeacherEvaluation(Evaluation):
 
     def rank(self) -> "tuple[Ranked, int]":
         from ...core.precision import autocast, best_device, resolve_precision
-        from ...teacher.evaluator import evaluate_teacher
+        from ...evaluation.ranking import evaluate, rows_at_once
+        from ...teacher.gated_model import gates_of_users
 
-        model, title = self.teacher.load(), f"{self.model_name}: {SPLIT} users"
+        dataset, metrics = self.prepared.dataset, self.settings.metrics
+        model = self.teacher.load().to(best_device())
         with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
-            ranked = evaluate_teacher(model, self.prepared.dataset, SPLIT, self.settings.metrics, title)
-        return ranked, _parameters(model)
+            ranked = evaluate(
+                model.score,
+                dataset,
+                SPLIT,
+                metrics,
+                history_length=model.history_length,
+                device=best_device(),
+                title=f"{self.model_name}: {SPLIT} users",
+            )
+            gates = gates_of_users(model, dataset, SPLIT, rows_at_once(metrics, dataset, with_seen=False))
+        return replace(ranked, lists=replace(ranked.lists, gates=gates)), _parameters(model)
 
 
 class Comparison(Stage):
@@ -232,7 +256,7 @@ class Comparison(Stage):
 
     Args:
         run, prepared: See `Stage`.
-        evaluations: Of the models; the first is what the others are compared with.
+        evaluations: Of the models, each with all of its trainings; the first is what the others are compared with.
     """
 
     title = "comparison"
@@ -240,12 +264,16 @@ class Comparison(Stage):
     kind = COMPARISON
     command = "run_eval_all"
 
-    def __init__(self, run: Run, prepared: Prepared, evaluations: Sequence[Evaluation]) -> None:
+    def __init__(self, run: Run, prepared: Prepared, evaluations: Sequence[Sequence[Evaluation]]) -> None:
         super().__init__(run, prepared)
         self.evaluations = evaluations
 
     def inputs(self) -> Sequence[Stage]:
-        return self.evaluations
+        return every(self.evaluations)
+
+    def inputs_by_name(self) -> dict[str, Stage]:
+        """By their keys: trainings of one model have the same title."""
+        return {each.folder.name: each for each in self.inputs()}
 
     def check(self) -> None:
         check_compared(self.settings.compare, self.prepared.counts["items"])
@@ -253,21 +281,40 @@ class Comparison(Stage):
     def own_folder(self) -> Path:
         compare = self.settings.compare
         how = [compare.metrics, compare.confidence, compare.resamples, compare.seed]
-        return self.keyed(self.settings.paths.evaluations_dir, "comparison-", how, "clustered by user")
+        trainings = [len(each) for each in self.evaluations]
+        return self.keyed(self.settings.paths.evaluations_dir, "comparison-", how, trainings, "clustered by user")
 
     def make(self) -> None:
         import torch
 
+        from ...evaluation.metrics_files import Training as Trained
+        from ...evaluation.metrics_files import what_varied
         from ...evaluation.significance import Model, compare
 
-        models = [Model(each.figures["model"], [torch.tensor(each.figures["rank"])]) for each in self.evaluations]
-        user = torch.tensor(self.evaluations[0].figures["user"])
+        models = []
+        for trainings in self.evaluations:
+            ranks = [torch.tensor(each.figures["rank"]) for each in trainings]
+            several = [Trained(**each.figures["training"]) for each in trainings if len(trainings) > 1]
+            models.append(Model(trainings[0].figures["model"], ranks, what_varied(several) if several else None))
+        user = torch.tensor(self.evaluations[0][0].figures["user"])
+        found = compare(models, user, 0, self.settings.compare, self._steps())
         with writing(self.folder, self.kind, self.about({})) as temporary:
-            write_comparison(compare(models, user, 0, self.settings.compare), temporary)
+            write_comparison(found, temporary)
+
+    def _steps(self) -> list[tuple[int, int]]:
+        """Returns the places of the models that a gain goes by, pairwise; none where there are no controls."""
+        place = {trainings[0].subject: place for place, trainings in enumerate(self.evaluations)}
+        through = [place[subject] for subject in STEPS if subject in place]
+        return list(pairwise(through)) if len(through) > 2 else []
 
     def load(self) -> "Found":
         """Returns what was found."""
         return comparison_of(self.read("comparison.json"))
+
+
+def every(models: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
+    """Returns the evaluations of all trainings of all models."""
+    return list(chain.from_iterable(models))
 
 
 def _parameters(model: "nn.Module") -> int:

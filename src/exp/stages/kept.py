@@ -26,7 +26,7 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
     """
     metrics = run.dir / METRICS
     for evaluation in evaluations:
-        shutil.copyfile(evaluation.folder / LISTS, (metrics / file_of(evaluation)).with_suffix(".safetensors"))
+        shutil.copyfile(evaluation.folder / LISTS, (metrics / evaluation.file).with_suffix(".safetensors"))
     behind = {stage.folder: stage for evaluation in evaluations for stage in _behind(evaluation)}
     prepared = run.settings.paths.processed_dir / run.settings.dataset.name / evaluations[0].prepared.fingerprint
     about = {
@@ -36,11 +36,6 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
         "artefacts": {folder.name: _about(folder) for folder in behind if (folder / MANIFEST).is_file()},
     }
     write_json(metrics / MADE_FROM, about)
-
-
-def file_of(evaluation: Evaluation) -> str:
-    """Returns the name of an evaluation's figures in a run's `metrics/`."""
-    return f"{evaluation.subject}.json"
 
 
 def _behind(stage: Stage) -> Iterator[Stage]:

@@ -23,9 +23,9 @@ def plan_table(stages: Sequence["Stage"]) -> TextTable:
         total += statistics.median(before) if before and same is stage else 0.0
         state = "there" if reason is None else f"to be made: {reason}"
         time = "" if reason is None else f"{statistics.median(before):,.0f} s" if before else "not known yet"
-        reads = ", ".join(each.title for each in stage.inputs())
+        reads = ", ".join(dict.fromkeys(each.title for each in stage.inputs()))
         name = stage.folder.name if stage.is_named else "named once the language model is there"
-        rows.append([stage.title, reads, name, state, time])
+        rows.append([stage.label, reads, name, state, time])
     header = ["Stage", "reads", "artefact", "state", "time, as before"]
     return TextTable(f"Plan: about {total:,.0f} s for what has been timed before", header, rows)
 

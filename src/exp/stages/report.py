@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from ...core.artefact import write_text
 from ...evaluation.comparison import tables
-from ...evaluation.model_tables import metrics_table, slices_markdown
+from ...evaluation.model_tables import mean_of_trainings, metrics_table, slices_markdown
 from ...evaluation.tables import users_told
+from ...evaluation.verdict import verdict
+from ...report.names import SUBJECTS
 from ..program.run import Run
-from .evaluations import METRICS, SPLIT, Comparison, Evaluation
+from .evaluations import METRICS, SPLIT, Comparison, Evaluation, every
 from .kept import keep_for_report
 
 KNOWN = [
-    *(f"{subject}.json" for subject in ("popularity", "baseline", "teacher", "distilled")),
+    *(f"{subject}{seed}.json" for subject in SUBJECTS for seed in ("", "_seed_*")),
     *(f"comparison.{ending}" for ending in ("md", "tex", "json")),
     "table.md",
     "slices.md",
@@ -24,9 +26,14 @@ KNOWN = [
 log = logging.getLogger(__name__)
 
 
-def report(run: Run, evaluations: Sequence[Evaluation], comparison: Comparison | None = None) -> None:
+def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Comparison | None = None) -> None:
     """Writes `metrics/<model>.json`, `table.md`, `slices.md` and `comparison.*` of a run, `report.html` and
-    `report.md`; prints all but the slices and the report.
+    `report.md`; prints tables: first what has intervals, last the verdict.
+
+    Args:
+        run: Whose folder and settings.
+        evaluations: Of each model, with all of its trainings.
+        comparison: Of them, where there is more than one.
     """
     from ...report.report import write_report
 
@@ -35,20 +42,25 @@ def report(run: Run, evaluations: Sequence[Evaluation], comparison: Comparison |
     for name in KNOWN:  # a run that is told to write where another did
         for earlier in folder.glob(name):
             earlier.unlink()
-    rows = [each.row() for each in evaluations]
-    for evaluation in evaluations:
-        shutil.copyfile(evaluation.folder / METRICS, folder / f"{evaluation.subject}.json")
-    first = evaluations[0]
+    for trainings in evaluations:
+        for evaluation in trainings:
+            shutil.copyfile(evaluation.folder / METRICS, folder / evaluation.file)
+    first = evaluations[0][0]
     user = first.figures["user"]
-    title = f"{first.settings.dataset.name}, {SPLIT}: {users_told(len(set(user)), len(user))}, full ranking"
+    most = max(map(len, evaluations))
+    seeds = f", means of {most} student seeds" if most > 1 else ""
+    title = f"{first.settings.dataset.name}, {SPLIT}: {users_told(len(set(user)), len(user))}, full ranking{seeds}"
+    rows = [mean_of_trainings([each.row() for each in trainings]) for trainings in evaluations]
     table = metrics_table(rows, run.settings.metrics.ks, title)
     write_text(folder / "table.md", table.markdown())
     write_text(folder / "slices.md", slices_markdown(rows))
-    table.transposed().show()  # models as columns: four models fit any terminal, twenty figures do not
     if comparison is not None:
         for file in comparison.require().glob("comparison.*"):
             shutil.copyfile(file, folder / file.name)
         for one in tables(comparison.load()):
             one.show()
-    keep_for_report(run, evaluations)
+    table.transposed().show()  # models as columns: six models fit most terminals, twenty figures do not
+    if comparison is not None:
+        print(f"{verdict(comparison.load(), rows[-1].name)}\n")
+    keep_for_report(run, every(evaluations))
     log.info("Written to %s; the report: %s", run.dir, write_report([run.dir], run.dir, run.settings.report))

@@ -1,28 +1,23 @@
 """All stages of a run, each made once: what reads what can be seen here."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from ..program.run import Run
-from .answers import Answers
 from .base import Stage
-from .calibration import Calibration
-from .distilled import Distilled
-from .evaluations import (
-    BaselineEvaluation,
-    Comparison,
-    DistilledEvaluation,
-    Evaluation,
-    PopularityEvaluation,
-    TeacherEvaluation,
-)
+from .distilled import Distilled, SelfDistilled
+from .evaluations import Comparison, Evaluation, PopularityEvaluation, StudentEvaluation, TeacherEvaluation
 from .plan import show_plan
 from .prepare import Prepare
-from .students import Baseline, UserEncoder
-from .teacher import Teacher
-from .teacher_outputs import TeacherOutputsStage
+from .students import Baseline, TitlesAlone, TrainedStudent, UserEncoder
+from .teacher.answers import Answers
+from .teacher.calibration import Calibration
+from .teacher.encodings import Encodings
+from .teacher.outputs import TeacherOutputsStage
+from .teacher.self_outputs import SelfOutputs
+from .teacher.teacher import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +38,19 @@ class Road:
         return Prepare(self.run)
 
     @cached_property
+    def encodings(self) -> Encodings:
+        """Dataset, language model → encodings of the items' texts."""
+        return Encodings(self.run, self.prepared)
+
+    @property
     def baseline(self) -> Baseline:
-        """Dataset → student without a teacher."""
-        return Baseline(self.run, self.prepared)
+        """Dataset → student without a teacher; the first of `baselines`."""
+        return self.baselines[0]
 
     @cached_property
     def user_encoder(self) -> UserEncoder:
         """Dataset → frozen student behind the teacher's gate and markers."""
-        return UserEncoder(self.run, self.prepared)
+        return UserEncoder(self.run, self.prepared, self.encodings)
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -73,26 +73,82 @@ class Road:
         return TeacherOutputsStage(self.run, self.prepared, self.ranking_teacher)
 
     @cached_property
+    def self_outputs(self) -> SelfOutputs:
+        """User encoder → its own rankings, in the place of a teacher's."""
+        return SelfOutputs(self.run, self.prepared, self.user_encoder, self.outputs)
+
+    @property
     def distilled(self) -> Distilled:
-        """Dataset, teacher outputs → distilled student."""
-        return Distilled(self.run, self.prepared, self.outputs)
+        """Dataset, teacher outputs → distilled student; the first of `students`."""
+        return self.students[0]
 
     @cached_property
     def answers(self) -> Answers:
         """Generation teacher → HitRatio@1 of its answers."""
         return Answers(self.run, self.prepared, self.teacher)
 
-    def evaluations(self, *subjects: str) -> list[Evaluation]:
-        """Returns the evaluations of popularity, baseline, teacher or distilled student."""
-        kinds: dict[str, Callable[[], Evaluation]] = {
-            "popularity": lambda: PopularityEvaluation(self.run, self.prepared),
-            "baseline": lambda: BaselineEvaluation(self.run, self.prepared, self.baseline),
-            "teacher": lambda: TeacherEvaluation(self.run, self.prepared, self.ranking_teacher),
-            "distilled": lambda: DistilledEvaluation(self.run, self.prepared, self.distilled),
-        }
-        return [kinds[subject]() for subject in subjects]
+    @cached_property
+    def baselines(self) -> list[Baseline]:
+        """The baseline, once for each seed of the student."""
+        return [Baseline(self.run, self.prepared, self.encodings, seed) for seed in self.run.settings.all_student_seeds]
 
-    def comparison(self, evaluations: Sequence[Evaluation]) -> Comparison:
+    @cached_property
+    def students(self) -> list[Distilled]:
+        """The distilled student, once for each seed."""
+        return [Distilled(self.run, self.prepared, self.outputs, seed) for seed in self.run.settings.all_student_seeds]
+
+    @cached_property
+    def titles_alone(self) -> list[TitlesAlone]:
+        """Control: a student that begins with the titles' encodings; none where the distilled one does not."""
+        settings = self.run.settings
+        begins = settings.controls and settings.distill.text_init > settings.student.text_init
+        seeds = settings.all_student_seeds if begins else []
+        return [TitlesAlone(self.run, self.prepared, self.encodings, seed) for seed in seeds]
+
+    @cached_property
+    def self_distilled(self) -> list[SelfDistilled]:
+        """Control: a student that is shown the user encoder's own rankings; none where it learns from no rankings, or
+        from the teacher's states of users, too, which the user encoder has none of.
+        """
+        settings = self.run.settings
+        shown = settings.controls and settings.distill.learns_rankings and settings.distill.hint == 0
+        seeds = settings.all_student_seeds if shown else []
+        return [SelfDistilled(self.run, self.prepared, self.self_outputs, seed) for seed in seeds]
+
+    def trainings(self) -> list[Stage]:
+        """Returns all that is trained and exported on the way to distilled students and controls, in order."""
+        teacher = [self.user_encoder, self.teacher, self.ranking_teacher, self.outputs]
+        controls: list[Stage] = [*self.titles_alone]
+        if self.self_distilled:
+            controls += [self.self_outputs, *self.self_distilled]
+        return [*self.baselines, *teacher, *self.students, *controls]
+
+    def evaluations(self, *subjects: str) -> list[list[Evaluation]]:
+        """Returns the evaluations of some models, in the order of their names, each with all of its trainings.
+
+        Args:
+            subjects: Of popularity, baseline, titles, self_distilled, teacher, distilled; controls that this config
+                does not have are left out.
+        """
+        run, prepared = self.run, self.prepared
+        students: dict[str, tuple[str, Sequence[TrainedStudent | Distilled]]] = {
+            "baseline": ("Baseline", self.baselines),
+            "titles": ("Titles alone", self.titles_alone),
+            "self_distilled": ("Self-distilled", self.self_distilled),
+            "distilled": ("Distilled", self.students),
+        }
+        found: list[list[Evaluation]] = []
+        for subject in subjects:
+            if subject == "popularity":
+                found.append([PopularityEvaluation(run, prepared)])
+            elif subject == "teacher":
+                found.append([TeacherEvaluation(run, prepared, self.ranking_teacher)])
+            else:
+                role, trained = students[subject]
+                found.append([StudentEvaluation(run, prepared, each, subject, role) for each in trained])
+        return [each for each in found if each]
+
+    def comparison(self, evaluations: Sequence[Sequence[Evaluation]]) -> Comparison:
         """Evaluations → differences to the first of them, intervals and tests."""
         return Comparison(self.run, self.prepared, evaluations)
 
@@ -105,7 +161,7 @@ class Road:
         Raises:
             UserError: A stage cannot be made.
         """
-        distinct = list(dict.fromkeys(stages))
+        distinct = list(dict.fromkeys(each for stage in stages for each in (*stage.implied(), stage)))
         for stage in distinct:
             stage.check_settings()
         if self.run.settings.dry_run:

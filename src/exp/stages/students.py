@@ -1,42 +1,60 @@
-"""Dataset → a student that learns from the log alone: the baseline, and the teacher's user encoder."""
+"""Dataset → a student that learns from the log alone: the baseline, the teacher's user encoder, a control."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.artefact import STUDENT, fingerprint
 from ...student.settings import StudentSettings
-from .training import Training
+from ..program.run import Run
+from .base import Prepared, Stage
+from .teacher.encodings import Encodings
+from .training import StudentTraining
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ...student.models import SequentialRecommender
 
 
-class TrainedStudent(Training):
-    """`data/models/<dataset>/baseline-<student>-<key>/`: weights, and what they were made from."""
+class TrainedStudent(StudentTraining):
+    """`data/models/<dataset>/baseline-<student>-<key>/`: weights, and what they were made from.
+
+    Args:
+        run, prepared: See `Stage`.
+        encodings: What a student with `text_init` begins with.
+        seed: Of the training; None: the settings'.
+    """
 
     what = "trained student"
     kind = STUDENT
     command = "run_student_baseline"
-    checkpoints = "baseline"
 
-    @property
-    def student(self) -> StudentSettings:
-        """Which student."""
-        return self.settings.student
+    def __init__(self, run: Run, prepared: Prepared, encodings: Encodings, seed: int | None = None) -> None:
+        super().__init__(run, prepared, seed)
+        self.encodings = encodings
 
-    @property
-    def seed(self) -> int:
-        return self.student.training_seed(self.settings.seed)
+    def inputs(self) -> Sequence[Stage]:
+        return (self.encodings,) if self.given is None and self.student.text_init > 0 else ()
+
+    def implied(self) -> Sequence[Stage]:
+        return self.inputs()
+
+    def begins_with(self) -> "Tensor | None":
+        """Returns the encodings that item vectors begin as, `[num_items, d]`; None where they begin at random."""
+        return self.encodings.load() if self.inputs() else None
 
     @property
     def counted(self) -> list[Any]:
         return [self.student.key(), self.settings.metrics.filter_seen]  # the checkpoint is chosen by that
 
     def own_folder(self) -> Path:
+        """Of one name whatever the student is for: baseline, user encoder and control may be one artefact."""
         key = fingerprint(
             "baseline",
             self.kind.format,
             self.prepared.fingerprint,
+            [each.identity for each in self.inputs()],
             *self.counted,
             self.seed,
         )
@@ -49,7 +67,7 @@ class TrainedStudent(Training):
         from ...student.trainer_baseline import baseline_module, fit_student
 
         dataset = self.prepared.dataset
-        module = baseline_module(self.student, dataset)
+        module = baseline_module(self.student, dataset, self.begins_with())
         result = fit_student(
             module,
             self.student,
@@ -81,6 +99,22 @@ class Baseline(TrainedStudent):
 
     title = "baseline: training"
     elsewhere = "the student's settings back"
+    name = "baseline"
+
+
+class TitlesAlone(TrainedStudent):
+    """The baseline that begins with the encodings of the items' texts, as the distilled student does: how much of a
+    gain these bring without any ranking of a teacher.
+    """
+
+    title = "titles alone: training"
+    command = "run_all"
+    elsewhere = "controls=false"
+    name = "titles"
+
+    @property
+    def student(self) -> StudentSettings:
+        return self.settings.student.model_copy(update={"text_init": self.settings.distill.text_init})
 
 
 class UserEncoder(TrainedStudent):
@@ -89,7 +123,7 @@ class UserEncoder(TrainedStudent):
     title = "user encoder: training"
     command = "run_teacher"
     elsewhere = "teacher.rec_model_checkpoint_path"
-    checkpoints = "user_encoder"
+    name = "user_encoder"
 
     @property
     def given(self) -> Path | None:

@@ -5,7 +5,9 @@ from abc import ABC
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .base import Stage
+from ...student.settings import StudentSettings
+from ..program.run import Run
+from .base import Prepared, Stage
 
 
 class Training(Stage, ABC):
@@ -13,7 +15,12 @@ class Training(Stage, ABC):
     on; once the artefact is there, the last checkpoint goes to the run's folder.
     """
 
-    checkpoints: ClassVar[str]  # which folder of the run's checkpoints/
+    name: ClassVar[str]  # what its folders in the run's `checkpoints/` and `tensorboard/` begin with
+
+    @property
+    def checkpoints(self) -> str:
+        """Which folder of the run's `checkpoints/` and `tensorboard/`."""
+        return self.name
 
     def goes_on(self) -> dict[str, Any]:
         """Returns what the loop has to know to go on: where checkpoints are kept, and of which artefact they are, made
@@ -30,3 +37,38 @@ class Training(Stage, ABC):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.move(left / LAST, folder / LAST)
         super().tidy(left)
+
+
+class StudentTraining(Training, ABC):
+    """A training that may be repeated with other seeds of the student, in one run (`student_seeds`).
+
+    Args:
+        run, prepared: See `Stage`.
+        seed: Of this training; None: that of the student's settings.
+    """
+
+    def __init__(self, run: Run, prepared: Prepared, seed: int | None = None) -> None:
+        super().__init__(run, prepared)
+        self._seed = seed
+
+    @property
+    def student(self) -> StudentSettings:
+        """Which student."""
+        return self.settings.student
+
+    @property
+    def seed(self) -> int:
+        return self.student.training_seed(self.settings.seed) if self._seed is None else self._seed
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether this is a later seed of several: the first is called as the only one would be."""
+        return self._seed is not None and self._seed != self.settings.student_seed
+
+    @property
+    def label(self) -> str:
+        return f"{self.title}, seed {self.seed}" if self.is_one_of_several else self.title
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.name}_seed_{self.seed}" if self.is_one_of_several else self.name

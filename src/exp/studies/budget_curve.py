@@ -83,7 +83,7 @@ def draw_budget_curve(road: Road) -> list[Point]:
                 seconds = round(cost * manifest["seconds"] / manifest["tokens_read"], 1)
                 with run.stopwatch.stage(f"distilled: {policy}, {share}, seed {seed}"):
                     shown = None if share is None else outputs.only(asked)
-                    val, test = _student(run, dataset, shown, seed, unfinished(path))
+                    val, test = _student(run, dataset, shown, road.baseline.begins_with(), seed, unfinished(path))
                 write_json(path, asdict(Point(policy, share, seed, len(asked), round(cost), seconds, val, test)))
         points.append(Point(**read_json(path)))
         log.info("%s, share %s, seed %d: test %s %.4f", policy, share, seed, METRIC, points[-1].test)
@@ -115,13 +115,13 @@ def _asked(pool: Pool, policy: str, share: float | None, seed: int) -> Tensor:
 
 
 def _student(
-    run: Run, dataset: Dataset, outputs: TeacherOutputs | None, seed: int, kept_in: Path
+    run: Run, dataset: Dataset, outputs: TeacherOutputs | None, encodings: Tensor | None, seed: int, kept_in: Path
 ) -> tuple[float, float]:
     """Trains a student, with a teacher or without; returns its NDCG@10 on validation and test."""
     settings = run.settings
     seed_everything(seed)
     module = (
-        baseline_module(settings.student, dataset)
+        baseline_module(settings.student, dataset, encodings)
         if outputs is None
         else distil_module(settings.student, settings.distill, dataset, outputs, seed)
     )

@@ -15,8 +15,8 @@ from ...data.dataset import Dataset, ExampleBatch, Examples
 from ...data.rows import ExampleRows
 from ...student.models import SequentialRecommender
 from ..gated_model import GatedLanguageModel
-from ..ilora_model import encode_texts
 from ..interfaces import AS_RANKED, Presentation, Scored
+from ..language_model.encodings import encode_texts
 from ..language_model.float32_head import float32_logits
 from ..language_model.loading import without_head
 from ..language_model.visibility import asking, is_causal, keeps_to_mask

@@ -8,6 +8,7 @@ from src.core.errors import UserError
 from src.evaluation.metrics_files import read_models
 from src.evaluation.ranking import rows_at_once
 from src.evaluation.settings import check_metrics
+from src.exp.stages.evaluations import every
 from tests.exp.roads import road_in, run_in
 from tests.exp.stages.whole import whole
 from tests.worlds import dataset_of, tiny_dataset
@@ -17,7 +18,7 @@ DATASET = tiny_dataset()
 
 def popularity(folder: Path, *overrides: str) -> dict:
     """What the evaluation of popularity wrote."""
-    (stage,) = road_in(folder, DATASET, *overrides).evaluations("popularity")
+    ((stage,),) = road_in(folder, DATASET, *overrides).evaluations("popularity")
     stage.ensure()
     return json.loads((stage.folder / "metrics.json").read_text())
 
@@ -65,20 +66,20 @@ def test_every_figure_of_the_file_can_be_computed_again_from_its_ranks(tmp_path)
 
 
 def test_an_evaluation_is_an_artefact_beside_others_of_its_dataset(tmp_path):
-    (stage,) = road_in(tmp_path, DATASET).evaluations("popularity")
+    ((stage,),) = road_in(tmp_path, DATASET).evaluations("popularity")
     assert stage.folder.parent == tmp_path / "evaluations_dir" / "tiny"
     assert stage.folder.name.startswith("popularity-")
     stage.ensure()
     about = read_manifest(stage.folder)
     assert (about["kind"], about["stage"], about["inputs"]) == ("evaluation", "evaluation: popularity", {})
-    (again,) = road_in(tmp_path, DATASET).evaluations("popularity")
+    ((again,),) = road_in(tmp_path, DATASET).evaluations("popularity")
     assert again.is_made()
     assert again.row().name == "Popularity" and again.row().metrics == stage.figures["metrics"]
 
 
 @pytest.mark.slow
 def test_every_model_is_ranked_on_the_same_users_and_called_by_its_name(made):
-    stages = made().evaluations("popularity", "baseline", "teacher", "distilled")
+    stages = every(made().evaluations("popularity", "baseline", "teacher", "distilled"))
     assert [stage.row().name for stage in stages] == [
         "Popularity", "Baseline (sasrec)", "Teacher (ilora, tiny-random)", "Distilled (sasrec)",
     ]  # fmt: skip
@@ -97,7 +98,7 @@ def test_seeds_of_the_student_are_compared_over_one_teacher(made):
         "baseline: training", "distilled: training", "evaluation: baseline", "evaluation: distilled", "comparison",
     }  # fmt: skip
     files = {
-        subject: [road.evaluations(subject)[0].folder / "metrics.json" for road in (first, second)]
+        subject: [road.evaluations(subject)[0][0].folder / "metrics.json" for road in (first, second)]
         for subject in ("popularity", "baseline", "teacher", "distilled")
     }
     assert files["teacher"][0] == files["teacher"][1]
@@ -107,7 +108,7 @@ def test_seeds_of_the_student_are_compared_over_one_teacher(made):
     ]  # fmt: skip
     told = [json.loads(files[subject][0].read_text())["training"] for subject in ("popularity", "baseline", "teacher")]
     user_encoder = first.user_encoder.content_digest
-    settings = [fingerprint(road.all_counted()) for road in first.evaluations("baseline", "teacher")]
+    settings = [fingerprint(road.all_counted()) for road in every(first.evaluations("baseline", "teacher"))]
     assert told == [
         None, {"of": "student", "seed": 0, "settings": settings[0], "from": {}},
         {"of": "teacher", "seed": 0, "settings": settings[1], "from": {"user encoder": user_encoder}},
@@ -115,7 +116,7 @@ def test_seeds_of_the_student_are_compared_over_one_teacher(made):
     other = made(
         "seed=2", "teacher.train.max_epochs=2", "teacher.user_encoder.model.hidden_size=16", "active.share=1.0"
     )
-    of = [fingerprint(road.evaluations("distilled")[0].all_counted()) for road in (first, second, other)]
+    of = [fingerprint(road.evaluations("distilled")[0][0].all_counted()) for road in (first, second, other)]
     assert of[0] == of[1] != of[2]  # other settings of the teacher make no training of the same
     weights = [(road.distilled.folder / "model.safetensors").read_bytes() for road in (first, second)]
     assert weights[0] != weights[1]
@@ -194,7 +195,7 @@ def test_models_that_are_not_there_are_named_with_their_command(tmp_path):
         ("teacher", "teacher's calibration", "run_teacher"),
         ("distilled", "distilled student", "run_distill"),
     ):
-        (stage,) = road_in(tmp_path, DATASET).evaluations(subject)
+        ((stage,),) = road_in(tmp_path, DATASET).evaluations(subject)
         with pytest.raises(UserError, match=rf"no {what} at .*{command}"):
             stage.ensure()
 

@@ -14,9 +14,13 @@ from src.core.settings_reading import changed, value_at
 from src.data.raw.log import RawLog, settings_that_count
 from src.exp.program.run import Run
 from src.exp.program.settings import PathSettings, RunSettings
+from src.exp.stages.distilled import SelfDistilled
+from src.exp.stages.evaluations import every
+from src.exp.stages.report import SUBJECTS
 from src.exp.stages.road import Road
-from src.exp.stages.teacher import Teacher
-from tests.exp.keys import DEFAULT, changes_no_result, composed, every_key, leaves, with_another_value
+from src.exp.stages.students import TitlesAlone
+from src.exp.stages.teacher.teacher import Teacher
+from tests.exp.keys import DEFAULT, changes_no_result, composed, every_key, leaves, with_another_value, with_value
 from tests.exp.roads import SMALL, road_in, run_in
 from tests.exp.stages.whole import whole
 from tests.sealing import seal
@@ -26,27 +30,36 @@ DATASET = tiny_dataset()
 
 # --- what a setting changes
 
-RANKED = {f"evaluation: {subject}" for subject in ("popularity", "baseline", "teacher", "distilled")} | {"comparison"}
-DISTILLED = {"distilled", "evaluation: distilled", "comparison"}
-OUTPUTS = {"outputs"} | DISTILLED
+RANKED = {f"evaluation: {subject}" for subject in SUBJECTS} | {"comparison"}
+TITLES = {"titles_alone", "evaluation: titles", "comparison"}
+DISTILLED = {"distilled", "self_distilled", "evaluation: distilled", "evaluation: self_distilled", "comparison"}
+OUTPUTS = {"outputs", "self_outputs"} | DISTILLED
 CALIBRATION = {"calibration", "evaluation: teacher"} | OUTPUTS
 TEACHER = {"teacher"} | CALIBRATION
 USER_ENCODER = {"user_encoder"} | TEACHER
 BASELINE = {"baseline", "evaluation: baseline", "comparison"}
-TRAINED = BASELINE | USER_ENCODER
+STUDENTS = BASELINE | TITLES | DISTILLED
+TRAINED = STUDENTS | USER_ENCODER
+ENCODINGS = {"encodings"} | TITLES
 NOTHING = set()
 
 BELOW = {  # what keys below a group change, unless they are declared to change no result; the longest prefix counts
     "seed": TRAINED,
     "rerun": NOTHING,
+    "controls": NOTHING,
     "dry_run": NOTHING,
-    "dataset": TRAINED | RANKED,
-    "student": BASELINE | DISTILLED,
+    "dataset": ENCODINGS | TRAINED | RANKED,
+    "student": STUDENTS,
+    "student.text_init": BASELINE | DISTILLED,  # the control begins as the distilled student does
     "teacher": TEACHER,
+    "teacher.llm": ENCODINGS | TEACHER,
+    "teacher.llm.target_modules": TEACHER,
+    "teacher.prompt.text_tokens": ENCODINGS | TEACHER,
     "teacher.user_encoder": USER_ENCODER,
     "teacher.export": OUTPUTS,
     "active": OUTPUTS,
     "distill": DISTILLED,
+    "distill.text_init": DISTILLED | TITLES,
     "metrics": RANKED,
     "metrics.filter_seen": TRAINED | RANKED,
     "compare": {"comparison"},
@@ -60,7 +73,9 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "paths": NOTHING,
     "logging": NOTHING,
 }
-NO_RESULT = {  # where things lie, how fast they are made and how much memory that takes
+NO_RESULT = {  # where things lie, how fast they are made and how much memory that takes, how many trainings there are
+    "student_seeds",
+    "controls",
     *(f"dataset.{name}" for name in ("name", "raw_dir", "files", "publisher", "wheel", "prompt")),
     "student.seed",
     "teacher.user_encoder.seed",
@@ -84,12 +99,12 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
 }
 BY_CONTENTS = {  # what they name is read, and its contents count
     "dataset.prompt": TEACHER,
-    "teacher.llm.path": TEACHER,
+    "teacher.llm.path": ENCODINGS | TEACHER,
     "teacher.rec_model_checkpoint_path": USER_ENCODER,
     "distill.teacher_outputs_path": OUTPUTS,
 }
 BY_TRAINING_SEED = {  # null and the run's own are one seed: that seed counts
-    "student.seed": BASELINE | DISTILLED,
+    "student.seed": STUDENTS,
     "teacher.user_encoder.seed": USER_ENCODER,
 }
 TOLD = {  # no rank depends on them, but the time that is told beside the ranks does
@@ -97,6 +112,7 @@ TOLD = {  # no rank depends on them, but the time that is told beside the ranks 
     "metrics.max_rows": RANKED,
     "teacher.eval_tokens": {"evaluation: teacher", "comparison"},
 }
+COMPARED = {"student_seeds": {"comparison"}}  # each training has its seed in a key of its own
 CHOSEN_AFTERWARDS = {"teacher.student_weights": CALIBRATION}  # by validation, in a stage of its own
 
 GRU4REC = {"hidden_size": 8, "history_length": 8, "num_layers": 1, "dropout": 0.1}
@@ -135,13 +151,25 @@ def run(tmp_path_factory) -> Run:
 
 
 def names(run: Run, settings: RunSettings) -> dict[str, str]:
-    """The name of every stage's folder; no artefact is there."""
-    road = Road(replace(run, settings=settings))
+    """The name of every stage's folder, controls among them; no artefact is there."""
+    road = Road(replace(run, settings=with_value(settings, "controls", True)))
     road.prepared.raw = RawLog(Path(), {}, fingerprint(settings_that_count(settings.dataset)))
-    trained = ("baseline", "user_encoder", "teacher", "calibration", "outputs", "distilled")
+    trained = (
+        "encodings",
+        "baseline",
+        "user_encoder",
+        "teacher",
+        "calibration",
+        "outputs",
+        "self_outputs",
+        "distilled",
+    )
     stages = {name: getattr(road, name) for name in trained}
-    popularity, *trained = road.evaluations("popularity", "baseline", "teacher", "distilled")
-    stages |= {each.title: each for each in (popularity, *trained, road.comparison(trained))}
+    stages["titles_alone"] = TitlesAlone(road.run, road.prepared, road.encodings)
+    stages["self_distilled"] = SelfDistilled(road.run, road.prepared, road.self_outputs)
+    popularity, *trained = road.evaluations(*SUBJECTS)
+    for each in (*every([popularity, *trained]), road.comparison(trained)):
+        stages.setdefault(each.title, each)  # the first of several trainings
     return {name: stage.folder.name for name, stage in stages.items()}
 
 
@@ -153,7 +181,7 @@ def another(run: Run, before: RunSettings, key: str) -> RunSettings:
 
 
 def expected(key: str, settings: RunSettings) -> set[str]:
-    if key in (by_key := BY_CONTENTS | BY_TRAINING_SEED | TOLD | CHOSEN_AFTERWARDS):
+    if key in (by_key := BY_CONTENTS | BY_TRAINING_SEED | TOLD | COMPARED | CHOSEN_AFTERWARDS):
         return by_key[key]
     parts = key.split(".")
     prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
@@ -167,7 +195,8 @@ def test_a_setting_changes_what_depends_on_it_and_nothing_else(run, option, key)
     after = another(run, before, key)
     assert value_at(after, key) != value_at(before, key)
     old, new = names(run, before), names(run, after)
-    assert {name for name in old if old[name] != new[name]} == expected(key, before)
+    changed_names = {name for name in old if name in new and old[name] != new[name]}  # a control may go
+    assert changed_names == expected(key, before) & new.keys()
 
 
 def test_only_these_settings_are_declared_to_change_no_result():
@@ -185,25 +214,25 @@ def test_the_table_names_groups_and_keys_that_there_are():
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["teacher/llm=qwen"], TEACHER),
+        (["teacher/llm=qwen"], ENCODINGS | TEACHER),
         (["teacher/router=mlp"], TEACHER),
-        (["student=gru4rec"], BASELINE | DISTILLED),
+        (["student=gru4rec"], STUDENTS),
         (["student@teacher.user_encoder=gru4rec", "teacher.user_encoder.model.hidden_size=8"], USER_ENCODER),
         (["active=meta"], OUTPUTS),
-        (["distill=kl"], DISTILLED),
-        (["dataset.limit_data_rows=10"], TRAINED | RANKED),
-        (["dataset.split=given"], TRAINED | RANKED),
+        (["distill=kl"], DISTILLED | {"titles_alone"}),
+        (["dataset.limit_data_rows=10"], ENCODINGS | TRAINED | RANKED),
+        (["dataset.split=given"], ENCODINGS | TRAINED | RANKED),
         (["dataset.val_share=0.2"], NOTHING),  # of split=global_time alone
         (["seed=1"], TRAINED),
-        (["student.seed=1"], BASELINE | DISTILLED),
+        (["student.seed=1"], STUDENTS),
         (["student.seed=0", "teacher.user_encoder.seed=0"], NOTHING),  # the run's
         (["seed=1", "student.seed=0"], USER_ENCODER),
-        (["seed=1", "teacher.user_encoder.seed=0"], BASELINE | TEACHER),
+        (["seed=1", "teacher.user_encoder.seed=0"], STUDENTS | TEACHER),
     ],
 )
 def test_another_option_changes_what_its_keys_change(run, overrides, expected):
     old, new = names(run, composed(*SMALL)), names(run, composed(*SMALL, *overrides))
-    assert {name for name in old if old[name] != new[name]} == expected
+    assert {name for name in old if name in new and old[name] != new[name]} == expected & new.keys()
 
 
 @pytest.mark.parametrize(
@@ -290,7 +319,7 @@ def test_where_everything_is_there_nothing_is_made(made, caplog):
 @pytest.mark.slow
 def test_asked_for_again_every_artefact_is_made_once_more_though_it_is_two_stages(made):
     road = made("rerun=true")
-    stages = [road.prepared, road.baseline, road.user_encoder, *road.evaluations("popularity", "baseline")]
+    stages = [road.prepared, road.baseline, road.user_encoder, *every(road.evaluations("popularity", "baseline"))]
     assert road.go(*stages)
     assert set(road.run.stopwatch.seconds) == {"baseline: training", "evaluation: popularity", "evaluation: baseline"}
 
@@ -372,7 +401,7 @@ def test_a_teacher_is_not_ranked_over_another_user_encoder_than_its_own(made):
     train_otherwise(made().baseline.folder)
     road = made("metrics.ks=[3]")
     with pytest.raises(UserError, match="was made from another trained student than the one that is there now"):
-        road.go(road.prepared, *road.evaluations("teacher"))
+        road.go(road.prepared, *every(road.evaluations("teacher")))
 
 
 @pytest.mark.slow
@@ -430,7 +459,7 @@ def test_a_checkpoint_of_a_baseline_is_no_distilled_students(made):
 def test_every_stage_computes_deterministically(made):
     torch.use_deterministic_algorithms(False)
     road = made("metrics.ks=[3]")
-    assert road.go(road.prepared, *road.evaluations("popularity"))
+    assert road.go(road.prepared, *every(road.evaluations("popularity")))
     assert torch.are_deterministic_algorithms_enabled()
 
 

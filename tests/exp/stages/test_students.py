@@ -172,7 +172,7 @@ def test_a_student_of_ones_own_goes_the_whole_road_over_the_same_teacher(made):
     for stage in (road.baseline, road.distilled):
         student = stage.load()
         assert type(student) is Averaging and student.decay == 0.5
-    assert road.evaluations("baseline")[0].row().name == f"Baseline ({OWN})"
+    assert road.evaluations("baseline")[0][0].row().name == f"Baseline ({OWN})"
 
 
 # --- another student for the same teacher

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
-from ...core.artefact import ANSWERS, write_json, writing
-from ..program.run import Run
-from .base import Prepared, Stage
+from ....core.artefact import ANSWERS, write_json, writing
+from ...program.run import Run
+from ..base import Prepared, Stage
 from .teacher import Teacher
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ class Answers(Stage):
     def make(self) -> None:
         import torch
 
-        from ...core.precision import autocast, best_device, resolve_precision, teacher_precision
-        from ...core.progress import progress
-        from ...core.seed import generator
-        from ...teacher.generation.model import GenerationTeacher
-        from ...teacher.generation.trainer import Judgement
+        from ....core.precision import autocast, best_device, resolve_precision, teacher_precision
+        from ....core.progress import progress
+        from ....core.seed import generator
+        from ....teacher.generation.model import GenerationTeacher
+        from ....teacher.generation.trainer import Judgement
 
         train, dataset, device = self.settings.teacher.train, self.prepared.dataset, best_device()
         model = cast(GenerationTeacher, self.teacher.load()).to(device)  # asked for with that objective alone

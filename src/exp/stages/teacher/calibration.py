@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import CALIBRATION, write_json, writing
-from ..program.run import Run
-from .base import Prepared, Stage
+from ....core.artefact import CALIBRATION, write_json, writing
+from ...program.run import Run
+from ..base import Prepared, Stage
 from .teacher import Teacher
 
 if TYPE_CHECKING:
-    from ...data.dataset import ExampleBatch
-    from ...data.rows import Rows
-    from ...teacher.ensemble import EnsembleMember
-    from ...teacher.gated_model import GatedLanguageModel
+    from ....data.dataset import ExampleBatch
+    from ....data.rows import Rows
+    from ....teacher.ensemble import EnsembleMember
+    from ....teacher.gated_model import GatedLanguageModel
 
 FILE = "calibration.json"
 
@@ -58,9 +58,9 @@ class Calibration(Stage):
         return [teacher.student_weights, teacher.train.max_val_examples, self.settings.metrics.filter_seen]
 
     def make(self) -> None:
-        from ...core.precision import teacher_precision
-        from ...teacher.ensemble import EnsembleMember
-        from ...teacher.trainer_ilora import validation_rows
+        from ....core.precision import teacher_precision
+        from ....teacher.ensemble import EnsembleMember
+        from ....teacher.trainer_ilora import validation_rows
 
         model = self.teacher.load()
         if isinstance(model, EnsembleMember):
@@ -82,8 +82,8 @@ class Calibration(Stage):
         Raises:
             UserError: It has not been trained or not been calibrated, or is another one.
         """
-        from ...teacher.ensemble import Calibration as Chosen
-        from ...teacher.ensemble import EnsembleMember
+        from ....teacher.ensemble import Calibration as Chosen
+        from ....teacher.ensemble import EnsembleMember
 
         found = self.read(FILE)
         model = self.teacher.load()
@@ -93,10 +93,10 @@ class Calibration(Stage):
 
     def _calibrated(self, model: "EnsembleMember", rows: "Rows[ExampleBatch]") -> dict[str, Any]:
         """Returns the weight with the best NDCG@10 on validation, its temperature, and what was found of each."""
-        from ...core.precision import autocast, best_device, resolve_precision
-        from ...data.batches import loader_in_order
-        from ...evaluation.ranking import rows_at_once
-        from ...teacher.ensemble import calibrate
+        from ....core.precision import autocast, best_device, resolve_precision
+        from ....data.batches import loader_in_order
+        from ....evaluation.ranking import rows_at_once
+        from ....teacher.ensemble import calibrate
 
         dataset, metrics, teacher = self.prepared.dataset, self.settings.metrics, self.settings.teacher
         batches = loader_in_order(rows, rows_at_once(metrics, dataset, metrics.filter_seen))

@@ -5,31 +5,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import TEACHER, read_manifest
-from ...core.errors import UserError
-from ...teacher.prompts.templates import read_template
-from ..program.run import Run
-from .base import Prepared, Stage
-from .students import UserEncoder
-from .training import Training
+from ....core.artefact import TEACHER, read_manifest
+from ....core.errors import UserError
+from ....teacher.prompts.templates import read_template
+from ...program.run import Run
+from ..base import Prepared, Stage
+from ..students import UserEncoder
+from ..training import Training
+from .language_model import ReadsLanguageModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from ...teacher.gated_model import GatedLanguageModel
-    from ...teacher.trainer_ilora import TeacherModule
+    from ....teacher.gated_model import GatedLanguageModel
+    from ....teacher.trainer_ilora import TeacherModule
 
 log = logging.getLogger(__name__)
 
 
-class Teacher(Training):
+class Teacher(ReadsLanguageModel, Training):
     """`data/models/<dataset>/teacher-<name>-<key>/`: what training changed; the language model stays where it is."""
 
     title = "teacher: training"
     what = "trained teacher"
     kind = TEACHER
     command = "run_teacher"
-    checkpoints = "teacher"
+    name = "teacher"
     elsewhere = "the teacher's settings back"
 
     def __init__(self, run: Run, prepared: Prepared, user_encoder: UserEncoder) -> None:
@@ -45,23 +44,6 @@ class Teacher(Training):
         return read_template(
             self.settings.paths.prompts_dir, self.settings.dataset.prompt, self.settings.teacher.objective
         )
-
-    @property
-    def language_model(self) -> str | None:
-        """The digest of the language model's files; None where they have never been on this machine."""
-        from ...teacher.language_model.contents import language_model_digest
-
-        return language_model_digest(self.settings.teacher.llm, self.settings.paths.language_models_dir)
-
-    @property
-    def is_named(self) -> bool:
-        return super().is_named and self.language_model is not None
-
-    def find(self) -> None:
-        """Fetches the language model where no key can be told without it."""
-        super().find()
-        if self.language_model is None:
-            self.tokenizer()
 
     def own_folder(self) -> Path:
         teacher = self.settings.teacher
@@ -79,8 +61,8 @@ class Teacher(Training):
         return [self.settings.teacher.key(), self.language_model, self.template, filter_seen]
 
     def check(self) -> None:
-        """Fetches the language model where it is missing, and makes sure that it can do what is asked."""
-        self.tokenizer()
+        """See `ReadsLanguageModel.check`."""
+        super().check()
         teacher, items = self.settings.teacher, self.prepared.counts["items"]
         if teacher.objective == "generation" and teacher.generation.candidates > items:
             raise UserError(
@@ -88,25 +70,13 @@ class Teacher(Training):
                 f"catalogue's {items}: use fewer."
             )
 
-    def tokenizer(self) -> "tuple[PreTrainedTokenizerBase, int]":
-        """Returns the language model's tokenizer and its number of positions.
-
-        Raises:
-            UserError: The language model is not to be had, or cannot write although the objective asks for it.
-        """
-        from ...teacher.language_model.loading import check_language_model
-
-        teacher = self.settings.teacher
-        folder = self.settings.paths.language_models_dir
-        return check_language_model(teacher.llm, folder, head=teacher.objective == "generation")
-
     def make(self) -> None:
-        from ...core.precision import resolve_precision, teacher_precision
-        from ...evaluation.ranking import rows_at_once
-        from ...student.trainer_baseline import MONITOR
-        from ...teacher.store import save_trained
-        from ...teacher.trainer_ilora import TeacherDataModule
-        from ...training.loop import Plan, fit
+        from ....core.precision import resolve_precision, teacher_precision
+        from ....evaluation.ranking import rows_at_once
+        from ....student.trainer_baseline import MONITOR
+        from ....teacher.store import save_trained
+        from ....teacher.trainer_ilora import TeacherDataModule
+        from ....training.loop import Plan, fit
 
         settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.prepared.dataset
         train = settings.train
@@ -142,7 +112,7 @@ class Teacher(Training):
 
     def untrained(self) -> "GatedLanguageModel":
         """Returns a new teacher over the user encoder."""
-        from ...teacher.factory import create_teacher
+        from ....teacher.factory import create_teacher
 
         return create_teacher(
             self.settings.teacher,
@@ -158,7 +128,7 @@ class Teacher(Training):
         Raises:
             UserError: It has not been trained, or is another one.
         """
-        from ...teacher.store import load_trained
+        from ....teacher.store import load_trained
 
         folder = self.require()
         model = load_trained(self.untrained(), folder, self.prepared.dataset, self.settings.teacher)
@@ -172,9 +142,9 @@ class Teacher(Training):
         return model
 
     def _module(self, model: "GatedLanguageModel") -> "TeacherModule":
-        from ...teacher.generation.model import GenerationTeacher
-        from ...teacher.generation.trainer import GenerationModule
-        from ...teacher.trainer_ilora import ILoRAModule
+        from ....teacher.generation.model import GenerationTeacher
+        from ....teacher.generation.trainer import GenerationModule
+        from ....teacher.trainer_ilora import ILoRAModule
 
         if isinstance(model, GenerationTeacher):
             return GenerationModule(model, self.settings.teacher.train, self.settings.seed)

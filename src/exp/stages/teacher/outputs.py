@@ -1,28 +1,51 @@
 """Trained teacher → teacher outputs: rankings of training examples, and item embeddings."""
 
 import logging
+from abc import ABC
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import TEACHER_OUTPUTS
-from ..program.run import Run
-from .base import Prepared, Stage
+from ....core.artefact import TEACHER_OUTPUTS
+from ...program.run import Run
+from ..base import Prepared, Stage
 from .calibration import Calibration
 from .teacher import Teacher
 
 if TYPE_CHECKING:
-    from ...distill.data_bridge import TeacherOutputs
+    from ....distill.data_bridge import TeacherOutputs
 
 log = logging.getLogger(__name__)
 
 
-class TeacherOutputsStage(Stage):
-    """`data/teacher_outputs/<dataset>/<key>/`, in DLLM2Rec's layout; or anyone's, that the config names."""
+class Outputs(Stage, ABC):
+    """What a student is distilled from, in DLLM2Rec's layout."""
+
+    kind = TEACHER_OUTPUTS
+
+    @property
+    def score_direction(self) -> str | None:
+        """Whether a higher or a lower score is better; None: the manifest says it."""
+        return None
+
+    def load(self) -> "TeacherOutputs":
+        """Returns the outputs as the student's tensors.
+
+        Raises:
+            UserError: They are not there, or belong to another dataset, or hold what cannot be.
+        """
+        from ....distill.data_bridge import load_teacher_outputs
+
+        outputs = load_teacher_outputs(self.require(), self.prepared.dataset, self.score_direction)
+        self.unchanged()
+        return outputs
+
+
+class TeacherOutputsStage(Outputs):
+    """`data/teacher_outputs/<dataset>/<key>/`; or anyone's, that the config names."""
 
     title = "teacher: export"
     what = "teacher outputs"
-    kind = TEACHER_OUTPUTS
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
 
@@ -37,6 +60,10 @@ class TeacherOutputsStage(Stage):
     def given(self) -> Path | None:
         return self.settings.distill.teacher_outputs_path
 
+    @property
+    def score_direction(self) -> str | None:
+        return self.settings.distill.score_direction
+
     def own_folder(self) -> Path:
         return self.keyed(
             self.settings.paths.teacher_outputs_dir,
@@ -50,12 +77,12 @@ class TeacherOutputsStage(Stage):
         return [self.settings.teacher.export.key(), self.settings.active.key()]
 
     def make(self) -> None:
-        from ...core.precision import autocast, best_device, resolve_precision, teacher_precision
-        from ...core.seed import generator
-        from ...distill.selection_policy import Pool, create_selection_policy
-        from ...evaluation.ranking import rows_at_once
-        from ...teacher.ensemble import EnsembleMember
-        from ...teacher.export import export_teacher_outputs
+        from ....core.precision import autocast, best_device, resolve_precision, teacher_precision
+        from ....core.seed import generator
+        from ....distill.selection_policy import Pool, create_selection_policy
+        from ....evaluation.ranking import rows_at_once
+        from ....teacher.ensemble import EnsembleMember
+        from ....teacher.export import export_teacher_outputs
 
         dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
@@ -86,16 +113,3 @@ class TeacherOutputsStage(Stage):
                     "active": active.plain(),
                 },
             )
-
-    def load(self) -> "TeacherOutputs":
-        """Returns the outputs as the student's tensors.
-
-        Raises:
-            UserError: They are not there, or belong to another dataset, or hold what cannot be.
-        """
-        from ...distill.data_bridge import load_teacher_outputs
-
-        direction = self.settings.distill.score_direction
-        outputs = load_teacher_outputs(self.require(), self.prepared.dataset, direction)
-        self.unchanged()
-        return outputs

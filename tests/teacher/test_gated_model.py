@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from src.evaluation.settings import MetricsSettings
-from src.teacher.evaluator import evaluate_teacher, gates_of_users
+from src.teacher.gated_model import gates_of_users
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
 from tests.worlds import tiny_dataset, tiny_logs
 
@@ -30,10 +29,3 @@ def test_layers_with_gates_of_their_own_are_averaged():
     wanted = one_by_one(teacher, teacher.binding.mixtures).mean(1).detach()
     assert gates.shape == (12, 4)
     torch.testing.assert_close(gates, wanted)
-
-
-def test_an_evaluation_of_a_teacher_holds_ranks_and_gates_of_the_same_examples():
-    found = evaluate_teacher(tiny_teacher(DATASET), DATASET, "test", MetricsSettings(ks=[1]), "test")
-    assert found.example_id.tolist() == DATASET.examples["test"].example_id.tolist()
-    assert set(found.lists.tensors()) == {"top_items", "log_likelihood", "top_probability", "gates"}
-    torch.testing.assert_close(found.lists.gates, gates_of_users(tiny_teacher(DATASET), DATASET, "test", 100))

@@ -8,7 +8,7 @@ from torch import nn
 
 from src.core.artefact import read_manifest
 from src.core.precision import student_precision
-from src.exp.stages.calibration import Calibration
+from src.exp.stages.teacher.calibration import Calibration
 from src.teacher import ensemble
 from src.teacher.ensemble import Calibrated
 from tests.exp.roads import road_in
@@ -29,7 +29,7 @@ def test_weights_are_of_the_calibration_and_not_of_the_training(tmp_path):
 
 def test_a_teacher_that_writes_titles_has_none(tmp_path):
     road = road_in(tmp_path, DATASET, *GENERATION)
-    (evaluation,) = road.evaluations("teacher")
+    ((evaluation,),) = road.evaluations("teacher")
     assert road.outputs.inputs() == evaluation.inputs() == (road.teacher,)
 
 
