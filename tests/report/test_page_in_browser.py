@@ -12,9 +12,10 @@ pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt-get install chromium)"),
 ]
 
-EMPTY = (
-    '[...document.querySelectorAll(".figure")].filter((one) => !one.querySelector("svg .trace path"))'
-)
+EMPTY = '[...document.querySelectorAll(".figure")].filter((one) => !one.querySelector("svg .trace path"))'
+DRAWN_TRACES = 'document.querySelectorAll(".figure .trace").length'
+GIVEN_TRACES = """[...document.querySelectorAll("figure script")]
+  .reduce((sum, one) => sum + JSON.parse(one.textContent).data.length, 0)"""
 WIDER = "document.documentElement.scrollWidth - innerWidth"
 
 
@@ -45,6 +46,7 @@ def test_every_figure_is_drawn_and_nothing_fails_or_asks_for_a_network(pages, br
     assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {pages[place].as_uri()}
     assert browser.value('document.querySelectorAll(".figure").length') == (11, 23)[place]
     assert browser.value(f"{EMPTY}.length") == 0
+    assert browser.value(f"{DRAWN_TRACES} === {GIVEN_TRACES}")
     assert browser.value("window.attacked") is None
     assert browser.value(WIDER) <= 0
 
