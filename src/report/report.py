@@ -25,7 +25,8 @@ def write_report(folders: Sequence[Path], out: Path, settings: ReportSettings) -
     Raises:
         UserError: See `read_run`.
     """
-    runs = [read_run(folder) for folder in folders]
+    several = len({folder.name for folder in folders}) < len(folders)  # folders of one name in different places
+    runs = [read_run(folder, str(folder) if several else folder.name) for folder in folders]
     verdicts = [verdict_of(run) if len(runs) == 1 else f"{run.name}: {verdict_of(run)}" for run in runs]
     title = f"{runs[0].first.dataset}: what the run found" if len(runs) == 1 else f"{len(runs)} runs side by side"
     told = sections_of(runs, settings)

@@ -83,6 +83,7 @@ class Model:
 class StoredRun:
     """What a run's folder holds.
 
+    name: What it is called beside other runs.
     models: By subject, in the order of `SUBJECTS`.
     seconds: Wall-clock time of the stages that this run made, by their names.
     made_from: What the run kept of its artefacts (`made_from.json`): learning curves, costs; or None.
@@ -91,17 +92,13 @@ class StoredRun:
     """
 
     folder: Path
+    name: str
     models: dict[str, Model]
     comparison: Comparison | None
     seconds: dict[str, float]
     made_from: dict[str, Any] | None
     dataset: Dataset | None
     no_dataset: str
-
-    @property
-    def name(self) -> str:
-        """The folder's."""
-        return self.folder.name
 
     @property
     def first(self) -> Figures:
@@ -119,8 +116,8 @@ class StoredRun:
         return {name: about for name, about in artefacts.items() if about["result"].get("curve")}
 
 
-def read_run(folder: Path) -> StoredRun:
-    """Returns what a run's folder holds.
+def read_run(folder: Path, name: str | None = None) -> StoredRun:
+    """Returns what a run's folder holds; the run is called `name`, or as the folder.
 
     Raises:
         UserError: It is no folder of a run that ranked models, a file of it is damaged, or its models ranked different
@@ -138,6 +135,7 @@ def read_run(folder: Path) -> StoredRun:
     dataset, why = _dataset(made_from)
     return StoredRun(
         folder,
+        name or folder.name,
         models,
         comparison=_comparison(metrics / "comparison.json"),
         seconds=(_read(metrics / "time.json") or {}).get("seconds", {}),

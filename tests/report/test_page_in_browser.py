@@ -69,3 +69,20 @@ def test_figures_take_the_colours_of_the_scheme(pages, browser):
         browser.value(DRAWN)
         colours.append((browser.value(ink), browser.value("getComputedStyle(document.body).backgroundColor")))
     assert len(set(colours)) == 2 and colours[0][0] != colours[1][0] and colours[0][1] != colours[1][1]
+
+
+def test_a_point_tells_its_figures_when_the_pointer_is_over_it(pages, browser):
+    browser.show(1280, 900)
+    browser.open(pages[0])
+    browser.value(DRAWN)
+    x, y = browser.value(
+        '(() => { const at = document.querySelector(".figure .trace path.point").getBoundingClientRect();'
+        "return [at.x + at.width / 2, at.y + at.height / 2]; })()"
+    )
+    for shift in (3, 0):
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + shift, y=y)
+    told = browser.value(
+        "new Promise((done) => { const look = () => { const found = document.querySelector('.hoverlayer .hovertext');"
+        "found ? done(found.textContent) : setTimeout(look, 20); }; look(); })"
+    )
+    assert "Popularity" in told and "[" in told

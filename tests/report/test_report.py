@@ -3,6 +3,7 @@ import re
 import pytest
 
 from src.core.errors import UserError
+from src.report.markdown import plain
 from src.report.report import sections_of, write_report
 from src.report.settings import ReportSettings
 from src.report.stored import read_run
@@ -80,6 +81,12 @@ def test_several_runs_stand_side_by_side_and_then_one_by_one(tmp_path, dataset):
     assert told == ["Side by side", *(f"result_{place}: {title}" for place in (1, 2) for title in TITLES)]
     write_report(folders, tmp_path, ReportSettings())
     assert (tmp_path / "report.html").is_file() and not (folders[0] / "report.html").exists()
+
+
+def test_runs_in_folders_of_one_name_are_told_by_their_paths(tmp_path, dataset):
+    folders = [write_run(tmp_path / place / "result_1", dataset, "baseline", "teacher") for place in ("a", "b")]
+    text = write_report(folders, tmp_path, ReportSettings()).with_name("report.md").read_text()
+    assert all(text.count(f"## {plain(str(folder))}: Quality") == 1 for folder in folders)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

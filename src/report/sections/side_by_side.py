@@ -18,17 +18,12 @@ from .quality import metric_of
 def side_by_side(runs: Sequence[StoredRun], settings: ReportSettings) -> Section:
     """Returns figures and tables of all runs' models and costs."""
     blocks: list[Block] = [Text(_comparable(runs))]
-    gains = [(run, each) for run in runs for each in _differences(run)]
-    if gains:
-        rows = [
-            (
-                f"{run.name}: {each.model}",
-                _relative(each),
-                OTHERS[runs.index(run) % len(OTHERS)],
-                f"{each.difference:+.4f}",
-            )
-            for run, each in gains
-        ]
+    rows = [
+        (f"{run.name}: {each.model}", _relative(each), OTHERS[place % len(OTHERS)], f"{each.difference:+.4f}")
+        for place, run in enumerate(runs)
+        for each in _differences(run)
+    ]
+    if rows:
         says = (
             "Difference to each run's own baseline, as a share of the baseline's mean, with 95 % confidence intervals."
         )
