@@ -16,9 +16,14 @@ ARGUMENTS = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
 )  # fmt: skip
 SECONDS = 60.0
-DRAWN = """new Promise((done) => {
-  const look = () => document.documentElement.dataset.drawn || !document.getElementById("trouble").hidden
-    ? done() : setTimeout(look, 20);
+DRAWN = """new Promise((done, failed) => {
+  const until = Date.now() + 60000;
+  const look = () => {
+    const trouble = document.getElementById("trouble");
+    if (document.documentElement.dataset.drawn || (trouble && !trouble.hidden)) done();
+    else if (Date.now() > until) failed(new Error("no figures within a minute"));
+    else setTimeout(look, 20);
+  };
   look();
 })"""  # a promise that is kept when a report has drawn its figures, or says why not
 
