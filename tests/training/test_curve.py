@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from src.training.curve import Curve
-from tests.training.scripted import STEPS, Scripted, last, run
+from tests.training.scripted import STEPS, Scripted, curve_of, last, run
 
 
 class Told(Scripted):
@@ -21,21 +21,21 @@ def clock(monkeypatch):
 
 
 def test_a_point_holds_the_figure_and_the_mean_loss_since_the_point_before(tmp_path):
-    curve = run(Told([0.1, 0.5]), tmp_path, max_epochs=2)["curve"]
+    curve = curve_of(Told([0.1, 0.5]), tmp_path, max_epochs=2)
     assert [point["step"] for point in curve] == [STEPS, 2 * STEPS]
     assert [point["val/NDCG@10"] for point in curve] == pytest.approx([0.1, 0.5])
     assert [point["train/loss"] for point in curve] == [1.0, 4.0]  # of 0, 1, 2 and of 3, 4, 5
 
 
 def test_seconds_rise_and_count_what_was_trained(tmp_path, clock):
-    first, second = run(Told([0.1, 0.5]), tmp_path, max_epochs=2)["curve"]
+    first, second = curve_of(Told([0.1, 0.5]), tmp_path, max_epochs=2)
     assert 0 < first["seconds"] < second["seconds"] < 20
 
 
 def test_a_training_that_is_gone_on_with_keeps_its_points_and_its_seconds(tmp_path, clock):
     run(Told([0.1, 0.5]), tmp_path / "first", max_epochs=2)
     kept = torch.load(last(tmp_path / "first"), weights_only=True)["callbacks"]["Curve"]
-    curve = run(Told([0.1, 0.5, 0.3]), tmp_path / "second", max_epochs=3, resume_from=last(tmp_path / "first"))["curve"]
+    curve = curve_of(Told([0.1, 0.5, 0.3]), tmp_path / "second", max_epochs=3, resume_from=last(tmp_path / "first"))
     assert curve[:2] == kept["points"]
     assert [point["step"] for point in curve] == [STEPS, 2 * STEPS, 3 * STEPS]
     assert curve[2]["train/loss"] == 7.0

@@ -15,7 +15,6 @@ from tests.training.scripted import STEPS, Numbers, Scripted, plan_of, run
 def test_the_best_weights_are_in_the_module_when_patience_ends(tmp_path):
     module = Scripted([0.1, 0.5, 0.3, 0.2, 0.9])
     result = run(module, tmp_path, patience=2)
-    assert [point["val/NDCG@10"] for point in result.pop("curve")] == pytest.approx([0.1, 0.5, 0.3, 0.2])
     assert result == {"best_val_ndcg@10": pytest.approx(0.5), "epochs": 4, "steps": 4 * STEPS}
     assert module.value.item() == 2 * STEPS
 
