@@ -42,7 +42,11 @@ def run(num_items: int, sparse: bool, arguments: argparse.Namespace) -> dict:
     overrides = [
         "student=sasrec",
         "student/loss=sampled_softmax",
+        "student.model.history_length=100",
         f"student.model.hidden_size={WIDTH}",
+        "student.model.num_blocks=2",
+        "student.model.num_heads=2",
+        "student.train.batch_positions=4096",
         f"student.train.sparse_items={str(sparse).lower()}",
     ]
     settings = {"num_items": num_items, "overrides": overrides, "steps": arguments.steps}

@@ -19,6 +19,9 @@ SAME_MODEL = [
     "dataset=amazon_toys",
     "student=sasrec",
     "student/loss=cross_entropy",
+    "student.model.hidden_size=64",
+    "student.model.num_blocks=2",
+    "student.model.num_heads=2",
     "student.model.history_length=30",
 ]
 ROWS = {

@@ -23,9 +23,15 @@ from .side_by_side import Worker, in_turn, markdown, parser, report, with_peers
 SAME_MODEL = [
     "student=sasrec",
     "student/loss=cross_entropy",
+    "student.model.hidden_size=64",
+    "student.model.num_blocks=2",
+    "student.model.num_heads=2",
     "student.model.history_length=50",
     "student.model.dropout=0.2",
+    "student.train.batch_positions=4096",
     "student.train.lr=0.005",
+    "student.train.lr_schedule=constant",
+    "student.train.patience=25",
     "metrics.filter_seen=false",
 ]
 OUR_RATES = {"learning_rate": 0.005, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2}  # in RecBole's words

@@ -40,7 +40,7 @@ WARM_UP = 5
 
 def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
-    overrides = ["dataset=movielens", *arguments.overrides]
+    overrides = ["dataset=movielens", "student=sasrec_movielens", *arguments.overrides]
     with tempfile.TemporaryDirectory() as name:
         if arguments.quick:
             overrides += [*FEW_ROWS, f"paths.processed_dir={name}"]

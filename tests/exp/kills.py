@@ -26,7 +26,7 @@ from src.training import checkpoints
 from tests.exp.roads import raw_log, run_in
 from tests.processes import child
 
-ROAD = ("prepared", "baseline", "teacher", "calibration", "outputs", "distilled")
+ROAD = ("prepared", "encodings", "baseline", "teacher", "calibration", "outputs", "self_outputs", "distilled")
 STAGES = tuple(stage for stage in ROAD if stage != "calibration")
 LONGER = [
     "student.train.max_epochs=6",

@@ -16,6 +16,7 @@ from src.exp.stages.road import Road
 from tests.worlds import tiny_logs, tiny_titles, write_raw_log
 
 SMALL = [
+    "teacher.train.max_examples=-1",
     "dataset=movielens",
     "teacher/llm=tiny_random",
     "student.model.hidden_size=8",
@@ -30,6 +31,7 @@ SMALL = [
     "teacher.export.k=4",
     "distill.candidate_topk=3",
     "active=random",
+    "teacher.user_encoder.text_init=0.0",
     "active.share=0.5",
     "metrics.ks=[1,5]",
     "student_seeds=1",

@@ -76,8 +76,8 @@ def test_every_option_composes_to_settings_that_hold_what_it_says(group, option)
 @pytest.mark.parametrize("option", options_of("student"))
 def test_every_student_may_be_the_user_encoder(option):
     encoder = composed(f"student@teacher.user_encoder={option}").teacher.user_encoder
-    student = composed(f"student={option}").student
-    assert encoder.plain() == student.plain()
+    student = composed(f"student={option}", "student.text_init=0.05").student
+    assert encoder.plain() == student.plain()  # it begins with the titles' encodings, as the shipped teacher says
 
 
 @pytest.mark.parametrize("loss", options_of("student/loss"))
@@ -135,18 +135,31 @@ def test_every_choice_by_name_has_a_file_that_builds_it():
 
 @pytest.mark.parametrize("option", options_of("active"))
 def test_selection_policies_are_built(option):
-    assert type(create_selection_policy(composed(f"active={option}").active)) is POLICIES[option]
+    settings = composed(f"active={option}").active
+    assert type(create_selection_policy(settings)) is POLICIES[settings.policy]
+
+
+def test_every_selection_policy_has_a_file():
+    assert set(POLICIES) <= set(options_of("active"))
 
 
 @pytest.mark.parametrize("option", options_of("experiment"))
 def test_an_experiment_is_a_dataset_with_a_student_of_its_own_and_a_user_encoder_for_it(option):
     settings, dataset = composed(f"experiment={option}"), option.partition("_")[2]
-    student = settings.student.plain()
     assert settings.dataset.name == dataset
-    strongest = composed(f"student=sasrec_{dataset}").student.plain()
-    assert settings.teacher.user_encoder.plain() == strongest
-    kind = "sasrec" if option.startswith("distil") else option.partition("_")[0]
-    assert student == composed(f"student={kind}_{dataset}").student.plain()
+    strongest = "sasrec" if dataset == "ml_100k" else f"sasrec_{dataset}"  # the default's settings are those for it
+    assert settings.teacher.user_encoder == composed(f"student={strongest}", "student.text_init=0.05").student
+    kind = option.partition("_")[0]
+    of_its_own = strongest if kind in ("distil", "sasrec") else f"{kind}_{dataset}"
+    assert settings.student == composed(f"student={of_its_own}").student
+
+
+@pytest.mark.parametrize("option", [name for name in options_of("experiment") if name.startswith("distil_")])
+def test_a_whole_recipe_reads_and_asks_everything(option):
+    settings = composed(f"experiment={option}")
+    assert (settings.teacher.train.max_examples, settings.active.share) == (-1, 1.0)
+    assert settings.distill == composed("distill=combined").distill
+    assert settings.controls
 
 
 def test_a_run_has_a_folder_of_its_own_named_by_time():
@@ -253,7 +266,7 @@ def test_the_shipped_config_names_what_exists():
         ("dataset.prompt=books", "dataset.prompt=books has no template"),
         ("dataset.prompt=books teacher=ilora_generation", "dataset.prompt=books has no template"),
         ("active.policy=oracle", "active.policy=oracle is not known"),
-        ("active.share=0.5", "active.share=0.5 does not suit active.policy=all"),
+        ("active=all active.share=0.5", "active.share=0.5 does not suit active.policy=all"),
         ("curve.policies=[random,oracle]", "curve.policies=oracle is not known"),
         ("distill.preset=modern", "distill.preset=modern must be corrected or paper"),
         ("distill.weighting=heavy", "distill.weighting=heavy is not known"),

@@ -75,7 +75,7 @@ def test_the_settings_are_kept_and_can_be_read_again(started, tmp_path):
     kept = OmegaConf.load(folder / "config.yaml")
     assert kept.seed == 7
     assert kept.paths.models_dir == str(tmp_path / "models_dir")
-    assert kept.student.train.patience == 25  # a default of the types
+    assert kept.student.train.warmup_share == 0.0  # a default of the types
     assert read_settings(RunSettings, OmegaConf.to_container(kept)) == runs[0].settings
 
 

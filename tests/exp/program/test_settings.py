@@ -198,7 +198,7 @@ def test_an_architecture_that_cannot_be_built_is_refused():
     for student in ("student", "teacher.user_encoder"):
         heads = f"{student}.model.num_heads"
         said = faults(composed(DEFAULT), {heads: 3})
-        assert f"{heads}=3 must divide {student}.model.hidden_size=64" in said
+        assert f"{heads}=3 must divide {student}.model.hidden_size=128" in said
         for value in (0, None):
             said = faults(composed(DEFAULT), {heads: value})
             assert said == f"The config is wrong: {heads}={value} must be {NUMBER}."
@@ -238,7 +238,7 @@ def test_a_split_by_time_leaves_something_to_train_on():
 
 def test_a_share_needs_a_policy_that_chooses():
     changed(composed(DEFAULT), {"active.policy": "random", "active.share": 0.5})
-    said = faults(composed(DEFAULT), {"active.share": 0.5})
+    said = faults(composed(DEFAULT, "active=all"), {"active.share": 0.5})
     assert "active.share=0.5 does not suit active.policy=all: use 1.0, or active.policy=random" in said
 
 
