@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .blocks import Figure
@@ -65,7 +66,7 @@ def points(
     layout: dict[str, Any] = {
         "xaxis": axis(x_title, tickformat=number, nticks=6, zeroline=zero),
         "yaxis": {"autorange": "reversed", "type": "category", "automargin": True},
-        "height": 110 + (76 if any(" → " in name for name, *_ in rows) else 50) * len(rows),
+        "height": 110 + 50 * len(rows),
     }
     return Figure(says, traces, layout)
 
@@ -115,22 +116,40 @@ def grouped_points(
     return Figure(says, traces, layout)
 
 
-def lines(
-    series: Sequence[tuple[str, str, str, Sequence[float], Sequence[float]]], x_title: str, y_title: str, says: str
-) -> Figure:
-    """Returns curves: name, colour, dash ("solid", "dot", …), x and y of each."""
+@dataclass(frozen=True)
+class Line:
+    """A curve.
+
+    name: Told when the pointer is over it.
+    group: Told in the legend, once for all lines of the group.
+    dash: "solid" or "dot".
+    """
+
+    name: str
+    group: str
+    colour: str
+    dash: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def lines(series: Sequence[Line], x_title: str, y_title: str, says: str) -> Figure:
+    """Returns curves in one figure."""
+    first = {line.group: place for place, line in reversed(list(enumerate(series)))}
     traces = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": name_in_figure(name),
-            "x": list(x),
-            "y": list(y),
-            "line": {"color": colour, "dash": dash, "width": 2},
+            "name": name_in_figure(line.group),
+            "legendgroup": line.group,
+            "showlegend": first[line.group] == place,
+            "x": list(line.x),
+            "y": list(line.y),
+            "line": {"color": line.colour, "dash": line.dash, "width": 2},
             "marker": {"size": 5},
-            "hovertemplate": "%{x:,.0f} s: %{y:.4f}",
+            "hovertemplate": f"{name_in_figure(line.name)}: %{{y:.4f}} after %{{x:,.0f}} s<extra></extra>",
         }
-        for name, colour, dash, x, y in series
+        for place, line in enumerate(series)
     ]
     layout = {"xaxis": axis(x_title, rangemode="tozero"), "yaxis": axis(y_title), "height": 420}
     return Figure(says, traces, layout)

@@ -7,6 +7,7 @@ from src.report.blocks import Figure
 from src.report.calibration import reliability
 from src.report.figures import (
     COLOURS,
+    Line,
     bars,
     grouped_points,
     lines,
@@ -54,8 +55,10 @@ def test_groups_stand_side_by_side_and_empty_ones_are_left_out():
 
 
 def test_curves_bars_and_shares_hold_their_values():
-    curve = checked(lines([("A", "#000000", "dot", [1.0, 2.0], [0.1, 0.2])], "x", "y", "s")).traces[0]
+    series = [Line(f"A, seed {seed}", "A", "#000000", "dot", [1.0, 2.0], [0.1, 0.2]) for seed in (0, 1)]
+    curve, again = checked(lines(series, "x", "y", "s")).traces
     assert (curve["x"], curve["y"], curve["line"]["dash"]) == ([1.0, 2.0], [0.1, 0.2], "dot")
+    assert (curve["name"], curve["showlegend"], again["showlegend"]) == ("A", True, False)
     bar = checked(bars(["A", "B"], [3.0, 4.0], "x", "s")).traces[0]
     assert (bar["y"], bar["x"]) == (["A", "B"], [3.0, 4.0])
     first, second = checked(stacked_shares(["g"], [("e1", [0.3]), ("e2", [0.7])], "s")).traces

@@ -8,7 +8,6 @@ from ..figures import bars
 from ..settings import ReportSettings
 from ..stored import Model, StoredRun
 from .numbers import duration
-from .training import training_name
 
 OF_TEACHER = ("teacher", "teacher outputs")  # kinds of artefacts that a language model was read for
 
@@ -32,8 +31,9 @@ def read_by_teacher(run: StoredRun) -> list[dict[str, Any]]:
     for about in artefacts:
         tokens = about["result"].get("tokens_read") if about["kind"] == "teacher" else about.get("tokens_read")
         if about["kind"] in OF_TEACHER and tokens:
-            ranked = f", {about['num_examples']:,} training examples ranked" if "num_examples" in about else ""
-            rows.append({"name": f"{training_name(about)}{ranked}", "tokens": tokens, "seconds": about["seconds"]})
+            ranked = about.get("num_examples")
+            name = "training the teacher" if ranked is None else f"ranking {ranked:,} training examples"
+            rows.append({"name": name, "tokens": tokens, "seconds": about["seconds"]})
     return rows
 
 

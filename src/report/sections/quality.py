@@ -104,7 +104,7 @@ def _differences(run: StoredRun, found: Sequence[Difference], says: str, what: s
     colour = {model.name: COLOURS[subject] for subject, model in run.models.items()}
     rows = [
         (
-            f"{each.baseline} → {each.model}" if what == "step" else each.model,
+            f"{_role(each.baseline)} → {_role(each.model)}" if what == "step" else each.model,
             Estimate(each.difference, each.low, each.high),
             colour.get(each.model, COLOURS["baseline"]),
             f"{relative(each.relative)}; p (Holm) {each.p_holm:.4f}",
@@ -112,3 +112,8 @@ def _differences(run: StoredRun, found: Sequence[Difference], says: str, what: s
         for each in found
     ]
     return points(rows, f"difference in {found[0].metric}", says, zero=True, number="+.4f")
+
+
+def _role(model: str) -> str:
+    """Returns a student's name without its architecture, which all steps share."""
+    return model.partition(" (")[0]

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...evaluation.tables import TextTable
 from ..blocks import Block, Section, missing
-from ..figures import COLOURS, lines
+from ..figures import COLOURS, Line, lines
 from ..stored import StoredRun
 from .numbers import duration
 
@@ -29,9 +29,7 @@ def curves(run: StoredRun) -> Section:
         by_monitor.setdefault(monitor_of(about), []).append(about)
     blocks: list[Block] = []
     for monitor, trainings in by_monitor.items():
-        series = [
-            (training_name(each), *_line(each), *_seconds_and(monitor, each["result"]["curve"])) for each in trainings
-        ]
+        series = [_line(each, monitor) for each in trainings]
         says = f"{monitor} at each validation, against the seconds since the training began on the machine it ran on."
         blocks.append(lines(series, "seconds of training", monitor.replace("val/", "validation "), says))
     return Section(title, [*blocks, _table(list(found.values()))])
@@ -47,14 +45,12 @@ def training_name(about: dict[str, Any]) -> str:
     return f"{about['stage'].partition(':')[0]}, seed {about['seed']}"
 
 
-def _line(about: dict[str, Any]) -> tuple[str, str]:
-    """Returns colour and dash: the model's, dots for the user encoder, which is a baseline behind a teacher."""
-    name = about["stage"].partition(":")[0]
-    return COLOURS[SUBJECT_OF.get(name, "popularity")], "dot" if name == "user encoder" else "solid"
-
-
-def _seconds_and(monitor: str, curve: list[dict[str, float]]) -> tuple[list[float], list[float]]:
-    return [point["seconds"] for point in curve], [point[monitor] for point in curve]
+def _line(about: dict[str, Any], monitor: str) -> Line:
+    """Returns a training's curve in its model's colour; dots for the user encoder, a baseline behind a teacher."""
+    stage, curve = about["stage"].partition(":")[0], about["result"]["curve"]
+    colour, dash = COLOURS[SUBJECT_OF.get(stage, "popularity")], "dot" if stage == "user encoder" else "solid"
+    seconds, values = ([point[name] for point in curve] for name in ("seconds", monitor))
+    return Line(training_name(about), stage, colour, dash, seconds, values)
 
 
 def _table(trainings: list[dict[str, Any]]) -> TextTable:

@@ -46,9 +46,9 @@ def test_a_gain_is_explained_step_by_step(tmp_path, dataset):
     run = read_run(write_run(tmp_path / "result_1", dataset, *NAMES))
     steps, table, whole = explanation(run).blocks
     assert [trace["y"][0] for trace in steps.traces] == [
-        "Baseline<br>(sasrec) →<br>Titles alone<br>(sasrec)",
-        "Titles alone<br>(sasrec) →<br>Self-distilled<br>(sasrec)",
-        "Self-distilled<br>(sasrec) →<br>Distilled<br>(sasrec)",
+        "Baseline →<br>Titles alone",
+        "Titles alone →<br>Self-distilled",
+        "Self-distilled →<br>Distilled",
     ]
     assert [trace["x"][0] for trace in steps.traces] == [
         each.difference for each in run.comparison.steps if each.metric == "NDCG@10"

@@ -13,7 +13,11 @@ def run(tmp_path_factory):
 
 def test_every_training_is_a_line_over_its_seconds(run):
     figure, table = curves(run).blocks
-    assert [trace["name"] for trace in figure.traces] == ["teacher, seed 0", "distilled, seed 1"]
+    assert [trace["name"] for trace in figure.traces] == ["teacher", "distilled"]
+    assert [trace["hovertemplate"].partition(":")[0] for trace in figure.traces] == [
+        "teacher, seed 0",
+        "distilled, seed 1",
+    ]
     assert figure.traces[0]["x"] == [2.0, 4.0, 6.0] and figure.traces[0]["y"] == [0.1, 0.3, 0.2]
     assert table.rows[0] == [
         "teacher, seed 0", "validation NDCG@10", "0.3000", "4.0 s", "3", "3", "6.0 s", "6.000 → 4.000",
