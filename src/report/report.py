@@ -71,7 +71,7 @@ def facts_of(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
 
 
 def _commit(run: StoredRun) -> str:
-    git = (run.made_from or {}).get("program", {})
+    git = {} if run.made_from is None else run.made_from.program
     if not git.get("commit"):
         return ""
-    return f"; program at {git['commit'][:9]}{', with changes' if git['dirty'] else ''}"
+    return f"; program at {git['commit'][:9]}{', with changes' if git.get('dirty') else ''}"

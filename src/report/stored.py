@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from ..core.artefact import read_json, read_tensors
@@ -32,6 +32,45 @@ class Figures(MetricsFile):
     metrics: dict[str, float]
     parameters: int
     ms_per_1000_users: float
+
+
+class Artefact(BaseModel):
+    """What a run kept of an artefact's manifest.
+
+    stage: What made it, e.g. "teacher: training".
+    kind: See `core.artefact.Kind`.
+    seconds: That its making took.
+    result: What its making found: best figure, steps, learning curve ("curve", see `training.curve`), tokens read.
+    tokens_read, num_examples: Of teacher outputs.
+    """
+
+    stage: str
+    kind: str
+    seed: int
+    seconds: float
+    result: dict[str, Any]
+    tokens_read: int | None = None
+    num_examples: int | None = None
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """A point for each validation of a training; none for what was not trained, or kept no curve."""
+        return self.result.get("curve", [])
+
+
+class MadeFrom(BaseModel):
+    """What a run kept of all that its models were made from.
+
+    program: Git commit and dirty flag.
+    dataset_folder: Of the prepared dataset.
+    history_buckets: `metrics.history_buckets`.
+    artefacts: By their folders' names.
+    """
+
+    program: dict[str, Any]
+    dataset_folder: Path
+    history_buckets: list[int]
+    artefacts: dict[str, Artefact]
 
 
 @dataclass(frozen=True)
@@ -86,7 +125,7 @@ class StoredRun:
     name: What it is called beside other runs.
     models: By subject, in the order of `SUBJECTS`.
     seconds: Wall-clock time of the stages that this run made, by their names.
-    made_from: What the run kept of its artefacts (`made_from.json`): learning curves, costs; or None.
+    made_from: Or None, from before runs kept it.
     dataset: Or None.
     no_dataset: Why there is none, a sentence.
     """
@@ -96,7 +135,7 @@ class StoredRun:
     models: dict[str, Model]
     comparison: Comparison | None
     seconds: dict[str, float]
-    made_from: dict[str, Any] | None
+    made_from: MadeFrom | None
     dataset: Dataset | None
     no_dataset: str
 
@@ -110,10 +149,10 @@ class StoredRun:
         """`[n]` int64, whose the examples are."""
         return np.array(self.first.user)
 
-    def curves(self) -> dict[str, dict[str, Any]]:
-        """Returns the manifests' results of what was trained and has a learning curve, by artefact."""
-        artefacts = {} if self.made_from is None else self.made_from["artefacts"]
-        return {name: about for name, about in artefacts.items() if about["result"].get("curve")}
+    @property
+    def artefacts(self) -> list[Artefact]:
+        """What the models were made from, as far as it is known."""
+        return [] if self.made_from is None else list(self.made_from.artefacts.values())
 
 
 def read_run(folder: Path, name: str | None = None) -> StoredRun:
@@ -131,14 +170,14 @@ def read_run(folder: Path, name: str | None = None) -> StoredRun:
             "models, result/result_<time>."
         )
     _refuse_different_examples(folder, models)
-    made_from = _read(metrics / MADE_FROM)
+    made_from = _made_from(metrics / MADE_FROM)
     dataset, why = _dataset(made_from)
     return StoredRun(
         folder,
         name or folder.name,
         models,
         comparison=_comparison(metrics / "comparison.json"),
-        seconds=(_read(metrics / "time.json") or {}).get("seconds", {}),
+        seconds=_seconds(metrics / "time.json"),
         made_from=made_from,
         dataset=dataset,
         no_dataset=why,
@@ -155,13 +194,7 @@ def _seed_of(path: Path) -> tuple[int, str]:
 
 
 def _trained(path: Path) -> Trained:
-    try:
-        figures = Figures.model_validate(read_json(path))
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(
-            f"{path}, {where}: {error.errors()[0]['msg']}; it is no metrics file: evaluate the models again."
-        ) from None
+    figures = _validated(Figures, path)
     tensors = path.with_suffix(".safetensors")
     lists = read_tensors(tensors, *LISTS) if tensors.is_file() else None
     lengths = {len(figures.rank), len(figures.user), len(figures.target), *map(len, (lists or {}).values())}
@@ -180,19 +213,46 @@ def _examples(figures: Figures) -> tuple[str, list[int]]:
     return figures.dataset_fingerprint, figures.example_id
 
 
+Read = TypeVar("Read", bound=BaseModel)
+
+
+def _validated(kind: type[Read], path: Path) -> Read:
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "all of it"
+        raise UserError(
+            f"{path}, {where}: {error.errors()[0]['msg']}; it was changed since the run wrote it: start the run's "
+            "command again."
+        ) from None
+
+
+def _made_from(path: Path) -> MadeFrom | None:
+    return _validated(MadeFrom, path) if path.is_file() else None
+
+
 def _comparison(path: Path) -> Comparison | None:
-    plain = _read(path)
-    return None if plain is None else comparison_of({"steps": [], **plain})  # runs before 0.3 told no steps
+    if not path.is_file():
+        return None
+    try:
+        return comparison_of({"steps": [], **read_json(path)})  # earlier versions told no steps
+    except (KeyError, TypeError):
+        raise UserError(f"{path} holds no comparison of models: start the run's command again.") from None
 
 
-def _read(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
+def _seconds(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}  # the run made nothing: all was there
+    found = read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("seconds"), dict):
+        raise UserError(f"{path} tells no seconds of stages: start the run's command again.")
+    return found["seconds"]
 
 
-def _dataset(made_from: dict[str, Any] | None) -> tuple[Dataset | None, str]:
+def _dataset(made_from: MadeFrom | None) -> tuple[Dataset | None, str]:
     if made_from is None:
         return None, "The run does not say where its prepared dataset lies (it was made by an earlier version)."
     try:
-        return Dataset.load(Path(made_from["dataset_folder"])), ""
+        return Dataset.load(made_from.dataset_folder), ""
     except UserError as error:
         return None, str(error)

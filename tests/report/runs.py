@@ -78,6 +78,7 @@ def made_from_of(dataset: Dataset) -> dict:
     outputs = {"stage": "teacher: export", "kind": "teacher outputs", "seed": 0, "seconds": 30.0, "result": {}}
     student = {"stage": "distilled: training", "kind": "student", "seed": 1, "seconds": 7.0}
     return {
+        "program": {"commit": "0123456789abcdef", "dirty": False},
         "dataset_folder": str(dataset.folder),
         "history_buckets": [2, 5],
         "artefacts": {

@@ -22,7 +22,8 @@ def test_a_run_is_read_with_all_it_holds(tmp_path, dataset):
     assert run.comparison.means[0].model == "Baseline (sasrec)" and len(run.comparison.steps) == 6
     assert run.seconds == {"prepare": 0.5, "teacher: training": 61.0}
     assert run.dataset.fingerprint == dataset.fingerprint and run.no_dataset == ""
-    assert list(run.curves()) == ["teacher-a", "distilled-c"]
+    assert [len(each.curve) for each in run.artefacts] == [3, 0, 2]
+    assert run.made_from.history_buckets == [2, 5]
 
 
 def test_trainings_stand_in_the_order_of_their_seeds(tmp_path, dataset):
@@ -54,7 +55,7 @@ def test_a_run_of_an_earlier_version_is_read_as_far_as_it_goes(tmp_path, dataset
     comparison.write_text(json.dumps(plain))
     run = read_run(folder)
     assert run.dataset is None and "earlier version" in run.no_dataset
-    assert run.curves() == {} and run.comparison.steps == []
+    assert run.artefacts == [] and run.comparison.steps == []
     assert run.models["baseline"].lists == []
 
 
@@ -66,20 +67,24 @@ def test_a_dataset_that_is_gone_is_told(tmp_path, dataset):
     assert run.dataset is None and "nowhere" in run.no_dataset
 
 
-def cut(folder):
-    (folder / "metrics" / "baseline.json").write_text('{"model": "x"')
-
-
-def lacks(folder):
-    (folder / "metrics" / "baseline.json").write_text('{"model": "x"}')
+def overwritten(name: str, text: str):
+    return lambda folder: (folder / "metrics" / name).write_text(text)
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (lambda folder: [file.unlink() for file in folder.glob("metrics/*.json")], "has no metrics/<model>.json"),
-        (cut, "baseline.json, line 1, is not JSON"),
-        (lacks, "baseline.json, dataset_fingerprint: Field required; it is no metrics file"),
+        (overwritten("baseline.json", '{"model": "x"'), "baseline.json, line 1, is not JSON"),
+        (
+            overwritten("baseline.json", '{"model": "x"}'),
+            "baseline.json, dataset_fingerprint: Field required; it was changed since",
+        ),
+        (overwritten("made_from.json", '{"program": {}}'), "made_from.json, dataset_folder: Field required"),
+        (overwritten("made_from.json", "[]"), "made_from.json, all of it: Input should be"),
+        (overwritten("comparison.json", '{"means": 1}'), "comparison.json holds no comparison"),
+        (overwritten("comparison.json", "[1]"), "comparison.json holds no comparison"),
+        (overwritten("time.json", "[]"), "time.json tells no seconds"),
         (lambda folder: (folder / "metrics" / "baseline.safetensors").write_bytes(b"x"), "is no safetensors file"),
     ],
 )

@@ -26,14 +26,13 @@ def cost(run: StoredRun, settings: ReportSettings) -> Section:
 
 def read_by_teacher(run: StoredRun) -> list[dict[str, Any]]:
     """Returns name, tokens and seconds of all for which a language model was read: training and ranking."""
-    artefacts = [] if run.made_from is None else run.made_from["artefacts"].values()
     rows = []
-    for about in artefacts:
-        tokens = about["result"].get("tokens_read") if about["kind"] == "teacher" else about.get("tokens_read")
-        if about["kind"] in OF_TEACHER and tokens:
-            ranked = about.get("num_examples")
+    for each in run.artefacts:
+        tokens = each.result.get("tokens_read") if each.kind == "teacher" else each.tokens_read
+        if each.kind in OF_TEACHER and tokens:
+            ranked = each.num_examples
             name = "training the teacher" if ranked is None else f"ranking {ranked:,} training examples"
-            rows.append({"name": name, "tokens": tokens, "seconds": about["seconds"]})
+            rows.append({"name": name, "tokens": tokens, "seconds": each.seconds})
     return rows
 
 

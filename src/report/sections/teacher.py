@@ -41,7 +41,7 @@ def experts(run: StoredRun) -> Section:
             "the experts one LoRA."
         )
     ]
-    groups = groups_of(run.dataset, run.made_from["history_buckets"])
+    groups = groups_of(run.dataset, run.made_from.history_buckets)
     for by in ("history length", "activity"):
         blocks += _mixture(gates, by, groups[by])
     return Section(title, blocks)

@@ -26,7 +26,7 @@ def slices(run: StoredRun) -> Section:
     if run.dataset is None or run.made_from is None:
         return Section(title, [missing(f"Items and users cannot be grouped: {run.no_dataset}")])
     blocks: list[Block] = []
-    groups = groups_of(run.dataset, run.made_from["history_buckets"])
+    groups = groups_of(run.dataset, run.made_from.history_buckets)
     for by in ("target popularity", "history length"):
         blocks += _gains(run, by, groups[by], gaining)
     blocks.append(

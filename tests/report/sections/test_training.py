@@ -1,7 +1,7 @@
 import pytest
 
 from src.report.sections.training import curves, monitor_of, training_name
-from src.report.stored import read_run
+from src.report.stored import Artefact, read_run
 from tests.report.runs import dataset_in, write_run
 
 
@@ -26,15 +26,15 @@ def test_every_training_is_a_line_over_its_seconds(run):
 
 def test_trainings_chosen_by_different_figures_are_not_drawn_together(run):
     answers = {"step": 1, "seconds": 3.0, "val/HR@1": 0.4, "train/loss": 2.0}
-    run.made_from["artefacts"]["writer"] = {
-        "stage": "teacher: training", "kind": "teacher", "seed": 5, "result": {"curve": [answers], "steps": 1},
-    }  # fmt: skip
+    writer = Artefact(stage="teacher: training", kind="teacher", seed=5, seconds=3.0, result={"curve": [answers]})
+    run.made_from.artefacts["writer"] = writer
     *figures, table = curves(run).blocks
     assert [figure.layout["yaxis"]["title"]["text"] for figure in figures] == ["validation NDCG@10", "validation HR@1"]
     assert [len(figure.traces) for figure in figures] == [2, 1]
     assert len(table.rows) == 3
-    assert monitor_of(run.made_from["artefacts"]["writer"]) == "val/HR@1"
+    assert monitor_of(writer) == "val/HR@1"
 
 
 def test_a_training_is_called_by_stage_and_seed():
-    assert training_name({"stage": "self-distilled: training", "seed": 3}) == "self-distilled, seed 3"
+    training = Artefact(stage="self-distilled: training", kind="student", seed=3, seconds=1.0, result={})
+    assert training_name(training) == "self-distilled, seed 3"
