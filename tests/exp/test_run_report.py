@@ -34,7 +34,7 @@ def test_several_runs_make_a_report_of_their_own(started, runs, tmp_path):
 def test_a_price_is_told_as_money(started, runs, tmp_path):
     price = "report.price_per_million_tokens=2"
     assert started("run_report", tmp_path, tmp_path, f"report.runs=[{runs[0]}]", price)[0] == 0
-    assert re.search(r"\| Together \| 4,000,000 \| 1 min 31 s \| 8.00 \|", (runs[0] / "report.md").read_text())
+    assert re.search(r"\| together \| 4,000,000 \| 1 min 31 s \| 8.00 \|", (runs[0] / "report.md").read_text())
 
 
 def test_a_dry_run_writes_nothing(started, runs, tmp_path):

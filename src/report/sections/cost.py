@@ -1,6 +1,7 @@
 """What it took: tokens, seconds, money, and time per user when ranking."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ...evaluation.tables import TextTable
 from ..blocks import Block, Section, Text, missing
@@ -8,8 +9,6 @@ from ..figures import bars
 from ..settings import ReportSettings
 from ..stored import Model, StoredRun
 from .numbers import duration
-
-OF_TEACHER = ("teacher", "teacher outputs")  # kinds of artefacts that a language model was read for
 
 
 def cost(run: StoredRun, settings: ReportSettings) -> Section:
@@ -24,36 +23,55 @@ def cost(run: StoredRun, settings: ReportSettings) -> Section:
     return Section("Cost", blocks)
 
 
-def read_by_teacher(run: StoredRun) -> list[dict[str, Any]]:
-    """Returns name, tokens and seconds of all for which a language model was read: training and ranking."""
-    rows = []
+@dataclass(frozen=True)
+class Reading:
+    """What a language model was read for; `tokens` is None where an earlier version did not keep it."""
+
+    name: str
+    tokens: int | None
+    seconds: float
+
+
+def read_by_teacher(run: StoredRun) -> list[Reading]:
+    """Returns all for which a language model was read: training the teacher, and ranking with it."""
+    readings = []
     for each in run.artefacts:
-        tokens = each.result.get("tokens_read") if each.kind == "teacher" else each.tokens_read
-        if each.kind in OF_TEACHER and tokens:
-            ranked = each.num_examples
-            name = "training the teacher" if ranked is None else f"ranking {ranked:,} training examples"
-            rows.append({"name": name, "tokens": tokens, "seconds": each.seconds})
-    return rows
+        if each.kind == "teacher":
+            readings.append(Reading("training the teacher", each.result.get("tokens_read"), each.seconds))
+        elif each.kind == "teacher outputs" and each.tokens_read:  # a frozen student's own rankings took none
+            readings.append(
+                Reading(f"ranking {each.num_examples or 0:,} training examples", each.tokens_read, each.seconds)
+            )
+    return readings
+
+
+def together(readings: Sequence[Reading]) -> Reading:
+    """Returns the sum, as far as tokens were kept."""
+    whole = all(each.tokens is not None for each in readings)
+    tokens, seconds = sum(each.tokens or 0 for each in readings), sum(each.seconds for each in readings)
+    return Reading("together" if whole else "together, as far as it was kept", tokens, seconds)
 
 
 def _tokens(run: StoredRun, settings: ReportSettings) -> list[Block]:
-    rows = read_by_teacher(run)
-    if not rows:
-        return [missing("No language model was read for this run's models, or it is not known how much.")]
-    price = settings.price_per_million_tokens
-    total = {"name": "Together", **{key: sum(row[key] for row in rows) for key in ("tokens", "seconds")}}
-    cells = [
-        [row["name"], f"{row['tokens']:,}", duration(row["seconds"]),
-         *([] if price is None else [money(row["tokens"], price)])]
-        for row in [*rows, total]
-    ]  # fmt: skip
+    readings, price = read_by_teacher(run), settings.price_per_million_tokens
+    if not readings:
+        return [missing("No language model was read for the models of this run, or the run does not say how much.")]
     header = ["Language model read for", "Tokens", "Time", *([] if price is None else ["Money"])]
+    cells = [_cells(each, price) for each in (*readings, together(readings))]
     said = (
         "What that would cost is not told: set report.price_per_million_tokens."
         if price is None
         else f"Money: at {price:g} per million tokens (report.price_per_million_tokens)."
     )
     return [TextTable("Tokens that the language model read", header, cells), Text(said)]
+
+
+def _cells(reading: Reading, price: float | None) -> list[str]:
+    told = [reading.name, "not kept", duration(reading.seconds), *([] if price is None else [""])]
+    if reading.tokens is not None:
+        told[1] = f"{reading.tokens:,}"
+        told[3:] = [] if price is None else [money(reading.tokens, price)]
+    return told
 
 
 def money(tokens: int, price_per_million: float) -> str:

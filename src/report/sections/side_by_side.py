@@ -10,7 +10,7 @@ from ..figures import OTHERS, points
 from ..intervals import Estimate
 from ..settings import ReportSettings
 from ..stored import StoredRun
-from .cost import money, read_by_teacher
+from .cost import money, read_by_teacher, together
 from .numbers import duration, relative, with_interval
 from .quality import metric_of
 
@@ -80,7 +80,7 @@ def _costs(runs: Sequence[StoredRun], settings: ReportSettings) -> TextTable:
     rows = []
     for run in runs:
         read = read_by_teacher(run)
-        tokens, seconds = (sum(row[key] for row in read) for key in ("tokens", "seconds"))
+        tokens, seconds = together(read).tokens or 0, together(read).seconds
         cost = [] if price is None else [money(tokens, price)]
         speed = [
             f"{run.models[each].ms_per_1000_users:,.1f}" if each in run.models else ""
