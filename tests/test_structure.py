@@ -27,7 +27,7 @@ BELOW = {  # what each package may import; what stands directly in src is above 
     "distill": {"core", "data", "training", "evaluation", "student"},
     "exp": {"core", "data", "training", "evaluation", "report", "student", "teacher", "distill"},
 }
-HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna", "plotly", "jinja2")
+HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna", "mlflow", "plotly", "jinja2")
 
 
 def name_of(file: Path) -> str:

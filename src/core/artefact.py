@@ -48,6 +48,7 @@ EXPORTED_PART = Kind("part of teacher outputs", 1)
 EVALUATION = Kind("evaluation", 2)
 COMPARISON = Kind("comparison", 1)
 ANSWERS = Kind("answers", 1)
+EXPORTED = Kind("exported data", 1)
 
 
 def fingerprint(*parts: Any) -> str:

@@ -1,12 +1,12 @@
 """From a raw log to numbered, ordered, split interactions: pure functions of polars frames.
 
 A log is a frame with one row per interaction and the columns `user`, `item`, `timestamp`, where the layout has them
-`rating` and `part` (0 = train, 1 = val, 2 = test), in the order of the raw file.
+`rating`, `part` (0 = train, 1 = val, 2 = test, -1 = history alone) and `session`, in the order of the raw file.
 """
 
 import polars as pl
 
-TRAIN, VAL, TEST = 0, 1, 2
+HISTORY, TRAIN, VAL, TEST = -1, 0, 1, 2  # HISTORY: of a user outside training, read before val or test alone
 
 
 def with_min_rating(log: pl.DataFrame, min_rating: float) -> pl.DataFrame:
@@ -68,6 +68,37 @@ def global_time(log: pl.DataFrame, val_share: float, test_share: float) -> pl.Da
 def _newest(times: pl.Series, share: float) -> int:
     first = len(times) - round(len(times) * share)
     return times[first] if first < len(times) else times[-1] + 1
+
+
+def by_sessions(log: pl.DataFrame, val_share: float, test_share: float) -> pl.DataFrame:
+    """Adds `part` to a log whose users are sessions: those that ended last are test, those before them val.
+
+    Shares are of sessions. No session is torn apart, and all of training is over when the first session of val ends.
+    """
+    end = pl.col("timestamp").max()
+    ends = log.group_by("user").agg(end)["timestamp"].sort()
+    since_val, since_test = (_newest(ends, share) for share in (val_share + test_share, test_share))
+    ended = end.over("user")
+    return log.with_columns(part=(ended >= since_val).cast(pl.UInt8) + (ended >= since_test).cast(pl.UInt8))
+
+
+def sessions_by_gap(log: pl.DataFrame, gap: int) -> pl.DataFrame:
+    """Makes each session a user, `u7#2` for the second of u7: one ends where nothing follows for longer than `gap`."""
+    ordered = in_order(log)
+    begins = (pl.col("timestamp").diff() > gap).fill_null(True).over("user")
+    number = begins.cast(pl.Int32).cum_sum().over("user")
+    return _with_users(ordered.drop("position"), pl.format("{}#{}", pl.col("user").cast(pl.String), number))
+
+
+def sessions_by_column(log: pl.DataFrame) -> pl.DataFrame:
+    """Makes each pair of `user` and `session` a user, `u7#s1`."""
+    pair = pl.format("{}#{}", pl.col("user").cast(pl.String), "session")
+    return _with_users(log, pair).drop("session")
+
+
+def _with_users(log: pl.DataFrame, user: pl.Expr) -> pl.DataFrame:
+    named = log.with_columns(user=user)
+    return named.with_columns(pl.col("user").cast(pl.Enum(named["user"].unique().sort())))
 
 
 def users_of(log: pl.DataFrame) -> pl.DataFrame:

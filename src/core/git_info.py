@@ -1,8 +1,9 @@
-"""Which code made a number: git commit, dirty flag, library versions, machine."""
+"""Which code made a number: command, git commit, dirty flag, library versions, machine."""
 
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,11 @@ def git_info(root: Path = ROOT) -> dict[str, Any]:
     commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def command_typed() -> str:
+    """Returns the command line that started this process, as a shell takes it."""
+    return shlex.join(sys.orig_argv)
 
 
 def environment() -> dict[str, Any]:

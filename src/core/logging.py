@@ -1,6 +1,8 @@
 """One plain log and one stopwatch per run."""
 
+import json
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .artefact import write_json
-from .git_info import environment, git_info
+from .git_info import command_typed, environment, git_info
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,47 @@ NOISY = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.pytorch.accelerators.cuda",
 )
+
+
+APART = ("transformers", "optuna")  # print what they have to say themselves
+
+
+class _Terminal(logging.StreamHandler):
+    """Writes to what is the terminal at that time: above a progress bar, which takes its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class RunLog:
+    """Sends log lines and warnings to the terminal as they are, and to a file with time, level and origin. The file
+    alone explains a run: it begins with command, code and machine.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        terminal, self.file = _Terminal(), logging.FileHandler(path, encoding="utf-8")
+        terminal.setFormatter(logging.Formatter("%(message)s"))
+        self.file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level="INFO", handlers=[terminal, self.file], force=True)
+        for name in APART:  # beside the handlers that they make for themselves when they are imported
+            logging.getLogger(name).handlers = [self.file]
+        logging.captureWarnings(True)
+        self.note(f"Command: {command_typed()}")
+        about = environment()
+        if about["machine"]["gpus"] is None:  # not asked for yet: manifests and time.json tell them
+            del about["machine"]["gpus"]
+        for what, found in about.items():
+            self.note(f"{what}: {json.dumps(found, ensure_ascii=False)}")
+
+    def note(self, text: str, with_traceback: bool = False) -> None:
+        """Writes a line into the file alone, and below it, where asked, the exception that is being handled."""
+        error = sys.exc_info() if with_traceback else None
+        level = logging.ERROR if with_traceback else logging.INFO
+        self.file.handle(logging.LogRecord("anyo", level, __file__, 0, text, None, error))
 
 
 def quiet_libraries() -> None:

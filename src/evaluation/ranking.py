@@ -47,7 +47,7 @@ class Evaluation:
     """Ranks of one model on one split, what follows from them, and the time it took to score and rank.
 
     example_id, user, target, rank: `[n]` int64 each; ranks from 1.
-    metrics: By name, e.g. "NDCG@10".
+    metrics: By name, such as `NDCG@10`.
     """
 
     example_id: Tensor

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -123,6 +124,7 @@ def fit_student(
     run_dir: Path,
     kept_in: Path | None = None,
     made_from: Mapping[str, Any] | None = None,
+    loggers: Sequence[Logger] = (),
     callbacks: Sequence[L.Callback] = (),
 ) -> dict[str, Any]:
     """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it.
@@ -134,6 +136,7 @@ def fit_student(
         kept_in: See `Plan`; None: `<run_dir>/checkpoints/<stage>/`.
         made_from: What else than the arguments above the student is made from: a checkpoint that says otherwise is not
             gone on from.
+        loggers: See `Plan`.
         callbacks: See `fit`.
 
     Raises:
@@ -167,5 +170,6 @@ def fit_student(
         patience=settings.train.patience,
         precision=encoder_precision(settings.train.precision),
         resume_from=settings.train.resume_from,
+        loggers=loggers,
     )
     return fit(module, data, plan, callbacks)

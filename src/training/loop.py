@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from ..core.logging import quiet_libraries
@@ -39,6 +40,7 @@ class Plan:
     resume_from: A `last.ckpt` from elsewhere, or None.
     validations_per_epoch: How often validation runs within an epoch.
     gradient_clip: Largest norm of the gradient, or None.
+    loggers: More of Lightning's, beside that of TensorBoard.
     accumulate: Batches per optimiser step, whose mean losses are summed and divided by this number: each counts the
         same, however many rows it has, and at the end of an epoch fewer make a smaller gradient.
     """
@@ -55,6 +57,7 @@ class Plan:
     validations_per_epoch: int = 1
     gradient_clip: float | None = None
     accumulate: int = 1
+    loggers: Sequence[Logger] = ()
 
 
 def fit(
@@ -90,7 +93,7 @@ def fit(
         precision=plan.precision,
         accelerator="auto",
         devices=1,
-        logger=TensorBoardLogger(save_dir=plan.run_dir, name="tensorboard", version=plan.stage),
+        logger=[TensorBoardLogger(save_dir=plan.run_dir, name="tensorboard", version=plan.stage), *plan.loggers],
         callbacks=[
             best,
             curve,
@@ -98,6 +101,7 @@ def fit(
             MadeFrom(made_from),
             RandomState(data),
             StageProgress(plan.stage, plan.monitor),
+            LearningRateMonitor("step"),
             FiniteOnly(plan.kept_in / LAST, plan.run_dir / f"{plan.stage}_diverged.json"),
             last,
             *callbacks,

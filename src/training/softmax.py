@@ -1,7 +1,7 @@
 """Cross-entropy over the whole catalogue without ever storing the logits of all positions."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,21 +45,34 @@ def full_softmax_losses(
         answers: Columns `[M, C]` and weights `[M, C]` of each kind; C may differ.
         The others: See `full_softmax_loss`.
     """
+    widths = [columns.shape[1] for columns, _ in answers]
     columns, weights = (torch.cat(kind, dim=1) for kind in zip(*answers, strict=True))
-    total, by_place = _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), dtype)
-    _, *others = (part.sum() for part in by_place.split([of.shape[1] for of, _ in answers]))
+    total, by_kind = _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), widths, dtype)
+    _, *others = by_kind
     return [total - sum(others), *others]
 
 
 class _FullSoftmaxLoss(torch.autograd.Function):
-    """The sum over all answers, and, without gradient, what each of the C places has in it, `[C]`."""
+    """The sum over all answers, and, without gradient, what each kind of `widths` columns has in it, `[kinds]`."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, table: Tensor, columns: Tensor, weights: Tensor, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        columns: Tensor,
+        weights: Tensor,
+        widths: list[int],
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        M, mass, answers = len(hidden), weights.sum(1, keepdim=True), table[columns]  # [M, C, D]
-        grad_hidden = (weights.unsqueeze(1) @ answers).squeeze(1).div_(-M)
+        M, mass = len(hidden), weights.sum(1, keepdim=True)
+        kinds = [
+            _Answers.of(*kind, hidden, table)
+            for kind in zip(columns.split(widths, 1), weights.split(widths, 1), strict=True)
+        ]
+        grad_hidden = torch.zeros_like(hidden)
+        for kind in kinds:
+            grad_hidden.index_add_(0, kind.rows, kind.mean_vectors, alpha=-1 / M)
         grad_table = torch.zeros_like(table)
         table_, log_sums = table.to(dtype), []
         step = max(1, TILE // len(table))
@@ -74,15 +87,47 @@ class _FullSoftmaxLoss(torch.autograd.Function):
             grad_hidden[part] += (exp @ table_) * (share / M)
             grad_table += exp.T @ (hidden[part] * share).to(dtype)
         grad_table.div_(M)
-        for place in range(columns.shape[1]):  # one after the other: a second [M, C, D] would be large
-            grad_table.index_add_(0, columns[:, place], hidden * weights[:, place : place + 1], alpha=-1 / M)
-        log_loss = torch.cat(log_sums) - (answers @ hidden.unsqueeze(2)).squeeze(2)
-        by_place = (weights * log_loss).sum(0, dtype=torch.float64) / M
+        for kind in kinds:
+            for place in range(kind.columns.shape[1]):  # one after the other: a second [m, C, D] would be large
+                weighted = kind.states * kind.weights[:, place : place + 1]
+                grad_table.index_add_(0, kind.columns[:, place], weighted, alpha=-1 / M)
+        log_sum = torch.cat(log_sums).squeeze(1)
+        by_kind = torch.stack([kind.loss(log_sum) for kind in kinds]) / M
         ctx.save_for_backward(grad_hidden, grad_table)
-        ctx.mark_non_differentiable(by_place)
-        return by_place.sum().float(), by_place.float()
+        ctx.mark_non_differentiable(by_kind)
+        return by_kind.sum().float(), by_kind.float()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         grad_hidden, grad_table = ctx.saved_tensors
-        return grad * grad_hidden, grad * grad_table, None, None, None
+        return grad * grad_hidden, grad * grad_table, None, None, None, None
+
+
+class _Answers(NamedTuple):
+    """One kind of answers, at the positions that have any: a teacher may have been asked about few.
+
+    rows: `[m]` int64.
+    columns, weights: `[m, C]`.
+    states: `[m, D]`.
+    products: `[m, C]`, of states and answers' vectors.
+    mean_vectors: `[m, D]`, the answers' vectors times their weights.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+    states: Tensor
+    products: Tensor
+    mean_vectors: Tensor
+
+    @classmethod
+    def of(cls, columns: Tensor, weights: Tensor, hidden: Tensor, table: Tensor) -> "_Answers":
+        rows = weights.any(1).nonzero().squeeze(1)
+        columns, weights, states = columns[rows], weights[rows], hidden[rows]
+        vectors = table[columns]  # [m, C, D]
+        products = (vectors @ states.unsqueeze(2)).squeeze(2)
+        return cls(rows, columns, weights, states, products, (weights.unsqueeze(1) @ vectors).squeeze(1))
+
+    def loss(self, log_sum: Tensor) -> Tensor:
+        """Returns the weighted `-log softmax` summed over positions, from all positions' log-sums `[M]`; float64."""
+        return (self.weights * (log_sum[self.rows].unsqueeze(1) - self.products)).sum(dtype=torch.float64)

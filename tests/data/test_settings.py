@@ -19,7 +19,7 @@ def test_a_config_says_where_the_log_is_and_the_types_say_the_rest():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"split": "random"}, "split=random must be leave_one_out, global_time or given"),
+        ({"split": "random"}, "split=random must be leave_one_out, global_time, given or sessions"),
         ({"reader": "csv"}, "dataset.reader=csv is not known: use one of movielens_100k"),
         ({"split": "random", "reader": "csv"}, "reader=csv .*; split=random"),
         ({"limit_data_rows": 0}, "limit_data_rows=0 must be a whole number above 0, or -1 for all"),

@@ -14,7 +14,7 @@ class Own(SelectionPolicyRandom):
 
 
 def test_every_policy_has_its_config():
-    assert {path.stem for path in (CONF_DIR / "active").glob("*.yaml")} == set(POLICIES)
+    assert {path.stem for path in (CONF_DIR / "active").glob("*.yaml")} >= set(POLICIES)
 
 
 @pytest.mark.parametrize("name", list(POLICIES))

@@ -55,7 +55,7 @@ def road_in(folder: Path, dataset: Dataset, *overrides: str) -> Road:
     """Returns the stages of a small run over a dataset in memory, as if it lay prepared in `folder`."""
     road = Road(run_in(folder, f"dataset.name={dataset.name}", *overrides))
     prepared = road.prepared
-    prepared.raw = RawLog(folder, {}, dataset.fingerprint)
+    prepared.raw = RawLog([], {}, dataset.fingerprint)
     prepared.dataset = dataset
     sizes = {"users": dataset.num_users, "items": dataset.num_items, "interactions": len(dataset.item_log)}
     prepared.counts = sizes | {f"{split}_examples": len(examples) for split, examples in dataset.examples.items()}

@@ -177,6 +177,20 @@ def test_every_command_has_a_plan(started, tmp_path, command):
     assert not (tmp_path / "made").exists()
 
 
+def test_a_log_is_checked_before_it_is_prepared(started, tmp_path):
+    data = raw_log(tmp_path / "raw")
+    status, plan, _ = started("run_check", data, tmp_path / "made", "dry_run=true")
+    assert status == 0 and "Would check movielens: " in plan
+    assert not (tmp_path / "started" / "check.json").exists()
+    status, printed, told = started("run_check", data, tmp_path / "made")
+    assert status == 0, told
+    assert "movielens: the log" in printed and "warning: There are 12 test examples" in told
+    facts = json.loads((tmp_path / "started" / "check.json").read_text())
+    assert facts["split"]["examples"]["test"] == 12
+    assert "## Warnings\n\n- " in (tmp_path / "started" / "check.md").read_text()
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_dry_run_fetches_nothing(started, tmp_path):
     elsewhere = [f"paths.root={tmp_path / 'root'}", "dataset.publisher=file:///nowhere.zip", "dry_run=true"]
     status, _, told = started("run_all", tmp_path / "empty", tmp_path / "made", *elsewhere)

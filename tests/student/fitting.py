@@ -39,7 +39,7 @@ def fitted(
             kept_in=run_dir / "checkpoints" / "student",
             run_dir=run_dir,
             max_epochs=epochs,
-            patience=epochs,
+            patience=9,  # a checkpoint keeps it: the same for whole and interrupted trainings
             precision="32-true",
             resume_from=None if resume_from is None else resume_from / "checkpoints" / "student" / "last.ckpt",
         ),

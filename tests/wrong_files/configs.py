@@ -191,6 +191,7 @@ def _number(value: Any) -> bool:
 KEPT = {  # what may be kept of a value, by the words of its setting; told apart from how the types check it
     "true or false": lambda v: type(v) is bool,
     "a text": lambda v: isinstance(v, str),
+    "a text of one or two letters or signs of ASCII": lambda v: v in ("x", "1"),
     "a path": lambda v: isinstance(v, str) and "\0" not in v and len(v) < 256,
     "a name of letters, digits, '.', '-' and '_'": lambda v: v in ("x", "1", "null"),
     "a whole number above 0": lambda v: _whole(v) and v > 0,

@@ -1,5 +1,6 @@
 """All cases."""
 
-from tests.wrong_files import configs, folders, others, raw_files
+from tests.wrong_files import configs, folders, frames, others, own_logs, raw_files
 
-CASES = [*raw_files.cases(), *folders.cases(), *others.cases(), *configs.cases()]
+LOGS = [*raw_files.cases(), *own_logs.cases(), *frames.cases()]
+CASES = [*LOGS, *folders.cases(), *others.cases(), *configs.cases()]

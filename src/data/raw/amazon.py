@@ -1,7 +1,6 @@
 """Amazon reviews as sequences: one line a user, its items in time order; titles in a table of their own."""
 
 import html
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -56,5 +55,15 @@ def read_items_tsv(path: Path, first_in_log: int) -> pl.DataFrame:
 
 
 # The three files number items from 1, their items.tsv from 0: consecutive titles agree under this shift alone.
-SEQUENTIAL_SPLITS = Layout(read_sequences, partial(read_items_tsv, first_in_log=1), 3, times=False)
-SEQUENTIAL = Layout(read_sequences, partial(read_items_tsv, first_in_log=0), 1, times=False)
+SEQUENTIAL_SPLITS = Layout(
+    lambda paths, settings: read_sequences(paths, settings.row_limit),
+    lambda path, settings: read_items_tsv(path, first_in_log=1),
+    num_log_files=3,
+    times=False,
+)
+SEQUENTIAL = Layout(
+    lambda paths, settings: read_sequences(paths, settings.row_limit),
+    lambda path, settings: read_items_tsv(path, first_in_log=0),
+    num_log_files=1,
+    times=False,
+)

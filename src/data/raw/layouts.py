@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...core.registry import Registry
 
@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 class Layout:
     """How one kind of raw folder is read. A reader says which line is bad, or returns frames.
 
-    A log has the columns `user`, `item` (int32 raw ids), `timestamp` (int64), where the layout has them `rating`
-    (float32) and `part` (uint8: 0 train, 1 val, 2 test), in the order of the file. Items have `item`, `title`, `text`.
+    A log has the columns `user`, `item` (int32 raw ids, or an Enum of texts in ascending order), `timestamp` (int64),
+    where the layout has them `rating` (float32), `part` (a whole number, as in `core.data_utils`) and `session` (any),
+    in the order of the file. Items have `item` (int32, or texts), `title`, `text`.
 
-    read_log: Takes the log's files and the most rows to read from the top of each (None = all).
-    read_items: Takes the item file.
+    read_log: Takes the log's files and the `DatasetSettings`, whose `row_limit` is the most rows read from each's top.
+    read_items: Takes the item file and the `DatasetSettings`.
     num_log_files: The first so many of `dataset.files` are the log, the one after them the items.
     times: What `timestamp` is: True for real times, False for places in a user's sequence.
+    ticks: How many of a time are a second.
+    by_columns: Whether `dataset.columns` says what is read; the items' file may then be missing.
     """
 
-    read_log: "Callable[[list[Path], int | None], pl.DataFrame]"
-    read_items: "Callable[[Path], pl.DataFrame]"
+    read_log: "Callable[[list[Path], Any], pl.DataFrame]"
+    read_items: "Callable[[Path, Any], pl.DataFrame]"
     num_log_files: int
     times: bool
+    ticks: int = 1
+    by_columns: bool = False
 
 
 LAYOUTS: Registry[Layout] = Registry(
@@ -38,6 +43,12 @@ LAYOUTS: Registry[Layout] = Registry(
         "movielens_1m": "movielens:MOVIELENS_1M",
         "amazon_sequential_splits": "amazon:SEQUENTIAL_SPLITS",
         "amazon_sequential": "amazon:SEQUENTIAL",
+        "table": "columns:TABLE",
+        "amazon_reviews": "published:AMAZON_REVIEWS",
+        "lastfm_tags": "published:LASTFM_TAGS",
+        "steam": "published:STEAM",
+        "steam_australian": "published:STEAM_AUSTRALIAN",
+        "ilora_windows": "ilora:WINDOWS",
     },
     kind="layouts:Layout",
 )

@@ -98,5 +98,15 @@ def _with_genres(items: pl.DataFrame, genres: pl.Expr) -> pl.DataFrame:
     return items.select("item", "title", text=known.otherwise("title"))
 
 
-MOVIELENS_100K = Layout(lambda paths, limit: read_ratings(paths[0], "\t", limit), read_u_item, 1, times=True)
-MOVIELENS_1M = Layout(lambda paths, limit: read_ratings(paths[0], "::", limit), read_movies_dat, 1, times=True)
+MOVIELENS_100K = Layout(
+    lambda paths, settings: read_ratings(paths[0], "\t", settings.row_limit),
+    lambda path, settings: read_u_item(path),
+    num_log_files=1,
+    times=True,
+)
+MOVIELENS_1M = Layout(
+    lambda paths, settings: read_ratings(paths[0], "::", settings.row_limit),
+    lambda path, settings: read_movies_dat(path),
+    num_log_files=1,
+    times=True,
+)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ...core.artefact import told_where_disk_is_full
 from ...core.errors import UserError
-from ...core.logging import Stopwatch
+from ...core.logging import RunLog, Stopwatch
 from ...core.paths import CONF_DIR
+from .mlflow_run import MlflowRun, mlflow_run
 from .settings import RunSettings
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
     from omegaconf import DictConfig
 
 
@@ -27,11 +29,17 @@ class Run:
     """One start of the program.
 
     dir: `result/result_<timestamp>`, the working directory.
+    mlflow: Where `logging.mlflow` asks for it.
     """
 
     settings: RunSettings
     dir: Path
     stopwatch: Stopwatch
+    mlflow: MlflowRun | None = None
+
+    def loggers(self, training: str) -> "list[Logger]":
+        """Returns who is told of a training's figures under the name `training`, beside TensorBoard."""
+        return [] if self.mlflow is None else [self.mlflow.training(training)]
 
 
 Job = Callable[[Run], None]
@@ -86,25 +94,35 @@ def start(cfg: "DictConfig", job: Job) -> None:
     """Runs `job` in the current directory, the run directory.
 
     A `UserError` ends the program with its sentence and status 2, Ctrl-C and SIGTERM with theirs (130, 143); any other
-    exception is a fault of ours and shows its traceback.
+    exception is a fault of ours and shows its traceback. run.log holds all of it.
     """
     from .config import settings_of
 
     run_dir = Path.cwd()
-    _start_log(run_dir / "run.log", "INFO")
+    run_log = RunLog(run_dir / "run.log")
     program = logging.getLogger("anyo")
-    try:
-        with ended_by_sigterm(), told_where_disk_is_full(run_dir):
-            settings = settings_of(cfg)
-            logging.getLogger().setLevel(settings.logging.level)
-            (run_dir / "config.yaml").write_text(_as_yaml(settings), encoding="utf-8")
-            job(Run(settings, run_dir, Stopwatch(run_dir)))
-    except UserError as error:
-        program.error("error: %s", error)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        program.error("Ended by Ctrl-C: the same command goes on with what is there.")
-        sys.exit(128 + signal.SIGINT)
+    with ExitStack() as at_the_end:  # when run.log says how it ended
+        try:
+            with ended_by_sigterm(), told_where_disk_is_full(run_dir):
+                settings = settings_of(cfg)
+                logging.getLogger().setLevel(settings.logging.level)
+                config = run_dir / "config.yaml"
+                config.write_text(_as_yaml(settings), encoding="utf-8")
+                run_log.note(f"Settings, resolved: {config}")
+                mlflow = at_the_end.enter_context(mlflow_run(settings, run_dir))
+                job(Run(settings, run_dir, Stopwatch(run_dir), mlflow))
+        except UserError as error:
+            program.error("error: %s", error)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            program.error("Ended by Ctrl-C: the same command goes on with what is there.")
+            sys.exit(128 + signal.SIGINT)
+        except SystemExit as ended:
+            run_log.note(f"Ended with status {ended.code}")
+            raise
+        except Exception:
+            run_log.note("Ended by a fault of the program", with_traceback=True)  # Python shows it on the terminal
+            raise
 
 
 @contextmanager
@@ -128,12 +146,3 @@ def _as_yaml(settings: RunSettings) -> str:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(settings.plain()))
-
-
-def _start_log(path: Path, level: str) -> None:
-    """Sends log lines to the terminal as they are, and to `path` with time, level and origin."""
-    terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(path, encoding="utf-8")
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[terminal, file], force=True)
-    logging.captureWarnings(True)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, Strict
 
 from ...core.settings import (
     LARGEST_SEED,
@@ -22,6 +23,8 @@ from ...core.settings import (
     group,
     setting,
 )
+from ...data.conversion.settings import ConvertSettings
+from ...data.export.settings import ExportSettings
 from ...data.settings import DatasetSettings
 from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
@@ -30,8 +33,23 @@ from ...report.settings import ReportSettings
 from ...student.settings import StudentSettings
 from ...teacher.settings import TeacherSettings
 
+
+def tracking_address(text: str) -> str:
+    """Returns the address of a store of MLflow's that may stand in config.yaml.
+
+    Raises:
+        ValueError: It is no address, or holds a password.
+    """
+    if "://" not in text or urlsplit(text).password:
+        raise ValueError("no address, or one with a password")
+    return text
+
+
 Shares = Annotated[list[Between], Field(min_length=1), Words("a list of numbers above 0 and below 1")]
 Policies = Annotated[Names, NamedIn(lambda names, key: [POLICIES.check(name, key) for name in names])]
+TrackingAddress = Annotated[
+    str, Strict(), AfterValidator(tracking_address), Words("an address with ://, without a password")
+]
 Seeds = Annotated[list[Seed], Field(min_length=1), Words("a list of whole numbers from 0 to 4294967295")]
 
 
@@ -60,6 +78,12 @@ class LoggingSettings(Settings):
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", "what goes to the terminal and to run.log", changes_result=False
+    )
+    mlflow: YesNo = setting(False, "true: settings, figures, tables and report go to MLflow, too", changes_result=False)
+    mlflow_uri: TrackingAddress | None = setting(
+        None,
+        "MLflow's store; null: what MLFLOW_TRACKING_URI names (which may hold a password), else the run's mlruns/",
+        changes_result=False,
     )
 
 
@@ -102,7 +126,7 @@ class RunSettings(Settings):
         ),
     )
     seed: Seed = setting(
-        0, "of the whole road: students, teacher, which examples are asked about; of the students alone: student.seed"
+        0, "of everything: students, teacher, which examples are asked about; of the students alone: student.seed"
     )
     student_seeds: PositiveInteger = setting(
         3,
@@ -129,6 +153,8 @@ class RunSettings(Settings):
     curve: CurveSettings = group(CurveSettings)
     search: SearchSettings = group(SearchSettings)
     inspect: InspectSettings = group(InspectSettings)
+    export: ExportSettings = group(ExportSettings)
+    convert: ConvertSettings = group(ConvertSettings)
     paths: PathSettings = setting(..., "where things lie")
     logging: LoggingSettings = group(LoggingSettings)
 

@@ -294,6 +294,7 @@ class Stage(ABC):
         try:
             with self.run.stopwatch.stage(self.label):
                 self.make()
+            log.info("made: %s", self.folder)
         finally:
             if not any(left.glob("[!.]*")):  # it failed before there was anything to go on from, or keeps nothing
                 shutil.rmtree(left, ignore_errors=True)

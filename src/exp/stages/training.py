@@ -24,9 +24,13 @@ class Training(Stage, ABC):
 
     def goes_on(self) -> dict[str, Any]:
         """Returns what the loop has to know to go on: where checkpoints are kept, and of which artefact they are, made
-        from which contents.
+        from which contents; and who is told of its figures.
         """
-        return {"kept_in": self.kept_so_far(), "made_from": {"artefact": self.folder.name} | self.made_from}
+        return {
+            "kept_in": self.kept_so_far(),
+            "made_from": {"artefact": self.folder.name} | self.made_from,
+            "loggers": self.run.loggers(self.checkpoints),
+        }
 
     def tidy(self, left: Path) -> None:
         """See `Stage.tidy`."""

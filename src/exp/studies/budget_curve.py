@@ -134,6 +134,7 @@ def _student(
         stage="student",
         run_dir=run.dir,
         kept_in=kept_in,
+        loggers=run.loggers(kept_in.name.partition(".")[0]),
         made_from={"point": f"{kept_in.parent.name}/{kept_in.name}"},
     )
     module.model.items.fold()

@@ -191,6 +191,7 @@ def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict
             settings.student_seed,
             stage="baseline",
             run_dir=folder,
+            loggers=run.loggers(f"trial_{trial.number}"),
             callbacks=[Pruning(trial)],
         )
     finally:

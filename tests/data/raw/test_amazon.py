@@ -12,10 +12,9 @@ def test_amazon_titles_are_unescaped_and_may_be_shared(tmp_path):
 
 
 def test_the_split_files_count_items_from_one_and_the_single_file_from_zero(tmp_path):
-    amazon_games(tmp_path)
-    amazon_toys(tmp_path)
-    games = LAYOUTS["amazon_sequential_splits"].read_items(tmp_path / "amazon-games/items.tsv")
-    toys = LAYOUTS["amazon_sequential"].read_items(tmp_path / "amazon-toys/items.tsv")
+    of_games, of_toys = amazon_games(tmp_path), amazon_toys(tmp_path)
+    games = LAYOUTS["amazon_sequential_splits"].read_items(tmp_path / "amazon-games/items.tsv", of_games)
+    toys = LAYOUTS["amazon_sequential"].read_items(tmp_path / "amazon-toys/items.tsv", of_toys)
     assert dict(games.select("item", "title").rows()) == {1: "Pong & Co", 2: "Quake", 3: "Risk"}
     assert dict(toys.select("item", "title").rows()) == {0: 'Top 18"', 1: "Kite", 2: "Kite"}
 

@@ -15,8 +15,8 @@ def test_the_log_is_found_and_not_read(tmp_path):
     chosen = ml_100k(tmp_path)
     (tmp_path / "ml-100k/u.data").write_text("no log at all")
     raw = find_raw_log(chosen, [tmp_path / "absent", tmp_path])
-    assert raw.folder == tmp_path / "ml-100k"
-    assert raw.sha256 == {name: sha256_of(raw.folder / name) for name in ("u.data", "u.item")}
+    assert raw.paths == [tmp_path / "ml-100k" / name for name in ("u.data", "u.item")]
+    assert raw.sha256 == {path.name: sha256_of(path) for path in raw.paths}
 
 
 def test_a_log_that_is_not_there_is_told_where_none_is_to_be_fetched(tmp_path):

@@ -84,5 +84,5 @@ def test_both_movielens_layouts_read_the_same(tmp_path, layout):
     settings = layout(tmp_path)
     log_file, item_file = (tmp_path / settings.raw_dir / file.name for file in settings.files)
     reader = LAYOUTS[settings.reader]
-    assert reader.read_log([log_file], None).row(0) == (7, 20, 5.0, 300)
-    assert reader.read_items(item_file).row(0) == (10, "Alien (1979)", "Alien (1979); Comedy, Sci-Fi")
+    assert reader.read_log([log_file], settings).row(0) == (7, 20, 5.0, 300)
+    assert reader.read_items(item_file, settings).row(0) == (10, "Alien (1979)", "Alien (1979); Comedy, Sci-Fi")

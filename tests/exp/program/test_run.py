@@ -5,6 +5,7 @@ import sys
 import time
 import warnings
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 from src.core.artefact import STUDENT, writing
 from src.core.errors import UserError
+from src.core.git_info import git_info
 from src.core.paths import CONF_DIR
 from src.core.settings_reading import read_settings
 from src.exp.program.config import with_any_key
@@ -54,6 +56,42 @@ def test_any_other_exception_is_a_fault_and_keeps_its_traceback(started):
 
     with pytest.raises(ZeroDivisionError):
         started(fail)
+
+
+def test_the_log_alone_explains_a_fault(started, tmp_path, capsys, monkeypatch):
+    def stage_that_fails(run: Run) -> None:
+        with run.stopwatch.stage("teacher: training"):
+            logging.getLogger("transformers").handlers += [logging.NullHandler()]  # as it does when it is imported
+            logging.getLogger("transformers").warning("Some weights were drawn at random")
+            raise ZeroDivisionError("no batches")
+
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "src.exp.run_all", "dataset.name=my log"])
+    with pytest.raises(ZeroDivisionError):
+        started(stage_that_fails)
+    told = (tmp_path / "run.log").read_text()
+    assert "Command: python -m src.exp.run_all 'dataset.name=my log'\n" in told
+    for what in (f'torch": "{version("torch")}', git_info()["commit"], '"cpus": ', f"resolved: {tmp_path}/config.yaml"):
+        assert what in told
+    assert "── teacher: training" in told
+    assert "WARNING transformers: Some weights were drawn at random" in told
+    last = told[told.index("ERROR anyo: Ended by a fault of the program") :]
+    assert "in stage_that_fails" in last and last.endswith("ZeroDivisionError: no batches\n")
+    assert capsys.readouterr().err == "── teacher: training\n"  # the rest is for the file
+
+
+def test_the_log_tells_the_status_of_a_stop(started, tmp_path):
+    with pytest.raises(SystemExit):
+        started(lambda run: sys.exit(143))
+    assert (tmp_path / "run.log").read_text().endswith("INFO anyo: Ended with status 143\n")
+
+
+def test_what_is_asked_for_of_mlflow_is_told_before_the_job(started, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("src.exp.program.mlflow_run.find_spec", lambda name: None)
+    jobs = []
+    with pytest.raises(SystemExit) as ended:
+        started(jobs.append, "logging.mlflow=true")
+    assert (ended.value.code, jobs) == (2, [])
+    assert capsys.readouterr().err.startswith("error: logging.mlflow=true needs MLflow, which is not installed: ")
 
 
 def test_a_wrong_config_ends_before_the_job(started, capsys):

@@ -110,8 +110,10 @@ def test_stages_that_are_called_otherwise_have_other_keys(bakery):
 
 def test_a_stage_is_made_once(bakery, caplog):
     bake(*bakery())
+    made = caplog.messages
     caplog.clear()
     dough, cake = bakery()
+    assert made == ["── dough: kneading", f"made: {dough.folder}", "── cake: baking", f"made: {cake.folder}"]
     assert dough.is_made() and cake.is_made() and cake.why_to_make() is None
     bake(dough, cake)
     assert (dough.made, cake.made) == (0, 0)

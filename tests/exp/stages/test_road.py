@@ -13,7 +13,7 @@ from src.core.paths import CONF_DIR
 from src.core.settings_reading import changed, value_at
 from src.data.raw.log import RawLog, settings_that_count
 from src.exp.program.run import Run
-from src.exp.program.settings import PathSettings, RunSettings
+from src.exp.program.settings import LoggingSettings, PathSettings, RunSettings
 from src.exp.stages.distilled import SelfDistilled
 from src.exp.stages.evaluations import every
 from src.exp.stages.report import SUBJECTS
@@ -70,6 +70,8 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "curve": NOTHING,
     "search": NOTHING,
     "inspect": NOTHING,
+    "export": NOTHING,
+    "convert": NOTHING,
     "paths": NOTHING,
     "logging": NOTHING,
 }
@@ -77,6 +79,8 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "student_seeds",
     "controls",
     *(f"dataset.{name}" for name in ("name", "raw_dir", "files", "publisher", "wheel", "prompt")),
+    "dataset.interactions",
+    "dataset.items",
     "student.seed",
     "teacher.user_encoder.seed",
     "student.train.resume_from",
@@ -94,7 +98,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "compare.out",
     "report.runs",
     "report.price_per_million_tokens",
-    "logging.level",
+    *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }
 BY_CONTENTS = {  # what they name is read, and its contents count
@@ -121,9 +125,12 @@ SAMPLED = {"name": "bce", "num_negatives": 1, "shared": False}
 FIRST = {  # what must be so before a key can be another
     "dataset.val_share": {"dataset.split": "global_time"},
     "dataset.test_share": {"dataset.split": "global_time"},
+    "dataset.session_gap_minutes": {"dataset.split": "sessions"},
+    "dataset.items": {"dataset.interactions": "log.csv"},
     "student.train.sparse_items": {"student.loss": SAMPLED},
     "teacher.user_encoder.train.sparse_items": {"teacher.user_encoder.loss": SAMPLED},
     "teacher.objective": {"teacher.reading": "example"},
+    "export.teacher": {"export.layout": "dllm2rec"},
     "teacher.llm.path": {"teacher.llm.name": "some"},  # one that has files
 }
 BY_HAND = {  # other values that no type tells; {} is a folder
@@ -134,10 +141,12 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.router.name": {"teacher.router.name": "mlp"},
     "teacher.llm.wheel": {"teacher.llm.wheel": WHEEL},
     "dataset.prompt": {"dataset.prompt": "toys"},
+    "dataset.separator": {"dataset.separator": ";"},
     "teacher.llm.path": {"teacher.llm.path": "{}/given"},
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
+    "logging.mlflow_uri": {"logging.mlflow_uri": "sqlite:///{}/mlflow.db"},
 }
 
 
@@ -153,7 +162,7 @@ def run(tmp_path_factory) -> Run:
 def names(run: Run, settings: RunSettings) -> dict[str, str]:
     """The name of every stage's folder, controls among them; no artefact is there."""
     road = Road(replace(run, settings=with_value(settings, "controls", True)))
-    road.prepared.raw = RawLog(Path(), {}, fingerprint(settings_that_count(settings.dataset)))
+    road.prepared.raw = RawLog([], {}, fingerprint(settings_that_count(settings.dataset)))
     trained = (
         "encodings",
         "baseline",
@@ -346,6 +355,14 @@ def test_a_language_model_that_is_not_there_is_told_before_anything_is_trained(t
     road = road_in(tmp_path, DATASET, "teacher.llm.name=some", f"teacher.llm.path={tmp_path / 'nowhere'}")
     with pytest.raises(UserError, match="nowhere"):
         road.go(*whole(road))
+    assert not road.baseline.folder.exists()
+
+
+def test_a_teacher_of_items_without_titles_is_told_before_anything_is_trained(tmp_path):
+    road = road_in(tmp_path, DATASET)
+    road.prepared.counts["untitled_items"] = 2
+    with pytest.raises(UserError, match="2 of 15 items of tiny have no title, and a teacher reads titles"):
+        road.go(road.prepared, road.baseline, road.teacher)
     assert not road.baseline.folder.exists()
 
 

@@ -1,9 +1,11 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from src.core.artefact import STUDENT, read_manifest, writing
@@ -13,6 +15,7 @@ from src.core.settings_reading import changed
 from src.exp.program.config import compose_settings
 from src.student.models import GRU4Rec, SequentialRecommender
 from src.student.settings import ModelSettings
+from src.training.figures import FiguresTo
 from tests.exp.roads import SMALL, road_in
 from tests.exp.stages.whole import whole
 from tests.worlds import tiny_dataset
@@ -193,3 +196,28 @@ def test_another_student_leaves_the_teacher_and_its_outputs_as_they_are(made):
     assert read_manifest(road.distilled.folder)["inputs"] == {
         "teacher: export": read_manifest(before.distilled.folder)["inputs"]["teacher: export"]
     }
+
+
+@pytest.mark.slow
+def test_every_figure_of_every_training_is_an_event_and_told_to_who_asks(tmp_path):
+    told = []
+
+    class Listener:
+        def training(self, name: str) -> FiguresTo:
+            return FiguresTo(lambda figures: told.extend(name for name, _, _ in figures), name)
+
+    road = road_in(tmp_path, DATASET)
+    run = replace(road.run, mlflow=Listener())
+    trained = [road.prepared, *road.trainings()]
+    for stage in trained:
+        stage.run = run
+    assert road.go(*trained)
+    for training in ("baseline", "teacher", "distilled"):
+        assert {f"{training}/train/loss", f"{training}/val/NDCG@10"} <= set(told)
+    assert {"distilled/train/soft_targets", "distilled/lr-AdamW", "teacher/lr-AdamW/router"} <= set(told)
+    assert {"teacher/gate/entropy", "teacher/gate/use_of_expert_0", "teacher/gradient_norm/router"} <= set(told)
+    for training in ("baseline", "teacher", "distilled"):
+        events = EventAccumulator(str(run.dir / "tensorboard" / training)).Reload()
+        assert {f"{training}/{tag}" for tag in events.Tags()["scalars"]} == {
+            name for name in told if name.startswith(f"{training}/")
+        }

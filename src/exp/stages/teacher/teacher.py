@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....core.artefact import TEACHER, read_manifest
 from ....core.errors import UserError
+from ....core.paths import command_line
 from ....teacher.prompts.templates import read_template
 from ...program.run import Run
 from ..base import Prepared, Stage
@@ -61,9 +62,16 @@ class Teacher(ReadsLanguageModel, Training):
         return [self.settings.teacher.key(), self.language_model, self.template, filter_seen]
 
     def check(self) -> None:
-        """See `ReadsLanguageModel.check`."""
-        super().check()
+        """See `ReadsLanguageModel.check`; items without titles are told first."""
         teacher, items = self.settings.teacher, self.prepared.counts["items"]
+        untitled = self.prepared.counts.get("untitled_items", 0)  # datasets prepared before it was counted have titles
+        if untitled:
+            raise UserError(
+                f"{untitled:,} of {items:,} items of {self.settings.dataset.name} have no title, and a teacher reads "
+                "titles: give them in dataset.items, set dataset.untitled=drop, or train students alone "
+                f"(`{command_line('run_student_baseline')}`)."
+            )
+        super().check()
         if teacher.objective == "generation" and teacher.generation.candidates > items:
             raise UserError(
                 f"teacher.generation.candidates={teacher.generation.candidates} asks for more items than the "

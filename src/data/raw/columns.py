@@ -1,0 +1,152 @@
+"""Logs and items of one's own: tables whose columns `dataset.columns` names. Ids are texts from here to the end."""
+
+from pathlib import Path
+
+import polars as pl
+
+from ...core.data_utils import HISTORY, TEST, TRAIN, VAL
+from ...core.errors import UserError
+from ..settings import DatasetSettings
+from .cells import Cells, refuse_rows
+from .layouts import Layout
+from .lines import CONTROL
+from .times import TICKS, microseconds
+
+PARTS = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST, "history": HISTORY}
+JOINED = "; "  # between a title and what else is known of an item
+
+
+def read_log(path: Path, settings: DatasetSettings) -> pl.DataFrame:
+    """Reads `user`, `item` (Enums of texts in ascending order), `timestamp` (int64 microseconds, or the row where there
+    are no times), and where they are there or asked for `rating` (float32), `part` (int8), `session` (text).
+
+    Raises:
+        UserError: A column is missing, or a cell of it is; a time, a rating or a part is none.
+    """
+    names, cells = settings.columns, Cells(path, settings.separator, settings.log_header)
+    wanted = {"user": names.user, "item": names.item}
+    if names.timestamp is not None:
+        wanted["timestamp"] = names.timestamp
+    if settings.split == "given":
+        wanted["part"] = names.part
+    if settings.split == "sessions" and names.session is not None:
+        wanted["session"] = names.session
+    for key, column in wanted.items():
+        _require(cells, column, key, "dataset.log_header")
+    if names.rating is not None and names.rating in cells:
+        wanted["rating"] = names.rating
+    frame = cells.read(wanted.values(), settings.row_limit)
+    log = {key: _enum(_ids(frame[wanted[key]], path), path) for key in ("user", "item")}
+    if "timestamp" in wanted:
+        log["timestamp"] = microseconds(frame[wanted["timestamp"]], path)
+    else:
+        log["timestamp"] = pl.int_range(len(frame), dtype=pl.Int64, eager=True)
+    if "rating" in wanted:
+        log["rating"] = _ratings(frame[wanted["rating"]], path)
+    if "part" in wanted:
+        log["part"] = _parts(frame[wanted["part"]], path)
+    if "session" in wanted:
+        log["session"] = _ids(frame[wanted["session"]], path)
+    return pl.DataFrame(log)
+
+
+def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
+    """Reads `item`, `title` and `text`, each item once; raises as `known_items`, and where rows of one item differ."""
+    items = known_items(path, settings)
+    again = items.filter(~pl.col("item").is_first_distinct())
+    if len(again):
+        raise UserError(
+            f"{path}: item {again['item'][0]!r} has several rows that differ ({len(again):,} such rows): keep one."
+        )
+    return items
+
+
+def known_items(path: Path, settings: DatasetSettings, skip_nameless: bool = False) -> pl.DataFrame:
+    """Reads `item`, `title` and `text`, all texts, "" where nothing is known. White space is one space.
+
+    Args:
+        path: The items' file.
+        settings: Which columns.
+        skip_nameless: Whether items without an id are left out; else they are an error.
+
+    Raises:
+        UserError: A column is missing, or an item has no id.
+    """
+    names, cells = settings.columns, Cells(path, settings.separator, settings.items_header)
+    titles = [] if names.title is None else [names.title]
+    for key, columns in {"item_key": [names.item_key], "title": titles, "texts": names.texts}.items():
+        for column in columns:
+            _require(cells, column, key, "dataset.items_header")
+    frame = cells.read([names.item_key, *titles, *names.texts])
+    if skip_nameless:
+        frame = frame.filter(pl.col(names.item_key).fill_null("") != "")
+    item = _ids(frame[names.item_key], path)
+    refuse_rows(path, item, item.str.contains(CONTROL), "holds what is in no text")
+    known = [_words(frame[name], path) for name in (*titles, *names.texts)]
+    filled = pl.concat_list(pl.when(pl.col(str(place)) != "").then(str(place)) for place in range(len(known)))
+    texts = pl.DataFrame({str(place): words for place, words in enumerate(known)})
+    text = texts.select(filled.list.drop_nulls().list.join(JOINED)).to_series() if known else pl.repeat("", len(item))
+    title = known[0] if titles else pl.repeat("", len(item), eager=True)
+    return pl.DataFrame({"item": item, "title": title, "text": text}).unique(maintain_order=True)
+
+
+def _require(cells: Cells, column: str, key: str, header: str) -> None:
+    if column not in cells:
+        there = ", ".join(repr(name[:40]) for name in cells.names[:30]) or "none"
+        lost = " (null: there are none)" if key in ("timestamp", "title", "session") else ""
+        raise UserError(
+            f"{cells.path} has no column {column!r}; there are {there}: name yours by dataset.columns.{key}{lost}, "
+            f"or all of them by {header} where the file has no header line."
+        )
+
+
+def _ids(column: pl.Series, path: Path) -> pl.Series:
+    """Returns ids as texts: those of a text as they stand there, whole numbers in decimal."""
+    kind = column.dtype
+    if not (kind in (pl.String, pl.Categorical, pl.Enum) or kind.is_integer()):
+        raise UserError(
+            f"{path}: column {column.name} holds {kind}, but ids are texts or whole numbers: name another column."
+        )
+    ids = column.cast(pl.String)
+    refuse_rows(path, column, (ids.str.strip_chars() == "").fill_null(True), "is empty")
+    return ids
+
+
+def _enum(ids: pl.Series, path: Path) -> pl.Series:
+    """Returns the same ids as numbers with names, which are sorted and compared as fast as numbers."""
+    names = ids.unique().sort()
+    if names.str.contains(CONTROL).any():
+        refuse_rows(path, ids, ids.str.contains(CONTROL), "holds what is in no text")
+    return ids.cast(pl.Enum(names))
+
+
+def _ratings(column: pl.Series, path: Path) -> pl.Series:
+    ratings = column.cast(pl.Float32, strict=False)
+    refuse_rows(
+        path, column, ~ratings.is_finite().fill_null(False), "is no number (dataset.columns.rating=null: no ratings)"
+    )
+    return ratings
+
+
+def _parts(column: pl.Series, path: Path) -> pl.Series:
+    parts = column.cast(pl.String).replace_strict(PARTS, default=None, return_dtype=pl.Int8)
+    refuse_rows(path, column, parts.is_null(), "is none of train, val, test and history")
+    return parts
+
+
+def _words(column: pl.Series, path: Path) -> pl.Series:
+    if column.dtype == pl.List(pl.String):
+        column = column.list.drop_nulls().list.join(", ")
+    words = column.cast(pl.String).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
+    refuse_rows(path, column, words.str.contains(CONTROL), "holds what is in no text")
+    return words
+
+
+TABLE = Layout(
+    lambda paths, settings: read_log(paths[0], settings),
+    read_items,
+    num_log_files=1,
+    times=True,
+    ticks=TICKS,
+    by_columns=True,
+)
