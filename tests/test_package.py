@@ -41,6 +41,7 @@ def test_nothing_but_anyo_is_installed(environment):
     site = next((environment / "lib").glob("python*/site-packages"))
     assert {path.name for path in site.iterdir()} == {"anyo", f"anyo-{src.__version__}.dist-info", "needs.pth"}
     assert (site / "anyo" / "conf" / "config.yaml").is_file()
+    assert (site / "anyo" / "report" / "templates" / "report.html.jinja").is_file()
 
 
 def test_commands_work_from_an_empty_folder(environment, tmp_path):

@@ -21,12 +21,13 @@ BELOW = {  # what each package may import; what stands directly in src is above 
     "data": {"core"},
     "training": {"core", "data"},
     "evaluation": {"core", "data"},
+    "report": {"core", "data", "evaluation"},
     "student": {"core", "data", "training", "evaluation"},
     "teacher": {"core", "data", "training", "evaluation", "student"},
     "distill": {"core", "data", "training", "evaluation", "student"},
-    "exp": {"core", "data", "training", "evaluation", "student", "teacher", "distill"},
+    "exp": {"core", "data", "training", "evaluation", "report", "student", "teacher", "distill"},
 }
-HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna", "mlflow")
+HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna", "mlflow", "plotly", "jinja2")
 
 
 def name_of(file: Path) -> str:

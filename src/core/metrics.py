@@ -50,12 +50,16 @@ def top_k(scores: Tensor, k: int, excluded: Tensor | None = None) -> tuple[Tenso
     An excluded item can only appear, with score -inf, when fewer than k items are left. Which of several items with
     the same score come first is left to PyTorch.
     """
-    if excluded is not None:
-        rows, places = excluded.nonzero(as_tuple=True)
-        scores = scores.clone()
-        scores[rows, excluded[rows, places] - 1] = -torch.inf
-    best, columns = scores.topk(k, dim=1)
+    best, columns = (scores if excluded is None else competing_scores(scores, excluded)).topk(k, dim=1)
     return columns + 1, best
+
+
+def competing_scores(scores: Tensor, excluded: Tensor) -> Tensor:
+    """Returns a copy of scores `[B, num_items]` in which items that do not compete have -inf; `excluded` as above."""
+    rows, places = excluded.nonzero(as_tuple=True)
+    scores = scores.clone()
+    scores[rows, excluded[rows, places] - 1] = -torch.inf
+    return scores
 
 
 def hit_ratio(rank: Tensor, k: int) -> Tensor:

@@ -159,6 +159,14 @@ class Dataset:
         example[self.offsets[train.user] + train.end] = train.example_id
         return example
 
+    def raw_user_ids(self) -> list[str]:
+        """Returns the raw log's id of every user, read from the prepared dataset's folder.
+
+        Raises:
+            UserError: The table of users is not there or damaged.
+        """
+        return _read_table(self.folder / "users.parquet", raw_id=False)["raw_id"].to_list()
+
     @cached_property
     def _in_training_part(self) -> Tensor:
         """`[num_interactions]` bool."""

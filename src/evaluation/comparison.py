@@ -97,15 +97,20 @@ def _difference_cells(d: Difference, name: str) -> list[str]:
     return [name, d.metric, *(figure.replace("-", "−") for figure in figures), *chances]
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Writes `comparison.md`, `.tex` and `.json` into `folder`, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = tables(comparison)
-    note = (
+def how_compared(comparison: Comparison) -> str:
+    """Returns what intervals and p of a comparison's tables are."""
+    return (
         f"Intervals: BCa bootstrap over users, each with all of its interactions, {comparison.resamples:,} resamples. "
         "p: two-sided, of the paired t-test (t) and of the paired randomisation test (rand.), both clustered by user; "
         "p (Holm) is that of the randomisation test, corrected over all differences of the table."
     )
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Writes `comparison.md`, `.tex` and `.json` into `folder`, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = tables(comparison)
+    note = how_compared(comparison)
     sections = [f"## {table.title}\n\n{table.markdown()}" for table in found]
     write_text(folder / "comparison.md", "\n".join([*sections, f"{note}\n"]))
     write_text(folder / "comparison.tex", "\n".join([f"% {note}\n", *(table.latex() for table in found)]))

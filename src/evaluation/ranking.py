@@ -3,18 +3,43 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.metrics import mean_metrics, rank_of_target, top_k, users_within
+from ..core.metrics import competing_scores, mean_metrics, rank_of_target, users_within
 from ..core.progress import progress
 from ..data.dataset import Dataset, ExampleBatch
 from .beyond_accuracy import RecommendationLists
 from .settings import MetricsSettings, check_cut_offs
 
+ROWS_AT_ONCE = 32  # of scores whose exponentials are in memory together
+LIST_LENGTH = 20  # items of each list that is kept, and more where a cut-off asks for them
+
 Scorer = Callable[[ExampleBatch], Tensor]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What a model recommends to each user, and how sure it is by the softmax of its scores over competing items.
+
+    top_items: `[n, K]` int32 item numbers, best first, 0 behind the end of a list; K is `LIST_LENGTH` or the largest
+        cut-off, at most the catalogue.
+    log_likelihood: `[n]` float32, log-probability of the target.
+    top_probability: `[n]` float32, probability of the first item of the list.
+    gates: `[n, E]` float32, weights of a teacher's experts; None for a model without.
+    """
+
+    top_items: Tensor
+    log_likelihood: Tensor
+    top_probability: Tensor
+    gates: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns those that there are, by name, as a safetensors file takes them."""
+        return {name: value.contiguous() for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,7 @@ class Evaluation:
     rank: Tensor
     metrics: dict[str, float]
     seconds: float
+    lists: Lists
 
     @property
     def ms_per_1000_users(self) -> float:
@@ -82,21 +108,24 @@ def evaluate(
             f"Dataset {dataset.name} has no {split} examples to evaluate on: loosen the filters or the split."
         )
     counts = dataset.train_item_counts()
-    lists = RecommendationLists(counts, ks)
-    targets, ranks, seconds = [], [], 0.0
+    lists, length = RecommendationLists(counts, ks), min(max(LIST_LENGTH, *ks), dataset.num_items)
+    targets, ranks, kept, seconds = [], [], [], 0.0
     with progress(title, len(examples)) as advance:
         for rows in torch.arange(len(examples)).split(rows_at_once(metrics, dataset, filter_seen)):
             batch = dataset.batch(examples.subset(rows), history_length, with_seen=filter_seen)
             targets.append(batch.target)
             start = time.perf_counter()
-            rank, items = _rank(score, batch.to(device), max(ks))
-            ranks.append(rank.cpu())  # waits for the GPU
+            ranked = _rank(score, batch.to(device), length)
+            ranks.append(ranked.rank.cpu())  # waits for the GPU
             seconds += time.perf_counter() - start
-            lists.add(items.cpu())
+            kept.append([part.cpu() for part in (ranked.items.int(), *_likelihoods(ranked))])
+            del ranked  # the next chunk's scores take its place
+            lists.add(kept[-1][0].long())
             advance(len(rows))
     target, rank = torch.cat(targets), torch.cat(ranks)
     figures = mean_metrics(rank, ks) | lists.metrics() | {"ARP of targets": counts[target].double().mean().item()}
-    return Evaluation(examples.example_id, examples.user, target, rank, figures, seconds)
+    told = Lists(*map(torch.cat, zip(*kept, strict=True)))
+    return Evaluation(examples.example_id, examples.user, target, rank, figures, seconds, told)
 
 
 def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) -> int:
@@ -109,10 +138,29 @@ def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) ->
     return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest))
 
 
-def _rank(score: Scorer, batch: ExampleBatch, k: int) -> tuple[Tensor, Tensor]:
-    """Returns the targets' ranks `[B]` and the top-K lists `[B, k]`, 0 where fewer than k items compete."""
+class _Ranked(NamedTuple):
+    """A chunk of users: ranks `[B]`, lists `[B, k]` (0 where fewer than k items compete), scores of their items; scores
+    of the targets `[B]`, and of all items `[B, num_items]`, -inf where they do not compete.
+    """
+
+    rank: Tensor
+    items: Tensor
+    best: Tensor
+    of_target: Tensor
+    scores: Tensor
+
+
+def _rank(score: Scorer, batch: ExampleBatch, k: int) -> _Ranked:
     scores = score(batch)
     rank = rank_of_target(scores, batch.target, excluded=batch.seen)
-    excluded = None if batch.seen is None else batch.seen.masked_fill(batch.seen == batch.target.unsqueeze(1), 0)
-    items, best = top_k(scores, k, excluded)
-    return rank, items.masked_fill(best == -torch.inf, 0)
+    if batch.seen is not None:
+        scores = competing_scores(scores, batch.seen.masked_fill(batch.seen == batch.target.unsqueeze(1), 0))
+    best, columns = scores.topk(k, dim=1)
+    items = (columns + 1).masked_fill(best == -torch.inf, 0)
+    return _Ranked(rank, items, best, scores.gather(1, batch.target.unsqueeze(1) - 1).squeeze(1), scores)
+
+
+def _likelihoods(ranked: _Ranked) -> tuple[Tensor, Tensor]:
+    """Returns the log-probabilities of the targets and the probabilities of the first items, `[B]` float32 each."""
+    log_sum = torch.cat([part.logsumexp(1) for part in ranked.scores.split(ROWS_AT_ONCE)])
+    return (ranked.of_target - log_sum).float(), (ranked.best[:, 0] - log_sum).exp().float()

@@ -1,8 +1,9 @@
 """The whole recipe: prepare, baselines, teacher, teacher outputs, distilled students, controls, comparison."""
 
+from ..report.names import SUBJECTS
 from .program.run import Run, command
 from .stages.evaluations import every
-from .stages.report import SUBJECTS, report
+from .stages.report import report
 from .stages.road import Road
 
 

@@ -1,8 +1,9 @@
 """Evaluates popularity, baselines, teacher, distilled students and controls on the same test users."""
 
+from ..report.names import SUBJECTS
 from .program.run import Run, command
 from .stages.evaluations import every
-from .stages.report import SUBJECTS, report
+from .stages.report import report
 from .stages.road import Road
 
 

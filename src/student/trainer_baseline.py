@@ -126,7 +126,7 @@ def fit_student(
     made_from: Mapping[str, Any] | None = None,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[L.Callback] = (),
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Trains a student, plain or distilled, under the name `stage`; returns what `fit` says of it.
 
     Args:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..data.batches import token_batches
+from ..data.dataset import Dataset
 from ..data.rows import Batch
 from ..student.models import SequentialRecommender
 from .interfaces import TeacherModel
@@ -103,3 +105,24 @@ class GatedLanguageModel(TeacherModel[Batch]):
         words = self.language_model.get_input_embeddings()(token_ids.clamp(min=0))
         projected = self.projector(self.user_encoder.item_table()[marked_items]).to(words.dtype)
         return words.masked_scatter((token_ids == MARKER_ID).unsqueeze(-1), projected)
+
+
+@torch.inference_mode()
+def gates_of_users(model: GatedLanguageModel, dataset: Dataset, split: str, at_once: int) -> Tensor:
+    """Returns the weights of the experts for each history of `split`, `[n, E]` float32, each row's sum 1; their mean
+    over layers where each layer has gates of its own.
+
+    Args:
+        model: In evaluation mode.
+        dataset: The one that it ranks.
+        split: "val" or "test".
+        at_once: Histories that are gathered together.
+    """
+    examples, device = dataset.examples[split], next(model.parameters()).device
+    gates = []
+    for part in torch.arange(len(examples)).split(at_once):
+        history = dataset.batch(examples.subset(part), model.history_length).history.to(device)
+        chosen = token_batches(model.prompt_lengths(history), model.max_tokens)
+        read = torch.cat([model.gates(history[rows]).float() for rows in chosen])[torch.cat(chosen).argsort()]
+        gates.append(read.unflatten(1, (model.binding.mixtures, -1)).mean(1).cpu())
+    return torch.cat(gates)

@@ -208,6 +208,11 @@ class TeacherDataModule(L.LightningDataModule):
         """Training batches per epoch; which rows share a batch changes, how many batches there are does not."""
         return len(token_batches(self.train_lengths, self.max_tokens))
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all training rows, which an epoch reads; padding left out."""
+        return int(self.train_lengths.sum())
+
     def train_dataloader(self) -> DataLoader:
         return BatchLoader(self.train_rows, self.train_lengths, self.max_tokens, self.generator)
 

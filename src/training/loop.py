@@ -17,6 +17,7 @@ from ..core.logging import quiet_libraries
 from ..core.precision import NumberFormat
 from ..core.progress import progress
 from .checkpoints import LAST, BestWeights, LastCheckpoint, MadeFrom, RandomState, StopWhenPatienceEnds, resumable
+from .curve import Curve
 from .finite import FiniteOnly
 from .memory import leftovers
 
@@ -61,7 +62,7 @@ class Plan:
 
 def fit(
     module: L.LightningModule, data: L.LightningDataModule, plan: Plan, callbacks: Sequence[L.Callback] = ()
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Trains `module` until `plan.monitor` has not risen for `plan.patience` validations, then loads the best weights.
     Goes on from what an interrupted training of the same kept.
 
@@ -72,7 +73,8 @@ def fit(
         callbacks: More of Lightning's.
 
     Returns:
-        `{"best_val_ndcg@10" (as `monitor` says), "epochs", "steps"}`.
+        `{"best_val_ndcg@10" (as `monitor` says), "epochs", "steps", "curve"}`, the last one a point per validation
+        (`Curve`).
 
     Raises:
         UserError: `plan.resume_from` does not exist or is of another training.
@@ -85,7 +87,7 @@ def fit(
     go_on_from = resumable(plan.kept_in, plan.resume_from, made_from)
     if go_on_from is not None:
         log.info("%s: goes on from %s", plan.stage, go_on_from)
-    best, last = BestWeights(plan.monitor), LastCheckpoint(plan.kept_in)
+    best, curve, last = BestWeights(plan.monitor), Curve(plan.monitor), LastCheckpoint(plan.kept_in)
     trainer = L.Trainer(
         max_epochs=plan.max_epochs,
         precision=plan.precision,
@@ -94,6 +96,7 @@ def fit(
         logger=[TensorBoardLogger(save_dir=plan.run_dir, name="tensorboard", version=plan.stage), *plan.loggers],
         callbacks=[
             best,
+            curve,
             StopWhenPatienceEnds(plan.monitor, mode="max", patience=plan.patience),
             MadeFrom(made_from),
             RandomState(data),
@@ -120,6 +123,7 @@ def fit(
         # counted by batches: gone on from where patience ended, Lightning does not count that epoch
         "epochs": math.ceil((trainer.fit_loop.total_batch_idx + 1) / trainer.num_training_batches),
         "steps": trainer.global_step,
+        "curve": curve.points,
     }
 
 

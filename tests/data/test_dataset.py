@@ -121,3 +121,8 @@ def test_samples_differ_by_seed():
     examples = tiny_dataset().examples["val"]
     drawn = [examples.sample(5, generator(seed)).example_id.tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_users_are_known_by_the_raw_logs_ids(tmp_path):
+    dataset = tiny_dataset(folder=tmp_path)
+    assert dataset.raw_user_ids() == [str(user) for user in range(1, 13)]

@@ -10,7 +10,7 @@ from src.core.errors import UserError
 from src.core.metrics import users_within
 from src.data.dataset import Dataset, ExampleBatch
 from src.evaluation.popularity import Popularity
-from src.evaluation.ranking import Evaluation, _rank, evaluate, rows_at_once
+from src.evaluation.ranking import Evaluation, Lists, _likelihoods, _rank, evaluate, rows_at_once
 from src.evaluation.settings import MetricsSettings
 from tests.memory import peak_bytes
 from tests.student.students import student
@@ -112,7 +112,7 @@ def test_a_chunk_with_its_seen_items_stays_within_the_memory(num_items, num_seen
     logs = [torch.randint(1, num_items + 1, (num_seen + 1,)).tolist() for _ in range(users)]
     dataset = dataset_of(logs, [str(item) for item in range(num_items)])
     batch = dataset.batch(dataset.examples["test"], length=10, with_seen=True)
-    peak = peak_bytes(lambda: _rank(lambda batch: torch.rand(users, num_items), batch, 20))
+    peak = peak_bytes(lambda: _likelihoods(_rank(lambda batch: torch.rand(users, num_items), batch, 20)))
     assert 0.6 * 2**20 < peak + batch.seen.nbytes <= 2**20
 
 
@@ -160,7 +160,8 @@ def test_the_model_is_shown_no_more_than_its_history_length():
 
 def test_an_evaluation_is_told_whole():
     columns = [torch.tensor(column) for column in ([7, 8], [0, 4], [5, 6], [1, 3])]
-    evaluation = Evaluation(*columns, metrics={"HR@1": 0.5}, seconds=0.5)
+    lists = Lists(torch.zeros(2, 1).int(), torch.zeros(2), torch.zeros(2))
+    evaluation = Evaluation(*columns, metrics={"HR@1": 0.5}, seconds=0.5, lists=lists)
     assert json.loads(json.dumps(evaluation.to_json())) == {
         "metrics": {"HR@1": 0.5},
         "ms_per_1000_users": 250_000,
@@ -175,6 +176,39 @@ def test_only_scoring_and_ranking_are_timed(monkeypatch):
     ticks = iter([0.0, 1.0, 10.0, 12.0, 20.0, 24.0])
     monkeypatch.setattr("src.evaluation.ranking.time.perf_counter", lambda: next(ticks))
     assert run(lambda batch: torch.zeros(len(batch.target), 15), tiny_dataset(), "val").seconds == 1 + 2 + 4
+
+
+# --- what is kept of every user
+
+
+@pytest.mark.parametrize("filter_seen", [False, True])
+def test_lists_and_likelihoods_equal_a_literal_loop(filter_seen):
+    dataset, model = tiny_dataset(), student("sasrec")
+    lists = run(lambda batch: model.predict(batch.history), dataset, "test", filter_seen=filter_seen).lists
+    assert (lists.top_items.dtype, lists.top_items.shape) == (torch.int32, (12, 15))  # the catalogue is shorter than 20
+    assert lists.gates is None and set(lists.tensors()) == {"top_items", "log_likelihood", "top_probability"}
+    for row, log in enumerate(tiny_logs()):
+        *history, target = log
+        scores = model.predict(torch.tensor([history[-6:]]))[0].tolist()
+        rivals = [item for item in range(1, 16) if item == target or not (filter_seen and item in history)]
+        weight = {item: math.exp(scores[item - 1]) for item in rivals}
+        best = sorted(rivals, key=lambda item: -scores[item - 1])
+        assert lists.top_items[row].tolist() == best + [0] * (15 - len(best))
+        share = {item: weight[item] / sum(weight.values()) for item in rivals}
+        assert lists.log_likelihood[row].item() == pytest.approx(math.log(share[target]), abs=1e-5)
+        assert lists.top_probability[row].item() == pytest.approx(share[best[0]], abs=1e-5)
+
+
+def test_lists_are_as_long_as_the_largest_cut_off_where_that_is_beyond_twenty():
+    scores = torch.rand(2, 100)
+    assert run(lambda batch: scores, HUNDRED, "test", ks=(1,)).lists.top_items.shape == (2, 20)
+    assert run(lambda batch: scores, HUNDRED, "test", ks=(1, 30)).lists.top_items.shape == (2, 30)
+
+
+def test_a_scorers_own_tensor_is_left_as_it_is():
+    dataset, scores = dataset_of([[1, 2, 3, 1]], ["a", "b", "c", "d"]), torch.zeros(1, 4)
+    run(lambda batch: scores, dataset, "test", filter_seen=True)
+    assert scores.tolist() == [[0.0] * 4]
 
 
 def test_a_cut_off_beyond_the_catalogue_is_refused():

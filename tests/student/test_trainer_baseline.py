@@ -217,7 +217,7 @@ def test_a_trained_student_has_the_best_weights(tmp_path):
     module, dataset = baseline_module(SMALL, tiny_dataset()), tiny_dataset()
     before = module.model.item_table().clone()
     result = fit_student(module, SMALL, dataset, METRICS, 0, stage="baseline", run_dir=tmp_path)
-    assert set(result) == {"best_val_ndcg@10", "epochs", "steps"} and result["epochs"] == 1
+    assert set(result) == {"best_val_ndcg@10", "epochs", "steps", "curve"} and result["epochs"] == 1
     checkpoint = torch.load(tmp_path / "checkpoints" / "baseline" / "last.ckpt", weights_only=True)
     saved = checkpoint["callbacks"]["BestWeights"]["weights"]
     assert all(torch.equal(saved[name], value) for name, value in module.state_dict().items())

@@ -58,8 +58,14 @@ def plan_of(
 
 
 def run(module: Scripted, run_dir: Path, **how: Any) -> dict[str, float | int]:
-    """Trains `module` as `plan_of` says."""
-    return fit(module, Numbers(), plan_of(run_dir, **how))
+    """Trains `module` as `plan_of` says; returns what is found but for the learning curve."""
+    result = fit(module, Numbers(), plan_of(run_dir, **how))
+    return {name: value for name, value in result.items() if name != "curve"}
+
+
+def curve_of(module: Scripted, run_dir: Path, **how: Any) -> list[dict[str, float | int]]:
+    """Trains likewise; returns the learning curve."""
+    return fit(module, Numbers(), plan_of(run_dir, **how))["curve"]
 
 
 def last(run_dir: Path) -> Path:

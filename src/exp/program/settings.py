@@ -29,6 +29,7 @@ from ...data.settings import DatasetSettings
 from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
 from ...evaluation.settings import CompareSettings, MetricsSettings
+from ...report.settings import ReportSettings
 from ...student.settings import StudentSettings
 from ...teacher.settings import TeacherSettings
 
@@ -148,6 +149,7 @@ class RunSettings(Settings):
     active: ActiveSettings = group(ActiveSettings)
     metrics: MetricsSettings = group(MetricsSettings)
     compare: CompareSettings = group(CompareSettings)
+    report: ReportSettings = group(ReportSettings)
     curve: CurveSettings = group(CurveSettings)
     search: SearchSettings = group(SearchSettings)
     inspect: InspectSettings = group(InspectSettings)

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 
 SPLIT = "test"
 STEPS = ("baseline", "titles", "self_distilled", "distilled")  # what a gain is made of
-METRICS = "metrics.json"
+METRICS, LISTS = "metrics.json", "lists.safetensors"
 
 
 class Evaluation(Stage):
-    """`data/evaluations/<dataset>/<subject>-<key>/metrics.json`: figures, slices, and every user's rank."""
+    """`data/evaluations/<dataset>/<subject>-<key>/`: figures, slices and every user's rank in `metrics.json`, what each
+    user was recommended in `lists.safetensors` (`Lists`).
+    """
 
     what = "evaluation"
     kind = EVALUATION
@@ -75,6 +78,8 @@ class Evaluation(Stage):
         check_metrics(self.settings.metrics, self.settings.compare, counts["items"])
 
     def make(self) -> None:
+        from safetensors.torch import save_file
+
         from ...evaluation.slices import slice_metrics, slicings
 
         dataset, metrics = self.prepared.dataset, self.settings.metrics
@@ -96,6 +101,7 @@ class Evaluation(Stage):
         }
         with writing(self.folder, self.kind, {**self.about({}), **self.how()}) as temporary:
             write_json(temporary / METRICS, {**about, "slices": slices, **ranked.to_json()})
+            save_file(ranked.lists.tensors(), temporary / LISTS)
 
     @property
     def training_stage(self) -> Training | None:
@@ -226,20 +232,23 @@ class TeacherEvaluation(Evaluation):
 
     def rank(self) -> "tuple[Ranked, int]":
         from ...core.precision import autocast, best_device, resolve_precision
-        from ...evaluation.ranking import evaluate
+        from ...evaluation.ranking import evaluate, rows_at_once
+        from ...teacher.gated_model import gates_of_users
 
+        dataset, metrics = self.prepared.dataset, self.settings.metrics
         model = self.teacher.load().to(best_device())
         with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
             ranked = evaluate(
                 model.score,
-                self.prepared.dataset,
+                dataset,
                 SPLIT,
-                self.settings.metrics,
+                metrics,
                 history_length=model.history_length,
                 device=best_device(),
                 title=f"{self.model_name}: {SPLIT} users",
             )
-        return ranked, _parameters(model)
+            gates = gates_of_users(model, dataset, SPLIT, rows_at_once(metrics, dataset, with_seen=False))
+        return replace(ranked, lists=replace(ranked.lists, gates=gates)), _parameters(model)
 
 
 class Comparison(Stage):

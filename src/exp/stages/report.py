@@ -9,29 +9,34 @@ from ...evaluation.comparison import tables
 from ...evaluation.model_tables import mean_of_trainings, metrics_table, slices_markdown
 from ...evaluation.tables import users_told
 from ...evaluation.verdict import verdict
+from ...report.names import SUBJECTS
 from ..program.run import Run
-from .evaluations import METRICS, SPLIT, Comparison, Evaluation
+from .evaluations import METRICS, SPLIT, Comparison, Evaluation, every
+from .kept import keep_for_report
 
-SUBJECTS = ("popularity", "baseline", "titles", "self_distilled", "teacher", "distilled")
 KNOWN = [
     *(f"{subject}{seed}.json" for subject in SUBJECTS for seed in ("", "_seed_*")),
     *(f"comparison.{ending}" for ending in ("md", "tex", "json")),
     "table.md",
     "slices.md",
+    "made_from.json",
+    "*.safetensors",
 ]  # all that a report may write
 
 log = logging.getLogger(__name__)
 
 
 def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Comparison | None = None) -> None:
-    """Writes `metrics/<model>.json`, `table.md`, `slices.md` and `comparison.*` of a run; prints all but the slices:
-    first what has intervals, last the verdict.
+    """Writes `metrics/<model>.json`, `table.md`, `slices.md` and `comparison.*` of a run, `report.html` and
+    `report.md`; prints tables: first what has intervals, last the verdict.
 
     Args:
         run: Whose folder and settings.
         evaluations: Of each model, with all of its trainings.
         comparison: Of them, where there is more than one.
     """
+    from ...report.report import write_report
+
     folder = run.dir / "metrics"
     folder.mkdir(exist_ok=True)
     for name in KNOWN:  # a run that is told to write where another did
@@ -57,4 +62,5 @@ def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Co
     table.transposed().show()  # models as columns: six models fit most terminals, twenty figures do not
     if comparison is not None:
         print(f"{verdict(comparison.load(), rows[-1].name)}\n")
-    log.info("Written to %s", run.dir)
+    keep_for_report(run, every(evaluations))
+    log.info("Written to %s; the report: %s", run.dir, write_report([run.dir], run.dir, run.settings.report))

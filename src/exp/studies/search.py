@@ -196,8 +196,8 @@ def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict
         )
     finally:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the settings are what is looked for
-    value = result.pop("best_val_ndcg@10")
-    return value, {**result, "seconds": round(time.perf_counter() - start, 1)}
+    took = {"epochs": result["epochs"], "steps": result["steps"], "seconds": round(time.perf_counter() - start, 1)}
+    return result["best_val_ndcg@10"], took
 
 
 class Pruning(L.Callback):

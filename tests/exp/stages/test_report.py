@@ -26,8 +26,9 @@ def reported(made, monkeypatch, capsys):
 def test_a_run_gets_the_figures_of_its_models_and_their_tables(reported):
     folder, told = reported("popularity", "baseline", "teacher", "distilled", compared=True)
     assert sorted(path.name for path in (folder / "metrics").iterdir()) == [
-        "baseline.json", "comparison.json", "comparison.md", "comparison.tex", "distilled.json", "popularity.json",
-        "slices.md", "table.md", "teacher.json",
+        "baseline.json", "baseline.safetensors", "comparison.json", "comparison.md", "comparison.tex", "distilled.json",
+        "distilled.safetensors", "made_from.json", "popularity.json", "popularity.safetensors", "slices.md", "table.md",
+        "teacher.json", "teacher.safetensors",
     ]  # fmt: skip
     assert json.loads((folder / "metrics" / "teacher.json").read_text())["model"] == "Teacher (ilora, tiny-random)"
     rows = (folder / "metrics" / "table.md").read_text().splitlines()[2:]
@@ -41,7 +42,8 @@ def test_a_run_gets_the_figures_of_its_models_and_their_tables(reported):
 def test_without_a_comparison_there_is_none(reported):
     folder, told = reported("popularity", "baseline", compared=False)
     assert sorted(path.name for path in (folder / "metrics").iterdir()) == [
-        "baseline.json", "popularity.json", "slices.md", "table.md",
+        "baseline.json", "baseline.safetensors", "made_from.json", "popularity.json", "popularity.safetensors",
+        "slices.md", "table.md",
     ]  # fmt: skip
     assert "Differences" not in told
 
@@ -52,5 +54,6 @@ def test_a_run_that_writes_where_another_did_leaves_nothing_of_it_beside_its_own
     (road.run.dir / "metrics" / "time.json").write_text("{}")
     report(road.run, road.evaluations("popularity", "teacher"))
     assert sorted(path.name for path in (road.run.dir / "metrics").iterdir()) == [
-        "popularity.json", "slices.md", "table.md", "teacher.json", "time.json",
+        "made_from.json", "popularity.json", "popularity.safetensors", "slices.md", "table.md", "teacher.json",
+        "teacher.safetensors", "time.json",
     ]  # fmt: skip

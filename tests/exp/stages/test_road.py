@@ -67,6 +67,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "compare.runs": NOTHING,
     "compare.names": NOTHING,
     "compare.baseline": NOTHING,
+    "report": NOTHING,
     "curve": NOTHING,
     "search": NOTHING,
     "inspect": NOTHING,
@@ -96,6 +97,8 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "metrics.memory_mb",
     "metrics.max_rows",
     "compare.out",
+    "report.runs",
+    "report.price_per_million_tokens",
     *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }

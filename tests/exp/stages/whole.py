@@ -2,8 +2,8 @@
 
 from src.exp.stages.base import Stage
 from src.exp.stages.evaluations import every
-from src.exp.stages.report import SUBJECTS
 from src.exp.stages.road import Road
+from src.report.names import SUBJECTS
 
 
 def whole(road: Road) -> list[Stage]:

@@ -112,6 +112,7 @@ class Teacher(ReadsLanguageModel, Training):
             accumulate=train.accumulate,
         )
         result = fit(module, data, plan)
+        result["tokens_read"] = round(data.num_tokens * result["steps"] * train.accumulate / data.num_batches)
         about = {"settings": settings.plain(), "language_model": language_model}
         save_trained(
             self.folder, model, {**self.about(result), "precision": teacher_precision(train.precision), **about}

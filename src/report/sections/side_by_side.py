@@ -1,0 +1,90 @@
+"""Several runs: what each found, one beside the other."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from ...evaluation.comparison import Difference
+from ...evaluation.tables import TextTable
+from ..blocks import Block, Section, Text
+from ..figures import OTHERS, points
+from ..intervals import Estimate
+from ..settings import ReportSettings
+from ..stored import StoredRun
+from .cost import money, read_by_teacher, together
+from .numbers import duration, relative, with_interval
+from .quality import metric_of
+
+
+def side_by_side(runs: Sequence[StoredRun], settings: ReportSettings) -> Section:
+    """Returns figures and tables of all runs' models and costs."""
+    blocks: list[Block] = [Text(_comparable(runs))]
+    rows = [
+        (f"{run.name}: {each.model}", _relative(each), OTHERS[place % len(OTHERS)], f"{each.difference:+.4f}")
+        for place, run in enumerate(runs)
+        for each in _differences(run)
+    ]
+    if rows:
+        says = (
+            "Difference to each run's own baseline, as a share of the baseline's mean, with 95 % confidence intervals."
+        )
+        blocks.append(points(rows, "relative difference", says, zero=True, number="+.1%"))
+    header = ["Run", "Dataset", "Model", "Metric", "Mean", "Difference to the baseline", "Relative", "p (Holm)"]
+    cells = [cell for run in runs for cell in _models(run)]
+    blocks.append(TextTable("Models", header, cells))
+    return Section("Side by side", [*blocks, _costs(runs, settings)])
+
+
+def _comparable(runs: Sequence[StoredRun]) -> str:
+    prints = sorted(run.first.dataset_fingerprint for run in runs)
+    several = max(len(list(group)) for _, group in groupby(prints))
+    if len(set(prints)) == len(runs):
+        return "The runs are over different datasets: figures stand side by side, nothing is tested between them."
+    who = "All runs" if several == len(runs) else f"Up to {several} of the runs"
+    return (
+        f"{who} are over the same prepared dataset. What stands here is each run's own comparison; models of different "
+        "runs over one dataset are tested against each other by run_compare."
+    )
+
+
+def _differences(run: StoredRun) -> list[Difference]:
+    if run.comparison is None:
+        return []
+    return [each for each in run.comparison.differences if each.metric == metric_of(run) and each.relative]
+
+
+def _relative(found: Difference) -> Estimate:
+    assert found.relative is not None
+    before = found.difference / found.relative
+    return Estimate(found.relative, found.low / before, found.high / before)
+
+
+def _models(run: StoredRun) -> list[list[str]]:
+    metric = metric_of(run)
+    found = {each.model: each for each in _differences(run)}
+    rows = []
+    for model in run.models.values():
+        gain = found.get(model.name)
+        told = ["", "", ""]
+        if gain is not None:
+            interval = with_interval(Estimate(gain.difference, gain.low, gain.high))
+            told = [interval, relative(gain.relative), f"{gain.p_holm:.4f}"]
+        mean = f"{model.values(metric).mean():.4f}"
+        rows.append([run.name, run.first.dataset, model.name, metric, mean, *told])
+    return rows
+
+
+def _costs(runs: Sequence[StoredRun], settings: ReportSettings) -> TextTable:
+    price = settings.price_per_million_tokens
+    header = ["Run", "Tokens read", "Language model's time", *([] if price is None else ["Money"]),
+              "Teacher, ms per 1,000 users", "Student, ms per 1,000 users"]  # fmt: skip
+    rows = []
+    for run in runs:
+        read = read_by_teacher(run)
+        tokens, seconds = together(read).tokens or 0, together(read).seconds
+        cost = [] if price is None else [money(tokens, price)]
+        speed = [
+            f"{run.models[each].ms_per_1000_users:,.1f}" if each in run.models else ""
+            for each in ("teacher", "distilled")
+        ]
+        rows.append([run.name, f"{tokens:,}" if read else "", duration(seconds) if read else "", *cost, *speed])
+    return TextTable("Cost", header, rows)

@@ -1,0 +1,39 @@
+from dataclasses import replace
+
+import pytest
+
+from src.report.sections.side_by_side import side_by_side
+from src.report.settings import ReportSettings
+from src.report.stored import read_run
+from tests.report.runs import NAMES, dataset_in, write_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    dataset = dataset_in(folder)
+    whole = read_run(write_run(folder / "result_1", dataset, *NAMES))
+    return whole, read_run(write_run(folder / "result_2", dataset, "popularity", "baseline"))
+
+
+def test_every_model_of_every_run_is_told_with_its_own_comparison(runs):
+    said, figure, models, costs = side_by_side(runs, ReportSettings(price_per_million_tokens=1.0)).blocks
+    assert said.text.startswith("All runs are over the same prepared dataset")
+    assert [row[:3] for row in models.rows] == [
+        *(["result_1", "tiny", name] for name in NAMES.values()),
+        ["result_2", "tiny", "Popularity"], ["result_2", "tiny", "Baseline (sasrec)"],
+    ]  # fmt: skip
+    gain = next(each for each in runs[0].comparison.differences if each.model == "Distilled (sasrec)")
+    trace = figure.traces[-1]
+    assert trace["x"] == [gain.relative]
+    assert trace["customdata"][0][0] == pytest.approx(gain.low / (gain.difference / gain.relative))
+    assert costs.rows[0][:4] == ["result_1", "4,000,000", "1 min 31 s", "4.00"]
+
+
+def test_runs_over_different_datasets_are_said_to_be(runs):
+    first, second = runs
+    model = second.models["baseline"]
+    figures = model.trainings[0].figures.model_copy(update={"dataset_fingerprint": "another"})
+    other = replace(model, trainings=[replace(model.trainings[0], figures=figures)])
+    told = side_by_side([first, replace(second, models={"baseline": other})], ReportSettings())
+    assert "different datasets" in told.blocks[0].text and "nothing is tested" in told.blocks[0].text
