@@ -46,7 +46,7 @@ CALIBRATION = Kind("calibration", 1)
 TEACHER_OUTPUTS = Kind("teacher outputs", 1)
 EXPORTED_PART = Kind("part of teacher outputs", 1)
 EVALUATION = Kind("evaluation", 2)
-COMPARISON = Kind("comparison", 1)
+COMPARISON = Kind("comparison", 2)
 ANSWERS = Kind("answers", 1)
 EXPORTED = Kind("exported data", 1)
 

@@ -2,7 +2,7 @@
 all clustered by user (`statistics`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ def compare(
     baseline: int,
     settings: CompareSettings,
     steps: Sequence[tuple[int, int]] = (),
+    controls: Collection[int] = (),
 ) -> Comparison:
     """Compares models as `settings` say.
 
@@ -42,7 +43,7 @@ def compare(
         user: `[n]` int64, whose the examples are.
         baseline: The place of the baseline in `models`.
         settings: Key `compare`.
-        steps: See `compare_models`.
+        steps, controls: See `compare_models`.
 
     Raises:
         UserError: There is no such baseline, or there are fewer than two users.
@@ -63,6 +64,7 @@ def compare(
         resamples=settings.resamples,
         seed=settings.seed,
         steps=steps,
+        controls=controls,
     )
 
 
@@ -76,8 +78,9 @@ def compare_models(
     resamples: int,
     seed: int,
     steps: Sequence[tuple[int, int]] = (),
+    controls: Collection[int] = (),
 ) -> Comparison:
-    """Compares every model but the baseline with the baseline, by every metric.
+    """Compares every model but the baseline and the controls with the baseline, by every metric.
 
     Args:
         models: At least two.
@@ -88,6 +91,8 @@ def compare_models(
         resamples: Of the bootstrap and of the randomisation test.
         seed: Of both.
         steps: Further pairs of places (before, after) whose differences are told, Holm's correction over them alone.
+        controls: Places of models that explain a gain, in steps alone: they are no claims, and do not make the
+            correction of the claims stricter.
     """
 
     owner = user.numpy()
@@ -126,7 +131,7 @@ def compare_models(
             )
         ]
 
-    to_baseline = [(baseline, place) for place in range(len(models)) if place != baseline]
+    to_baseline = [(baseline, place) for place in range(len(models)) if place not in (baseline, *controls)]
     return Comparison(
         len(user.unique()), len(user), confidence, resamples, means, differences(to_baseline), differences(steps)
     )

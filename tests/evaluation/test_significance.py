@@ -138,5 +138,15 @@ def test_steps_are_differences_between_neighbours_corrected_among_themselves():
     assert smallest.p_holm == pytest.approx(min(1, 2 * smallest.p_randomisation))
 
 
+def test_controls_are_told_in_steps_and_make_no_correction_stricter():
+    models = [Model("a", [BEFORE]), Model("control", [BEFORE.flip(0)]), Model("c", [AFTER])]
+    settings = {**SETTINGS, "metrics": ["NDCG@10"]}
+    found = compare_models(models, USER, baseline=0, steps=[(0, 1), (1, 2)], controls=[1], **settings)
+    (claim,) = found.differences
+    assert (claim.model, claim.p_holm) == ("c", claim.p_randomisation)
+    assert [mean.model for mean in found.means] == ["a", "control", "c"]
+    assert [step.model for step in found.steps] == ["control", "c"]
+
+
 def test_without_steps_there_are_none():
     assert compare_models([Model("a", [BEFORE]), Model("b", [AFTER])], USER, baseline=0, **SETTINGS).steps == []

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ...evaluation.ranking import Evaluation as Ranked
 
 SPLIT = "test"
-STEPS = ("baseline", "titles", "self_distilled", "distilled")  # what a gain is made of
+CONTROLS = ("titles", "self_distilled")
+STEPS = ("baseline", *CONTROLS, "distilled")  # what a gain is made of
 METRICS, LISTS = "metrics.json", "lists.safetensors"
 
 
@@ -297,13 +298,17 @@ class Comparison(Stage):
             several = [Trained(**each.figures["training"]) for each in trainings if len(trainings) > 1]
             models.append(Model(trainings[0].figures["model"], ranks, what_varied(several) if several else None))
         user = torch.tensor(self.evaluations[0][0].figures["user"])
-        found = compare(models, user, 0, self.settings.compare, self._steps())
+        controls = [place for subject, place in self._places().items() if subject in CONTROLS]
+        found = compare(models, user, 0, self.settings.compare, self._steps(), controls)
         with writing(self.folder, self.kind, self.about({})) as temporary:
             write_comparison(found, temporary)
 
+    def _places(self) -> dict[str, int]:
+        return {trainings[0].subject: place for place, trainings in enumerate(self.evaluations)}
+
     def _steps(self) -> list[tuple[int, int]]:
         """Returns the places of the models that a gain goes by, pairwise; none where there are no controls."""
-        place = {trainings[0].subject: place for place, trainings in enumerate(self.evaluations)}
+        place = self._places()
         through = [place[subject] for subject in STEPS if subject in place]
         return list(pairwise(through)) if len(through) > 2 else []
 
