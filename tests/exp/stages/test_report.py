@@ -51,7 +51,7 @@ def test_without_a_comparison_there_is_none(reported):
 def test_a_run_that_writes_where_another_did_leaves_nothing_of_it_beside_its_own(made):
     road = made()
     report(road.run, road.evaluations("popularity", "baseline", "distilled"), whole(road)[-1])
-    (road.run.dir / "metrics" / "time.json").write_text("{}")
+    (road.run.dir / "metrics" / "time.json").write_text('{"seconds": {}}')
     report(road.run, road.evaluations("popularity", "teacher"))
     assert sorted(path.name for path in (road.run.dir / "metrics").iterdir()) == [
         "made_from.json", "popularity.json", "popularity.safetensors", "slices.md", "table.md", "teacher.json",

@@ -49,7 +49,7 @@ def scripted(monkeypatch):
     def of(*outcomes):
         script, trained = iter(outcomes), Trained()
 
-        def fit_student(module, settings, dataset, metrics, seed, *, stage, run_dir, callbacks):
+        def fit_student(module, settings, dataset, metrics, seed, *, stage, run_dir, loggers, callbacks):
             trained.seeds.append(seed)
             trained.append((settings.model.dropout, settings.train.lr))
             outcome = next(script)
