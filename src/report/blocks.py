@@ -35,12 +35,23 @@ class Figure:
 class Listed:
     """An item in a list of an example user.
 
+    title: Empty where the log came without titles.
     is_target: Whether it is what the user took next.
     """
 
     title: str
     raw_id: str
     is_target: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called: its title, or its raw id where it has none."""
+        return self.title or self.raw_id
+
+    @property
+    def beside(self) -> str:
+        """Its raw id, where that is not its name already."""
+        return self.raw_id if self.title else ""
 
 
 @dataclass(frozen=True)

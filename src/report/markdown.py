@@ -54,5 +54,5 @@ def _example(user: ExampleUser) -> str:
 
 
 def _item(item: Listed) -> str:
-    told = f"{plain(item.title)} ({plain(item.raw_id)})"
+    told = f"{plain(item.name)} ({plain(item.beside)})" if item.beside else plain(item.name)
     return f"**{told}**" if item.is_target else told

@@ -31,3 +31,9 @@ def test_every_block_has_its_way():
         "(Figure in report.html: Shows.)\n\n### User 7 (at random)\n\n- History: … 3 earlier, A (1)\n"
         "- Next: **B\\|C (2)**\n- M, target at rank 4: **B (2)**\n"
     )
+
+
+def test_an_item_without_a_title_is_called_by_its_raw_id():
+    user = ExampleUser("User 7", "at random", 0, [Listed("", "a_1")], Listed("", "b", True), [])
+    told = markdown("Whole", [], [Section("Part", [user])])
+    assert "- History: a_1\n- Next: **b**\n" in told

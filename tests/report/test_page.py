@@ -61,6 +61,12 @@ def test_plotly_lies_within():
     assert gzip.decompress(b64decode(found)).decode() == get_plotlyjs()
 
 
+def test_an_item_without_a_title_is_called_by_its_raw_id():
+    user = ExampleUser("User 7", "at random", 0, [Listed("", "a_1")], Listed("", "b", True), [])
+    told = body(page("t", [], [], [Section("s", [user])]))
+    assert "<li>a_1 <small></small></li>" in told and "<strong>b</strong>" in told
+
+
 def test_a_long_table_is_folded_and_a_short_one_is_not():
     rows = [["a", "1"]]
     assert "<details" not in body(page("t", [], [], [Section("s", [TextTable("T", ["a", "b"], rows * 12)])]))
