@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from src.core.paths import ROOT
+from tests.exp.kills import STAGES
 
 KILLS = 20  # of each stage
 
@@ -16,7 +17,7 @@ def test_stages_that_are_killed_and_started_again_end_in_the_same_bytes():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each["stage"] for each in found] == ["prepared", "baseline", "teacher", "outputs", "distilled"]
+    assert [each["stage"] for each in found] == list(STAGES)
     for each in found:
         assert each["killed"] + each["asked_to_end"] >= KILLS and each["finished"] > 0, each
         assert each["differing"] == each["wrong_status"] == each["left_behind"] == 0, (each, done.stderr)

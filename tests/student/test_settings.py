@@ -16,7 +16,7 @@ from tests.student.students import shipped
 @pytest.mark.parametrize(
     ("option", "change", "words"),
     [
-        ("sasrec", {"model.num_heads": 3}, "model.num_heads=3 must divide model.hidden_size=64"),
+        ("sasrec", {"model.num_heads": 3}, "model.num_heads=3 must divide model.hidden_size=128"),
         (
             "sasrec_paper",
             {"model.hidden_size": 63, "model.num_heads": 2},

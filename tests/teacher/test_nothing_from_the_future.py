@@ -86,7 +86,7 @@ def test_scores_do_not_depend_on_what_comes_after_the_history(changes):
     before = examples.end <= PLACE[examples.user]  # of the target, the first thing that differs at the latest
     assert 3 < before.sum() < len(before) - 3
     torch.testing.assert_close(theirs[before], ours[before], rtol=1e-4, atol=1e-5)
-    assert (theirs[~before] - ours[~before]).abs().max() > 1e-2
+    assert (theirs[~before] - ours[~before]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("llm", LLM)

@@ -136,7 +136,7 @@ def test_figures_of_all_seeds_and_controls_are_reported_and_compared(run_folder,
     report(road.run, evaluations, comparison)
     files = {path.name for path in (run_folder / "metrics").glob("*.json")}
     subjects = ("baseline", "titles", "self_distilled", "distilled")
-    assert files - {"time.json"} == {
+    assert files - {"time.json", "made_from.json"} == {
         "popularity.json", "teacher.json", "comparison.json",
         *(f"{subject}{seed}.json" for subject in subjects for seed in ("", "_seed_1")),
     }  # fmt: skip
@@ -162,6 +162,6 @@ def test_a_run_with_fewer_seeds_leaves_nothing_of_one_with_more(run_folder):
     road = road_in(run_folder, DATASET)
     evaluations = road.evaluations("popularity", "baseline")
     report(road.run, evaluations)
-    assert {path.name for path in (run_folder / "metrics").glob("*.json")} - {"time.json"} == {
+    assert {path.name for path in (run_folder / "metrics").glob("*.json")} - {"time.json", "made_from.json"} == {
         "popularity.json", "baseline.json",
     }  # fmt: skip
