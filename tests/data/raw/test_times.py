@@ -79,6 +79,10 @@ def test_seconds_keep_their_order_whether_written_as_numbers_or_texts(times):
         (("9" * 30, "5"), "data row 1: when 9+ is no time"),
         ((-(2**63), 5), "data row 1: when .* is no time in nanoseconds|data row 1: when -9223372036854775808"),
         ((True, False), "column when holds Boolean, not times"),
+        (("05-12-23", "06-11-23"), "data row 1: when '05-12-23' has no year of four digits"),  # 5 December or 23 May
+        (("2024-01-31", "12024-02-01"), "data row 2: when '12024-02-01' is not written as|has no year of four digits"),
+        ((20240131, 20240201), "data row 1: when '20240131' is a date without hyphens"),
+        (("20240131235959", "20240201000000"), "data row 1: when '20240131235959' is a date without hyphens"),
     ],
 )
 def test_a_time_that_is_none_or_of_another_unit_is_named(times, message):
