@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from ...core.errors import UserError
-from .lines import refuse_torn_end
+from .lines import are_equally_long, refuse_torn_end
 from .log import PACKED, ending_of
 from .python_lines import as_json_lines
 
@@ -167,8 +167,7 @@ class Cells:
             except (UnicodeDecodeError, csv.Error) as error:
                 raise self._damaged(str(error)) from None
         else:
-            fields = self.text.count(self.separator.encode()) + self.text.count(b"\n")
-            ragged = fields != self.text.count(b"\n") * len(self.names)
+            ragged = not are_equally_long(self.text, ord(self.separator), len(self.names))
         if ragged:
             raise self._damaged("rows differ in their number of fields")
 

@@ -56,6 +56,7 @@ def test_what_editors_add_changes_nothing(tmp_path, name, text, change):
     ("name", "text", "message"),
     [
         ("a.csv", "user,item\n1,2,3\n", r"row 2 \(the header counted\): 3 fields where there are 2 columns"),
+        ("a.tsv", "user\titem\n1\t2\t3\n4\n", r"row 2 \(the header counted\): 3 fields"),  # as many fields as if right
         ("a.csv", 'user,item\n1,"2\n3,4\n', "look for a quote that is not closed"),
         ("a.csv", "user,user\n1,2\n", "several columns that are called 'user'"),
         ("a.csv", "user,item\n1,2", "does not end with a line break"),
