@@ -65,9 +65,11 @@ def _of_numbers(numbers: pl.Series, times: pl.Series, path: Path) -> pl.Series:
     least = FIRST_OF_NEXT_UNIT * 1000 ** (unit - 1)
     if unit:
         other = f"is no time in {UNITS[unit]}, as {times[largest]} in data row {largest + 1} is"
-        refuse_rows(path, times, numbers < least, other)
+        refuse_rows(path, times, numbers.abs() < least, other)
     if numbers.dtype.is_float():
         return (numbers * TICKS / 1000**unit).round().cast(pl.Int64)
+    if numbers.dtype == pl.UInt64:
+        refuse_rows(path, times, numbers > 2**63 - 1, "is no time")
     numbers = numbers.cast(pl.Int64)
     return numbers // 1000 if unit == 3 else numbers * (TICKS // 1000**unit)
 

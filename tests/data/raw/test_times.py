@@ -53,8 +53,17 @@ def test_times_that_have_a_type_keep_it():
     assert read(NEW_YEAR + 0.5) == [NEW_YEAR * TICKS + TICKS // 2]
 
 
+def test_what_is_too_large_for_a_whole_number_is_no_time():
+    with pytest.raises(UserError, match="data row 1: when '9223372036854775808' is no time"):
+        read(2**63, dtype=pl.UInt64)
+
+
 def test_small_and_negative_numbers_are_seconds():
     assert read(-5, 0, 300) == [-5 * TICKS, 0, 300 * TICKS]
+
+
+def test_a_time_long_before_1970_is_of_the_unit_of_the_others():
+    assert read(-428720400000, NEW_YEAR * 1000) == [-428720400 * TICKS, NEW_YEAR * TICKS]  # HetRec's LastFM has some
 
 
 @given(st.lists(st.integers(-FIRST_OF_NEXT_UNIT + 1, FIRST_OF_NEXT_UNIT - 1), min_size=1))
