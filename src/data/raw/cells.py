@@ -59,11 +59,12 @@ class Cells:
         twice = {name for name in self.names if self.names.count(name) > 1}
         if twice:
             raise UserError(f"{path} has several columns that are called {min(twice)!r}: give each a name of its own.")
-        short = {name.partition(":")[0]: place for place, name in enumerate(self.names)}
+        parts = [name.partition(":")[0] for name in self.names]
+        short = {name: place for place, name in enumerate(parts) if parts.count(name) == 1}
         self.place_of = {**short, **{name: place for place, name in enumerate(self.names)}}
 
     def __contains__(self, column: str) -> bool:
-        """Whether there is such a column; a header's `user:token` is `user`, too (RecBole)."""
+        """Whether there is such a column; a header's `user:token` is `user`, too (RecBole), if no other is."""
         return column in self.place_of
 
     def read(self, columns: Iterable[str], limit: int | None = None) -> pl.DataFrame:
