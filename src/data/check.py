@@ -118,7 +118,7 @@ def _filters(interactions: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def _written(rating: float) -> str:
-    """Returns the shortest number that is this float32, 4.1 or 1234567, so that the setting keeps what is told of it."""
+    """Returns the shortest number that is this float32, such as 4.1: the setting keeps what is told of it."""
     return np.format_float_positional(np.float32(rating), trim="-")
 
 
