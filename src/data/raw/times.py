@@ -67,7 +67,7 @@ def _of_numbers(numbers: pl.Series, times: pl.Series, path: Path) -> pl.Series:
         other = f"is no time in {UNITS[unit]}, as {times[largest]} in data row {largest + 1} is"
         refuse_rows(path, times, numbers.abs() < least, other)
     if numbers.dtype.is_float():
-        return (numbers * TICKS / 1000**unit).round().cast(pl.Int64)
+        return (numbers.cast(pl.Float64) * TICKS / 1000**unit).round().cast(pl.Int64)
     if numbers.dtype == pl.UInt64:
         refuse_rows(path, times, numbers > 2**63 - 1, "is no time")
     numbers = numbers.cast(pl.Int64)

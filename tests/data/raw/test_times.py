@@ -62,6 +62,11 @@ def test_small_and_negative_numbers_are_seconds():
     assert read(-5, 0, 300) == [-5 * TICKS, 0, 300 * TICKS]
 
 
+@given(st.sets(st.floats(0, 1e9, width=32), min_size=1))
+def test_times_of_single_precision_are_not_made_equal(times):
+    assert len(set(read(*times, dtype=pl.Float32))) == len({round(time * TICKS) for time in times})
+
+
 def test_a_time_long_before_1970_is_of_the_unit_of_the_others():
     assert read(-428720400000, NEW_YEAR * 1000) == [-428720400 * TICKS, NEW_YEAR * TICKS]  # HetRec's LastFM has some
 
