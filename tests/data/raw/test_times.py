@@ -3,7 +3,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from src.core.errors import UserError
@@ -72,6 +72,7 @@ def test_a_time_long_before_1970_is_of_the_unit_of_the_others():
 
 @given(st.lists(st.integers(-FIRST_OF_NEXT_UNIT + 1, FIRST_OF_NEXT_UNIT - 1), min_size=1))
 def test_seconds_keep_their_order_whether_written_as_numbers_or_texts(times):
+    assume(not all(19000101 <= time <= 21001231 for time in times))  # which may be dates without hyphens
     assert read(*times) == read(*map(str, times)) == [time * TICKS for time in times]
 
 
