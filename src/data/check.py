@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ..core.data_utils import TEST, TRAIN, k_core, with_min_rating
@@ -112,8 +113,13 @@ def _filters(interactions: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
         tried = rating.unique().sort().to_list()[1:]  # the lowest drops nothing
         if len(tried) >= MOST_RATINGS:
             tried = sorted({rating.quantile(share, "nearest") for share in (0.25, 0.5, 0.75)})
-        found += [(f"min_rating={least:g}", with_min_rating(interactions, least)) for least in tried]
+        found += [(f"min_rating={_written(least)}", with_min_rating(interactions, least)) for least in tried]
     return found
+
+
+def _written(rating: float) -> str:
+    """Returns the shortest number that is this float32, such as 4.1: the setting keeps what is told of it."""
+    return np.format_float_positional(np.float32(rating), trim="-")
 
 
 def _left(name: str, interactions: pl.DataFrame) -> Facts:

@@ -202,6 +202,9 @@ def _items(
     else:
         items = pl.DataFrame({"item": raw_items.cast(known["item"].dtype)})
         items = items.join(known, on="item", how="left", maintain_order="left")
+        twice = items.filter(~pl.col("item").is_first_distinct())
+        if len(twice):  # all items behind it would get their neighbours' titles
+            raise UserError(f"Item {twice['item'][0]} has several titles in {paths[-1]}: keep one.")
     items = items.with_columns(pl.col("title", "text").fill_null(""))
     untitled = items.filter(NO_TITLE)
     meant = known is None or settings.columns.title is None or settings.untitled == "keep"

@@ -61,6 +61,13 @@ def test_ratings_without_end_are_tried_at_their_quartiles(tmp_path):
     assert tried == ["min_rating=4", "min_rating=8", "min_rating=11"]
 
 
+def test_a_rating_that_is_tried_is_told_as_it_must_be_written(tmp_path):
+    rated = log_of().with_columns(rating=pl.Series([0.5, 4.1, 1234567.0, 1234568.0, *[0.5] * 6]))
+    tried = {row["filter"]: row["interactions"] for row in checked(tmp_path, rated)["filters"]}
+    assert [tried[f"min_rating={least}"] for least in ("4.1", "1234567", "1234568")] == [3, 2, 1]
+    assert checked(tmp_path, rated, min_rating=1234567.0)["filters"][-1]["interactions"] == 2
+
+
 def test_a_split_worked_by_hand(tmp_path):
     split = checked(tmp_path)["split"]
     # train: a has x y (days 1, 2), b has x (5), c has z (3); test: a's x (9), b's z (7), c's w (8)

@@ -1,5 +1,6 @@
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from src.core.settings_reading import changed, read_settings
 from src.data import prepare
 from src.data.prepare import prepare_dataset
 from src.data.raw.log import check_layout
+from src.data.raw.movielens import MOVIELENS_100K, read_u_item
 from src.data.settings import DatasetSettings
 from tests.data.raw_folders import RATINGS, amazon_games, amazon_toys, ml_1m, ml_100k, write
 
@@ -172,6 +174,14 @@ def test_an_item_without_a_title_is_named(tmp_path, titles):
     refused(
         tmp_path, ml_100k(tmp_path, titles=titles), r"Item 30 of .*u.data has no title in .*u.item \(1 such items\)"
     )
+
+
+TWICE = replace(MOVIELENS_100K, read_items=lambda path, settings: pl.concat([read_u_item(path)] * 2))
+
+
+def test_an_item_that_a_reader_of_ones_own_names_twice_is_refused(tmp_path):
+    chosen = changed(ml_100k(tmp_path), {"reader": f"{__name__}:TWICE"})
+    refused(tmp_path, chosen, "Item 10 has several titles in .*u.item: keep one")
 
 
 def test_ratings_are_not_asked_of_a_log_without_them(tmp_path):

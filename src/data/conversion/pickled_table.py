@@ -30,7 +30,7 @@ def read_pickled_table(path: Path) -> dict[str, list[Any]]:
     found = read_opcodes(path)
     try:
         return _columns(found)
-    except (_NoTableError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except (_NoTableError, ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} holds no pandas table of lists, numbers and texts ({str(error)[:100]}): give a frame as iLoRA or "
             "DLLM2Rec write it, or write it as CSV."
@@ -84,6 +84,8 @@ def _array(value: Any) -> np.ndarray:
         return _array(made.state[1])
     if made.name.endswith("_frombuffer"):
         buffer, dtype, shape, letter = made.arguments
+        if not isinstance(buffer, bytes | bytearray):  # bytes(10**12) would be as many zeros
+            raise _NoTableError("an array of no bytes")
         order: Literal["F", "C"] = "F" if letter == "F" else "C"
         return np.frombuffer(bytes(buffer), _dtype(dtype)).reshape(shape, order=order)
     _, shape, dtype, by_columns, content = made.state

@@ -25,7 +25,7 @@ MISSING = frozenset((  # what pandas reads as no value
 # fmt: on
 CONFIG = """\
 # What RecBole needs to read this export: data_path is the folder around the one that this file lies in.
-dataset: {name}
+dataset: "{name}"
 benchmark_filename: [train, valid, test]
 alias_of_item_id: [item_id_list]
 load_col: {{inter: [user_id, item_id_list, item_id]}}

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from ...core.errors import UserError
-from .lines import refuse_torn_end
+from .lines import are_equally_long, refuse_torn_end
 from .log import PACKED, ending_of
 from .python_lines import as_json_lines
 
@@ -59,11 +59,12 @@ class Cells:
         twice = {name for name in self.names if self.names.count(name) > 1}
         if twice:
             raise UserError(f"{path} has several columns that are called {min(twice)!r}: give each a name of its own.")
-        short = {name.partition(":")[0]: place for place, name in enumerate(self.names)}
+        parts = [name.partition(":")[0] for name in self.names]
+        short = {name: place for place, name in enumerate(parts) if parts.count(name) == 1}
         self.place_of = {**short, **{name: place for place, name in enumerate(self.names)}}
 
     def __contains__(self, column: str) -> bool:
-        """Whether there is such a column; a header's `user:token` is `user`, too (RecBole)."""
+        """Whether there is such a column; a header's `user:token` is `user`, too (RecBole), if no other is."""
         return column in self.place_of
 
     def read(self, columns: Iterable[str], limit: int | None = None) -> pl.DataFrame:
@@ -167,8 +168,7 @@ class Cells:
             except (UnicodeDecodeError, csv.Error) as error:
                 raise self._damaged(str(error)) from None
         else:
-            fields = self.text.count(self.separator.encode()) + self.text.count(b"\n")
-            ragged = fields != self.text.count(b"\n") * len(self.names)
+            ragged = not are_equally_long(self.text, ord(self.separator), len(self.names))
         if ragged:
             raise self._damaged("rows differ in their number of fields")
 

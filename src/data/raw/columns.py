@@ -139,8 +139,10 @@ def _parts(column: pl.Series, path: Path) -> pl.Series:
 
 
 def _words(column: pl.Series, path: Path) -> pl.Series:
-    if column.dtype == pl.List(pl.String):
-        column = column.list.drop_nulls().list.join(", ")
+    if isinstance(column.dtype, pl.List | pl.Array):
+        if column.dtype.inner.is_nested():
+            raise UserError(f"{path}: column {column.name} holds {column.dtype}, not words: name another column.")
+        column = column.cast(pl.List(pl.String)).list.drop_nulls().list.join(", ")
     words = column.cast(pl.String).fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
     refuse_rows(path, column, words.str.contains(CONTROL), "holds what is in no text")
     return words

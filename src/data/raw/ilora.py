@@ -33,13 +33,19 @@ def read_names(path: Path) -> pl.DataFrame:
     MovieLens' `u.item`, which counts from 1 where the frames count from 0.
 
     Raises:
-        UserError: There is no such file, or it is no text.
+        UserError: There is no such file, it is no text, or it names a number twice.
     """
     if not path.is_file():
         raise UserError(f"There is no {path}: give the file of the items' names.")
     if path.name == "u.item":
         return read_u_item(path).with_columns((pl.col("item") - 1).cast(pl.String))
     parts = lines_of(path, "utf-8").str.splitn("::", 2).struct.unnest()
+    again = (~parts["field_0"].is_first_distinct()).arg_true()
+    if len(again):
+        line = again[0]
+        raise UserError(
+            f"{path}, line {line + 1}: item {parts['field_0'][line]} is listed a second time; delete one of them."
+        )
     title = parts["field_1"].str.strip_chars().alias("title")
     return pl.DataFrame({"item": parts["field_0"], "title": title, "text": title})
 

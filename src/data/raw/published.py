@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from ...core.errors import UserError
 from ..settings import DatasetSettings
 from .cells import Cells
 from .columns import known_items, read_items, read_log
@@ -55,19 +56,26 @@ def read_tags(path: Path, settings: DatasetSettings) -> pl.DataFrame:
 
 def read_nested_reviews(path: Path, settings: DatasetSettings) -> pl.DataFrame:
     """Reads Steam's Australian users: a line is a user with the list of his reviews. Those without a year, which Steam
-    writes so in the current one, have no time and are left out.
+    writes so in the current one, have no time and are left out; what is written twice is read once.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, or lacks what is read.
     """
     review = pl.Struct({"item_id": pl.String, "posted": pl.String})
     schema: dict[str, Any] = {"user_id": pl.String, "reviews": pl.List(review)}
-    users = pl.read_ndjson(io.BytesIO(Cells(path).text), schema=schema, n_rows=settings.row_limit)
+    try:
+        users = pl.read_ndjson(io.BytesIO(Cells(path).text), schema=schema, n_rows=settings.row_limit)
+    except pl.exceptions.PolarsError:
+        raise UserError(
+            f"{path} has no lines of {{'user_id': …, 'reviews': [{{'item_id': …, 'posted': …}}, …]}}: give "
+            "australian_user_reviews.json.gz."
+        ) from None
     reviews = users.explode("reviews").drop_nulls().unnest("reviews")
     day = pl.col("posted").str.to_date(POSTED, strict=False)
     dated = reviews.select(user="user_id", item="item_id", timestamp=day.cast(pl.Datetime("us")).cast(pl.Int64))
     dated = dated.drop_nulls()
     log.warning("%d of %d reviews tell no year and are left out", len(reviews) - len(dated), len(reviews))
+    dated = dated.unique(maintain_order=True)
     return dated.with_columns(pl.col(name).cast(pl.Enum(dated[name].unique().sort())) for name in ("user", "item"))
 
 

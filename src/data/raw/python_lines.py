@@ -22,20 +22,16 @@ def as_json_lines(path: Path, text: bytes) -> bytes:
     """
     if not text.startswith(STARTS):
         return text
-    lines = (
-        json.dumps(_dictionary(path, number, line))
-        for number, line in enumerate(io.BytesIO(text), start=1)
-        if line.strip()
-    )
+    lines = (_object(path, number, line) for number, line in enumerate(io.BytesIO(text), start=1) if line.strip())
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _dictionary(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _object(path: Path, number: int, line: bytes) -> str:
     try:
         found = ast.literal_eval(line.decode().strip())
         if isinstance(found, dict):
-            return {str(key): _flat(value) for key, value in found.items()}
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return json.dumps({str(key): _flat(value) for key, value in found.items()})
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # TypeError: a set, or bytes
         pass
     raise UserError(
         f"{path}, line {number}, is no Python dictionary, as line 1 is: mend the line or copy the file again."

@@ -11,6 +11,8 @@ TICKS = 1_000_000  # of a second
 # A number is of the unit under which its column lies between 1973 and 5138; what is smaller are seconds, from -1200.
 UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 FIRST_OF_NEXT_UNIT = 10**11
+FOUR_DIGITS = r"^\d{4}-"
+WRITTEN = {"%Y%m%d": (19000101, 21001231), "%Y%m%d%H%M%S": (19000101000000, 21001231235959)}  # dates, but not ISO's
 ISO = tuple(
     f"{date}{zone}"
     for date in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f")
@@ -59,14 +61,27 @@ def _of_numbers(numbers: pl.Series, times: pl.Series, path: Path) -> pl.Series:
     unit = _unit(numbers[largest])
     if unit is None:
         raise UserError(f"{path}, data row {largest + 1}: {times.name} {times[largest]} is no time; mend the row.")
+    _refuse_written_dates(numbers, times, path)
     least = FIRST_OF_NEXT_UNIT * 1000 ** (unit - 1)
     if unit:
         other = f"is no time in {UNITS[unit]}, as {times[largest]} in data row {largest + 1} is"
-        refuse_rows(path, times, numbers < least, other)
+        refuse_rows(path, times, numbers.abs() < least, other)
     if numbers.dtype.is_float():
-        return (numbers * TICKS / 1000**unit).round().cast(pl.Int64)
+        return (numbers.cast(pl.Float64) * TICKS / 1000**unit).round().cast(pl.Int64)
+    if numbers.dtype == pl.UInt64:
+        refuse_rows(path, times, numbers > 2**63 - 1, "is no time")
     numbers = numbers.cast(pl.Int64)
     return numbers // 1000 if unit == 3 else numbers * (TICKS // 1000**unit)
+
+
+def _refuse_written_dates(numbers: pl.Series, times: pl.Series, path: Path) -> None:
+    """20240131 is a second of August 1970 by its size: days would be seconds, and months one session."""
+    for format, (first, last) in WRITTEN.items():
+        if not numbers.is_between(first, last).all():
+            continue
+        written = numbers.cast(pl.Int64).cast(pl.String).str.to_datetime(format, strict=False).is_not_null()
+        if written.all():
+            refuse_rows(path, times, written, "is a date without hyphens, and no time since 1970: write 2024-01-31")
 
 
 def _unit(number: float) -> int | None:
@@ -81,6 +96,8 @@ def _of_texts(text: pl.Series, times: pl.Series, path: Path) -> pl.Series:
             continue
         dates = text.str.to_datetime(format, strict=False, time_unit="us")
         refuse_rows(path, times, dates.is_null(), f"is not written as {times[0]} in data row 1 is")
+        # Without this, 05-12-23, which may be any of three dates, would be one of the year 5.
+        refuse_rows(path, times, ~text.str.contains(FOUR_DIGITS), "has no year of four digits, as 2024-01-31 has")
         return dates
     if text[:1].cast(pl.Float64, strict=False).has_nulls():
         wrong = pl.Series([True])

@@ -81,3 +81,31 @@ def _read_or_refused(path: Path) -> None:
     except UserError:
         return
     assert all(isinstance(column, list) for column in columns.values())
+
+
+def name(module: str, attribute: str) -> bytes:
+    return b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, attribute)) + b"\x93"
+
+
+def pickled_frame(names: bytes) -> bytes:
+    """Returns a table whose column names are the array of these opcodes."""
+    index = name("pandas.core.indexes.base", "_new_Index") + b"(" + name("pandas", "Index") + b"}\x8c\x04data"
+    manager = name("pandas.core.internals.managers", "BlockManager") + b"()(" + index + names + b"stRttR"
+    return b"\x80\x04" + name("pandas.core.frame", "DataFrame") + b")\x81}\x8c\x04_mgr" + manager + b"sb."
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        name("numpy.core.numeric", "_frombuffer")
+        + b"(\x8a\x06"
+        + (10**13).to_bytes(6, "little")
+        + b"K\x00)\x8c\x01CtR",
+        name("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked") + b")R\x94(K\x00h\x00tb",
+    ],
+    ids=["ten terabytes of zeros", "an array that holds itself"],
+)
+def test_a_pickle_that_asks_for_more_than_it_holds_is_refused(tmp_path, names):
+    (tmp_path / "frame.df").write_bytes(pickled_frame(names))
+    with pytest.raises(UserError, match=r"an array of no bytes|maximum recursion"):
+        read_pickled_table(tmp_path / "frame.df")

@@ -85,3 +85,8 @@ def test_a_title_may_hold_quotes_and_line_breaks(dataset, tmp_path):
     titles = ['"Quoted"\ttwice\nover', *catalogue.titles[1:]]
     strange = replace(dataset, catalogue=Catalogue(catalogue.raw_ids, titles, catalogue.texts))
     assert exported(strange, tmp_path / "tiny")["item"][1][1] == '"Quoted" twice over'
+
+
+def test_a_name_that_yaml_takes_for_a_number_stays_a_name(dataset, tmp_path):
+    export_recbole(replace(dataset, name="2024"), tmp_path / "2024", LENGTH, {})
+    assert OmegaConf.load(tmp_path / "2024" / "2024.yaml").dataset == "2024"

@@ -42,6 +42,11 @@ def test_recboles_types_belong_to_no_name(tmp_path):
     assert rows(cells, "item_id") == [("2",)]
 
 
+def test_a_name_that_two_columns_have_before_their_types_is_none(tmp_path):
+    cells = Cells(write(tmp_path / "a.inter", "time:utc\ttime:local\n1\t2\n"))
+    assert "time" not in cells and rows(cells, "time:utc") == [("1",)]
+
+
 @pytest.mark.parametrize("change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n"), lambda t: t + "\n\r\n"])
 @pytest.mark.parametrize(
     ("name", "text"), [("a.csv", "user,item\n1,2\n3,4\n"), ("a.jsonl", '{"user":1,"item":2}\n{"user":3,"item":4}\n')]
@@ -56,6 +61,7 @@ def test_what_editors_add_changes_nothing(tmp_path, name, text, change):
     ("name", "text", "message"),
     [
         ("a.csv", "user,item\n1,2,3\n", r"row 2 \(the header counted\): 3 fields where there are 2 columns"),
+        ("a.tsv", "user\titem\n1\t2\t3\n4\n", r"row 2 \(the header counted\): 3 fields"),  # as many fields as if right
         ("a.csv", 'user,item\n1,"2\n3,4\n', "look for a quote that is not closed"),
         ("a.csv", "user,user\n1,2\n", "several columns that are called 'user'"),
         ("a.csv", "user,item\n1,2", "does not end with a line break"),

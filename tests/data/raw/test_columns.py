@@ -75,6 +75,14 @@ def test_lists_of_words_are_one_text(tmp_path):
     assert items.rows() == [("1", "A", "A; x, y"), ("2", "B", "B")]
 
 
+def test_lists_of_a_parquet_file_are_one_text_whatever_they_hold_but_lists(tmp_path):
+    frame = pl.DataFrame({"item": [1, 2], "title": ["A", "B"], "years": [[1979, None, 1986], []], "deep": [[[1]], []]})
+    path = write_table(tmp_path / "items.parquet", frame)
+    assert read_items(path, own(path, columns={"texts": ["years"]}))["text"].to_list() == ["A; 1979, 1986", "B"]
+    with pytest.raises(UserError, match="column deep holds List"):
+        read_items(path, own(path, columns={"texts": ["deep"]}))
+
+
 def test_an_item_may_stand_there_twice_if_it_is_the_same(tmp_path):
     path = write(tmp_path / "items.csv", "item,title\n1,A\n2,B\n1,A \n")
     assert read_items(path, own(path)).rows() == [("1", "A", "A"), ("2", "B", "B")]

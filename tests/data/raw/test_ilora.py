@@ -50,3 +50,10 @@ def test_history_beside_train_is_refused(tmp_path):
     chosen = composed("dataset=custom", f"dataset.interactions={tmp_path / 'log.csv'}", "dataset.split=given").dataset
     with pytest.raises(UserError, match="user 1 has interactions of part history and of train"):
         prepare_dataset(chosen, [tmp_path], tmp_path / "processed")
+
+
+def test_a_number_that_is_named_twice_is_refused_since_all_items_behind_it_would_get_its_neighbours_name(tmp_path):
+    settings, paths = lastfm(tmp_path / "raw")
+    paths[3].write_text(paths[3].read_text() + "0::Another\n")
+    with pytest.raises(UserError, match="line 5: item 0 is listed a second time"):
+        prepare_dataset(settings, [tmp_path / "raw"], tmp_path / "processed")

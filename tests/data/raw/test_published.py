@@ -1,5 +1,8 @@
 import logging
 
+import pytest
+
+from src.core.errors import UserError
 from src.data.raw.published import read_amazon_items, read_nested_reviews, read_steam_items, read_tags
 from tests.data.published import FIXTURES
 from tests.exp.keys import composed
@@ -39,3 +42,18 @@ def test_reviews_without_a_year_are_left_out_and_told(caplog):
     day = 86_400_000_000
     assert log["timestamp"][0] == 15_293 * day  # 2011-11-15
     assert "1 of 5 reviews tell no year" in caplog.text
+
+
+def test_a_user_who_is_written_twice_reviewed_once(tmp_path):
+    path = FIXTURES / "steam_australian" / "australian_user_reviews.json"
+    twice = tmp_path / "reviews.json"
+    twice.write_text(2 * path.read_text())
+    chosen = settings("steam_australian")
+    assert read_nested_reviews(twice, chosen).rows() == read_nested_reviews(path, chosen).rows()
+
+
+def test_another_file_than_that_of_reviews_is_told(tmp_path):
+    path = tmp_path / "reviews.json"
+    path.write_text("{'user_id': 'a', 'reviews': 'none'}\n")
+    with pytest.raises(UserError, match="has no lines of"):
+        read_nested_reviews(path, settings("steam_australian"))

@@ -44,3 +44,9 @@ def test_whatever_python_prints_is_read_as_literals_are(rows):
 def test_what_is_no_literal_is_refused_and_not_run(line):
     with pytest.raises(UserError, match=r"meta\.json, line 2, is no Python dictionary"):
         as_json_lines(PATH, f"{{'a': 1}}\n{line}\n".encode())
+
+
+@pytest.mark.parametrize("value", ["{1}", "b'x'", "1j"])
+def test_what_json_has_not_is_told_with_its_line(value):
+    with pytest.raises(UserError, match="line 2, is no Python dictionary"):
+        as_json_lines(PATH, f"{{'a': 1}}\n{{'a': {value}}}\n".encode())

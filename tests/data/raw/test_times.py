@@ -3,7 +3,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from src.core.errors import UserError
@@ -53,12 +53,26 @@ def test_times_that_have_a_type_keep_it():
     assert read(NEW_YEAR + 0.5) == [NEW_YEAR * TICKS + TICKS // 2]
 
 
+def test_what_is_too_large_for_a_whole_number_is_no_time():
+    with pytest.raises(UserError, match="data row 1: when '9223372036854775808' is no time"):
+        read(2**63, dtype=pl.UInt64)
+
+
 def test_small_and_negative_numbers_are_seconds():
     assert read(-5, 0, 300) == [-5 * TICKS, 0, 300 * TICKS]
 
 
+def test_times_of_single_precision_are_not_rounded_once_more():
+    assert read(1_600_000_000, 1_600_000_128, dtype=pl.Float32) == [1_600_000_000 * TICKS, 1_600_000_128 * TICKS]
+
+
+def test_a_time_long_before_1970_is_of_the_unit_of_the_others():
+    assert read(-428720400000, NEW_YEAR * 1000) == [-428720400 * TICKS, NEW_YEAR * TICKS]  # HetRec's LastFM has some
+
+
 @given(st.lists(st.integers(-FIRST_OF_NEXT_UNIT + 1, FIRST_OF_NEXT_UNIT - 1), min_size=1))
 def test_seconds_keep_their_order_whether_written_as_numbers_or_texts(times):
+    assume(not all(19000101 <= time <= 21001231 for time in times))  # which may be dates without hyphens
     assert read(*times) == read(*map(str, times)) == [time * TICKS for time in times]
 
 
@@ -79,6 +93,10 @@ def test_seconds_keep_their_order_whether_written_as_numbers_or_texts(times):
         (("9" * 30, "5"), "data row 1: when 9+ is no time"),
         ((-(2**63), 5), "data row 1: when .* is no time in nanoseconds|data row 1: when -9223372036854775808"),
         ((True, False), "column when holds Boolean, not times"),
+        (("05-12-23", "06-11-23"), "data row 1: when '05-12-23' has no year of four digits"),  # 5 December or 23 May
+        (("2024-01-31", "12024-02-01"), "data row 2: when '12024-02-01' is not written as|has no year of four digits"),
+        ((20240131, 20240201), "data row 1: when '20240131' is a date without hyphens"),
+        (("20240131235959", "20240201000000"), "data row 1: when '20240131235959' is a date without hyphens"),
     ],
 )
 def test_a_time_that_is_none_or_of_another_unit_is_named(times, message):
