@@ -31,12 +31,12 @@ class SliceGain:
     gain: Estimate | None
 
 
-def estimate(values: np.ndarray, user: np.ndarray) -> Estimate:
-    """Returns the mean of values `[n]` float64 with a 95 % BCa bootstrap interval over users `[n]` int64."""
+def estimate(values: np.ndarray, user: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
+    """Returns the mean of values `[n]` float64 with a BCa bootstrap interval over users `[n]` int64."""
     users = by_user(values, user)
     if len(users.sums) < 2:
         return Estimate(float(users.mean), None, None)
-    return Estimate(float(users.mean), *bca_interval(users, bootstrap_means(users, RESAMPLES, SEED), CONFIDENCE))
+    return Estimate(float(users.mean), *bca_interval(users, bootstrap_means(users, RESAMPLES, SEED), confidence))
 
 
 def gains_by_slice(before: np.ndarray, after: np.ndarray, user: np.ndarray, slicing: Slicing) -> list[SliceGain]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..core.precision import float32_scores
+
 # Logits held at once. A tile of this many stays in the cores' caches: on 2 cores four to five times as fast as a
 # matrix of all logits (benchmarks/README.md), and the memory does not grow with positions x catalogue.
 TILE = 1 << 22
@@ -24,7 +26,8 @@ def full_softmax_loss(
         hidden: `[M, D]` float.
         table: `[N, D]` float.
         columns: `[M, C]` int64, rows of `table` that are answers, or `[M]` where there is one with a weight of 1.
-        dtype: Of the three matrix products and the tile, float32 or bfloat16; sums are float32 in either case.
+        dtype: Of the three matrix products and the tile, float32 or bfloat16, whatever autocast is on around it; sums
+            are float32 in either case.
         weights: `[M, C]` float without gradient, of the answers.
     """
     if columns.dim() == 1:
@@ -47,7 +50,8 @@ def full_softmax_losses(
     """
     widths = [columns.shape[1] for columns, _ in answers]
     columns, weights = (torch.cat(kind, dim=1) for kind in zip(*answers, strict=True))
-    total, by_kind = _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), widths, dtype)
+    with float32_scores(hidden.device):
+        total, by_kind = _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), widths, dtype)
     _, *others = by_kind
     return [total - sum(others), *others]
 

@@ -298,6 +298,14 @@ def test_each_text_is_encoded_as_if_alone():
             torch.testing.assert_close(encoded[row], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("max_tokens", [1, 30])
+def test_a_text_without_tokens_is_encoded_as_zeros(pooling, max_tokens):
+    model, _ = tiny_random()
+    encoded = encode_texts(model, [[5, 6], [], [7]], pooling, max_tokens)
+    assert encoded.any(1).tolist() == [True, False, True] and encoded.isfinite().all()
+
+
 def test_pooling_by_hand():
     hidden = torch.tensor([[[1.0], [3.0], [100.0]], [[4.0], [5.0], [9.0]]])
     attended = torch.tensor([[True, True, False], [True, True, True]])

@@ -60,6 +60,19 @@ def test_bf16_comes_near():
         assert (one - other).norm() < 5e-3 * other.norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_around_it_changes_nothing(dtype):
+    hidden, table, _ = case()
+    columns, weights = torch.randint(31, (23, 4)), torch.rand(23, 4)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = full_softmax_loss(hidden, table, columns, dtype, weights)
+        found.append(loss_and_gradients(loss, hidden, table))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_half_precision_states_get_gradients_of_their_own_kind():
     hidden, table, column = case()
     half = hidden.detach().bfloat16().requires_grad_()

@@ -13,7 +13,7 @@ from ..program.run import Run
 from .base import Stage
 from .evaluations import LISTS, Evaluation
 
-TOLD = ("stage", "kind", "seed", "result", "tokens_read", "num_examples", "k")  # of a manifest
+TOLD = ("kind", "seed", "result", "tokens_read", "num_examples", "k")  # of a manifest
 
 
 def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
@@ -27,13 +27,16 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
     metrics = run.dir / METRICS
     for evaluation in evaluations:
         shutil.copyfile(evaluation.folder / LISTS, (metrics / evaluation.file).with_suffix(".safetensors"))
-    behind = {stage.folder: stage for evaluation in evaluations for stage in _behind(evaluation)}
+    behind: dict[Path, Stage] = {}  # two stages may be one artefact: it is called by what comes first in the tables
+    for evaluation in evaluations:
+        for stage in _behind(evaluation):
+            behind.setdefault(stage.folder, stage)
     prepared = run.settings.paths.processed_dir / run.settings.dataset.name / evaluations[0].prepared.fingerprint
     about = {
         "program": git_info(),
         "dataset_folder": str(prepared),
         "history_buckets": run.settings.metrics.history_buckets,
-        "artefacts": {folder.name: _about(folder) for folder in behind if (folder / MANIFEST).is_file()},
+        "artefacts": {folder.name: _about(stage) for folder, stage in behind.items() if (folder / MANIFEST).is_file()},
     }
     write_json(metrics / MADE_FROM, about)
 
@@ -45,12 +48,11 @@ def _behind(stage: Stage) -> Iterator[Stage]:
         yield each
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    manifest = read_manifest(folder)
-    told = {"stage": folder.name, "kind": "", "seed": 0, "result": {}} | {
-        name: manifest[name] for name in TOLD if name in manifest
-    }
-    return {**told, "seconds": manifest.get("seconds_of_stage", 0.0)}
+def _about(stage: Stage) -> dict[str, Any]:
+    """What a manifest says; but what the artefact is in this run, since another may have made it as something else."""
+    manifest = read_manifest(stage.folder)
+    told = {"kind": "", "seed": 0, "result": {}} | {name: manifest[name] for name in TOLD if name in manifest}
+    return {"stage": stage.title, **told, "seconds": manifest.get("seconds_of_stage", 0.0)}
 
 
 def newest_run(own: Path) -> Path:

@@ -101,7 +101,8 @@ class Road:
     def titles_alone(self) -> list[TitlesAlone]:
         """Control: a student that begins with the titles' encodings; none where the distilled one does not."""
         settings = self.run.settings
-        begins = settings.controls and settings.distill.text_init > settings.student.text_init
+        more = settings.distill.text_init > settings.student.text_init
+        begins = settings.controls and more and self.outputs.embeds_texts
         seeds = settings.all_student_seeds if begins else []
         return [TitlesAlone(self.run, self.prepared, self.encodings, seed) for seed in seeds]
 

@@ -62,6 +62,7 @@ def draw_budget_curve(road: Road) -> list[Point]:
     run = road.run
     road = Road(replace(run, settings=changed(run.settings, {"active.policy": "all", "active.share": 1.0})))
     teacher_stages = (road.user_encoder, road.teacher, road.ranking_teacher, road.outputs)
+    road.distilled.check_settings()
     if not road.go(road.prepared, road.baseline, *teacher_stages):
         return []
     dataset, folder, outputs = road.prepared.dataset, road.outputs.folder, road.outputs.load()

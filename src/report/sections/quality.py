@@ -9,7 +9,7 @@ from ...evaluation.tables import TextTable
 from ...evaluation.verdict import verdict
 from ..blocks import Block, Figure, Section, Text, missing
 from ..figures import COLOURS, points
-from ..intervals import Estimate, estimate
+from ..intervals import CONFIDENCE, Estimate, estimate
 from ..stored import StoredRun
 from .numbers import relative
 
@@ -19,6 +19,15 @@ METRIC = "NDCG@10"  # where no comparison says which one comes first
 def metric_of(run: StoredRun) -> str:
     """Returns the metric that the run's figures are told by: its comparison's first one."""
     return METRIC if run.comparison is None else run.comparison.means[0].metric
+
+
+def level(run: StoredRun) -> str:
+    """Returns of which confidence the intervals of means and differences are, e.g. "95 %"."""
+    return f"{100 * _confidence(run):g} %"
+
+
+def _confidence(run: StoredRun) -> float:
+    return CONFIDENCE if run.comparison is None else run.comparison.confidence
 
 
 def verdict_of(run: StoredRun) -> str:
@@ -39,7 +48,8 @@ def quality(run: StoredRun) -> Section:
     metric = metric_of(run)
     rows = [(model.name, _mean(run, subject), COLOURS[subject], "") for subject, model in run.models.items()]
     users = len(set(run.first.user))
-    says = f"{metric} on the test part, {users:,} users, full ranking; means with 95 % confidence intervals over users."
+    of = f"{metric} on the test part, {users:,} users, full ranking"
+    says = f"{of}; means with {level(run)} confidence intervals over users."
     blocks: list[Block] = [points(rows, metric, says, zero=False)]
     if run.comparison is None:
         blocks.append(missing("This run compared no models: there are no differences to test."))
@@ -54,7 +64,7 @@ def _mean(run: StoredRun, subject: str) -> Estimate:
     for found in run.comparison.means if run.comparison else []:
         if (found.model, found.metric) == (model.name, metric):
             return Estimate(found.mean, found.low, found.high)
-    return estimate(model.values(metric), run.user)
+    return estimate(model.values(metric), run.user, _confidence(run))
 
 
 def _all_metrics(run: StoredRun) -> TextTable:
@@ -83,10 +93,7 @@ def explanation(run: StoredRun) -> Section:
     whole = [each for each in run.comparison.differences if each.metric == metric]
     blocks: list[Block] = []
     if steps:
-        says = (
-            f"Each step's change of {metric}, with 95 % confidence intervals: beginning with encodings of the titles, "
-            "then learning the rankings of the frozen student alone, then those of the language model in their place."
-        )
+        says = f"Each step's change of {metric}, with {level(run)} confidence intervals: {_steps_in_words(run, steps)}."
         blocks += [_differences(run, steps, says, "step")]
         blocks += tables(run.comparison)[2:]
     else:
@@ -96,8 +103,20 @@ def explanation(run: StoredRun) -> Section:
                 "language model) are not part of this run: what the gain is made of cannot be told apart."
             )
         )
-    says = f"Difference in {metric} to {whole[0].baseline}, with 95 % confidence intervals."
+    says = f"Difference in {metric} to {whole[0].baseline}, with {level(run)} confidence intervals."
     return Section(title, [*blocks, _differences(run, whole, says, "model")])
+
+
+def _steps_in_words(run: StoredRun, steps: Sequence[Difference]) -> str:
+    subject_of = {model.name: subject for subject, model in run.models.items()}
+    through = [subject_of.get(each.model) for each in steps]
+    titles, rankings = "beginning with encodings of the titles", "learning the rankings of the frozen student alone"
+    if "titles" not in through:  # the step to these rankings is one to the vectors, too
+        rankings += ", beside the teacher's item embeddings where the student learns from them"
+    first = {"titles": titles, "self_distilled": rankings}
+    told = [words for subject, words in first.items() if subject in through]
+    last = "those of the language model in their place" if "self_distilled" in through else "the teacher's rankings"
+    return ", then ".join([*told, last])
 
 
 def _differences(run: StoredRun, found: Sequence[Difference], says: str, what: str) -> Figure:

@@ -12,7 +12,7 @@ from ..settings import ReportSettings
 from ..stored import StoredRun
 from .cost import money, read_by_teacher, together
 from .numbers import duration, relative, with_interval
-from .quality import metric_of
+from .quality import level, metric_of
 
 
 def side_by_side(runs: Sequence[StoredRun], settings: ReportSettings) -> Section:
@@ -24,8 +24,10 @@ def side_by_side(runs: Sequence[StoredRun], settings: ReportSettings) -> Section
         for each in _differences(run)
     ]
     if rows:
+        levels = " and ".join(dict.fromkeys(level(run) for run in runs if run.comparison is not None))
         says = (
-            "Difference to each run's own baseline, as a share of the baseline's mean, with 95 % confidence intervals."
+            f"Difference to each run's own baseline, as a share of the baseline's mean, with {levels} confidence "
+            "intervals."
         )
         blocks.append(points(rows, "relative difference", says, zero=True, number="+.1%"))
     header = ["Run", "Dataset", "Model", "Metric", "Mean", "Difference to the baseline", "Relative", "p (Holm)"]

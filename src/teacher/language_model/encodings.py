@@ -56,7 +56,7 @@ def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], po
     encoded = torch.empty(len(distinct), language_model.config.hidden_size)
     lengths = torch.tensor([len(ids) for ids in distinct])
     for rows in token_batches(lengths, max_tokens):
-        longest = int(lengths[rows].max())
+        longest = max(1, int(lengths[rows].max()))  # a tokenizer may make no token of an empty text
         ids = torch.tensor([[*distinct[row], *[0] * (longest - len(distinct[row]))] for row in rows.tolist()])
         attended = torch.arange(longest) < lengths[rows].unsqueeze(1)
         ids, attended = ids.to(language_model.device), attended.to(language_model.device)  # 4-bit models are on a GPU
@@ -66,8 +66,12 @@ def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], po
 
 
 def pool(hidden: Tensor, attended: Tensor, pooling: str) -> Tensor:
-    """Returns `[B, d]`: the mean over attended positions, or the last attended one, of `hidden [B, T, d]`."""
+    """Returns `[B, d]`: the mean over attended positions, or the last attended one, of `hidden [B, T, d]`; zeros where
+    there is none, as of an empty text whose tokenizer adds nothing.
+    """
     if pooling == "last":
-        return hidden[torch.arange(len(hidden)), attended.sum(1) - 1]
-    weights = attended.to(hidden.dtype).unsqueeze(-1)
-    return (hidden * weights).sum(1) / weights.sum(1)
+        pooled = hidden[torch.arange(len(hidden)), attended.sum(1) - 1]
+    else:
+        weights = attended.to(hidden.dtype).unsqueeze(-1)
+        pooled = (hidden * weights).sum(1) / weights.sum(1)
+    return pooled.where(attended.any(1, keepdim=True), 0)

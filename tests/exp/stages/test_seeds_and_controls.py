@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from src.core.artefact import read_manifest
 from src.core.errors import UserError
+from src.exp.stages.evaluations import every
 from src.exp.stages.report import SUBJECTS, report
 from src.exp.stages.road import Road
 from tests.exp.roads import road_in
@@ -58,6 +59,10 @@ def test_a_user_encoder_that_begins_with_the_titles_is_the_control_and_is_traine
         (["distill=dllm2rec"], 0, 2),
         (["distill=hint", "teacher.export.user_states=true"], 0, 0),
         (["student.text_init=0.05"], 0, 2),  # the baseline is that control
+        # the distilled student begins with other vectors than the encodings of the items' texts
+        (["teacher.export.item_embeddings=ranking"], 0, 2),
+        (["distill.teacher_outputs_path=/outputs"], 0, 2),
+        (["teacher=ilora_generation"], 0, 2),
     ],
 )
 def test_there_are_the_controls_that_say_something_of_this_distillation(tmp_path, overrides, titles, self_distilled):
@@ -155,6 +160,20 @@ def test_figures_of_all_seeds_and_controls_are_reported_and_compared(run_folder,
     assert {m.model: m.trainings for m in comparison.load().means}["Titles alone (sasrec)"] == (
         "2 student seeds, one item encoding"
     )
+
+
+@pytest.mark.slow
+def test_an_artefact_is_called_what_it_is_in_this_run_whatever_made_it(tmp_path):
+    elsewhere = road_in(tmp_path, DATASET, "student.text_init=0.05")
+    assert elsewhere.go(elsewhere.prepared, elsewhere.baseline)
+    road = road_in(tmp_path, DATASET, "controls=true", "distill=text_init")
+    evaluations = road.evaluations("baseline", "titles")
+    assert road.titles_alone[0].folder == elsewhere.baseline.folder
+    assert road.go(road.prepared, *road.baselines, *every(evaluations))
+    report(road.run, evaluations)
+    kept = json.loads((tmp_path / "metrics" / "made_from.json").read_text())["artefacts"]
+    assert kept[road.baseline.folder.name]["stage"] == "baseline: training"
+    assert kept[road.titles_alone[0].folder.name]["stage"] == "titles alone: training"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core.errors import UserError
 from src.core.settings_reading import changed
 from src.exp.program.run import Run
 from src.exp.stages.road import Road
@@ -30,6 +31,12 @@ def drawn(tmp_path_factory):
     raw_log(folder / "raw")
     road = road_of(folder)
     return folder, road, draw_budget_curve(road)
+
+
+def test_what_cannot_be_distilled_is_told_before_anything_runs(tmp_path):
+    run = run_in(tmp_path, "student.text_init=0.05", "distill=kl", *CURVE)
+    with pytest.raises(UserError, match=r"student.text_init=0.05 goes with distill.text_init=0.05 alone"):
+        draw_budget_curve(Road(run))
 
 
 @pytest.mark.slow

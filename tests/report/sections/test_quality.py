@@ -1,5 +1,10 @@
+import json
+
 import pytest
 
+from src.core.artefact import write_json
+from src.report.blocks import Figure
+from src.report.intervals import estimate
 from src.report.sections.quality import explanation, quality, verdict_of
 from src.report.stored import read_run
 from tests.report.runs import NAMES, dataset_in, write_run
@@ -55,3 +60,27 @@ def test_a_gain_is_explained_step_by_step(tmp_path, dataset):
     ]
     assert table.title.startswith("What the gain is made of")
     assert len(whole.traces) == 4
+
+
+def test_only_steps_that_there_are_are_told(tmp_path, dataset):
+    whole = read_run(write_run(tmp_path / "result_1", dataset, *NAMES))
+    assert "encodings of the titles" in explanation(whole).blocks[0].says
+    fewer = read_run(write_run(tmp_path / "result_2", dataset, *(name for name in NAMES if name != "titles")))
+    says = explanation(fewer).blocks[0].says
+    assert "encodings of the titles" not in says and "beside the teacher's item embeddings" in says
+
+
+def test_intervals_are_called_by_their_own_confidence(tmp_path, dataset):
+    folder = write_run(tmp_path / "result_1", dataset, *NAMES)
+    path = folder / "metrics" / "comparison.json"
+    write_json(path, json.loads(path.read_text()) | {"confidence": 0.5})
+    run = read_run(folder)
+    said = [block.says for section in (quality(run), explanation(run)) for block in section.blocks if _is_figure(block)]
+    assert len(said) == 3 and all("with 50 % confidence intervals" in each for each in said)
+    low, high = quality(run).blocks[0].traces[0]["customdata"][0][:2]  # popularity, which no comparison holds
+    wide = estimate(run.models["popularity"].values("NDCG@10"), run.user)
+    assert wide.low < low < high < wide.high
+
+
+def _is_figure(block) -> bool:
+    return isinstance(block, Figure)

@@ -64,6 +64,14 @@ class TeacherOutputsStage(Outputs):
     def score_direction(self) -> str | None:
         return self.settings.distill.score_direction
 
+    @property
+    def embeds_texts(self) -> bool:
+        """Whether its item embeddings are the encodings of the items' texts (`Encodings`): those that the teacher ranks
+        with are not, nor are a generation teacher's, which are of the titles alone, nor, maybe, those of given outputs.
+        """
+        teacher = self.settings.teacher
+        return self.given is None and teacher.export.item_embeddings == "text" and teacher.objective == "ranking"
+
     def own_folder(self) -> Path:
         return self.keyed(
             self.settings.paths.teacher_outputs_dir,
