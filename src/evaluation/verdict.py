@@ -20,12 +20,15 @@ def verdict(comparison: Comparison, of: str) -> str:
     means = {mean.model: mean for mean in comparison.means if mean.metric == metric}
     before, after = means[found.baseline], means[of]
     figures = (
-        f"{metric} {before.mean:.4f} → {after.mean:.4f}, difference {_signed(found.difference)} "
-        f"[{_signed(found.low)}, {_signed(found.high)}]"
+        f"{metric} {before.mean:.4f} → {after.mean:.4f}, difference {_signed(found.difference)}, "
+        f"{100 * comparison.confidence:g} % interval {_signed(found.low)} to {_signed(found.high)}"
     )
     seeds = f"{after.trainings or 'one training each'}, {comparison.num_users:,} users"
     chance = "p < 0.0001" if found.p_holm < 0.0001 else f"p = {found.p_holm:.4f}"
-    about = f"({figures}; {chance} with Holm's correction; {seeds})"
+    corrected = (
+        f"Holm's correction over {len(comparison.differences)} difference{'s' * (len(comparison.differences) > 1)}"
+    )
+    about = f"({figures}; {chance} with {corrected}; {seeds})"
     if found.p_holm >= SIGNIFICANT:
         return f"No difference between {of} and {found.baseline} could be shown {about}."
     return f"{of} is {_how_much(found)} than {found.baseline} {about}."

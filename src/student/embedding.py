@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.errors import UserError
+
 INITIAL_STD = 0.02  # small, so that what is learned soon outweighs the chance of the start, for rare items most of all
 
 
@@ -54,9 +56,17 @@ class ItemEmbedding(nn.Module):
 
         The components keep their proportions and are scaled to `std` on average; where `d < D` the columns that are
         left stay random.
+
+        Raises:
+            UserError: All embeddings are the same.
         """
         keep = min(embeddings.shape[1], self.ids.embedding_dim)
         centred = (embeddings - embeddings.mean(0)).double()
+        if not centred.any():
+            raise UserError(
+                "All items have the same encoding, as where all titles are the same: item vectors cannot begin with "
+                "it; set text_init to 0, of the student, of teacher.user_encoder and of distill."
+            )
         reduced = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -keep:].flip(1)
         self.ids.weight[1:, :keep] = (reduced * (std / reduced.std())).float()
 

@@ -18,15 +18,16 @@ def of(difference: Difference, means: list[Mean] = MEANS) -> str:
 
 def test_a_gain_is_told_with_interval_chance_seeds_and_users():
     assert of(GAIN) == (
-        "Distilled is 20.0 % better than Baseline (NDCG@10 0.0500 → 0.0600, difference +0.0100 [+0.0040, +0.0160]; "
-        "p = 0.0080 with Holm's correction; 3 student seeds, one teacher, 943 users)."
+        "Distilled is 20.0 % better than Baseline (NDCG@10 0.0500 → 0.0600, difference +0.0100, "
+        "95 % interval +0.0040 to +0.0160; p = 0.0080 with Holm's correction over 1 difference; "
+        "3 student seeds, one teacher, 943 users)."
     )
 
 
 def test_a_loss_is_told_as_one():
     loss = replace(GAIN, difference=-0.01, low=-0.016, high=-0.004, relative=-0.2, p_holm=0.00001)
     assert of(loss).startswith("Distilled is 20.0 % worse than Baseline (")
-    assert "[−0.0160, −0.0040]; p < 0.0001 with" in of(loss)
+    assert "interval −0.0160 to −0.0040; p < 0.0001 with" in of(loss)
 
 
 @pytest.mark.parametrize("p_holm", [0.05, 1.0])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from src.core.errors import UserError
 from src.student.embedding import INITIAL_STD, ItemEmbedding, standardised
 from tests.student.students import NAMES, NUM_ITEMS, D, histories, student
 
@@ -134,3 +135,8 @@ def test_a_start_is_the_teacher_s_principal_components(d):
     if d <= D:  # nothing is lost: distances keep their proportions
         ratio = torch.pdist(table[:, :keep]) / torch.pdist(centred)
         assert torch.allclose(ratio, ratio[0].expand_as(ratio), rtol=1e-4)
+
+
+def test_encodings_that_are_all_the_same_are_no_start():
+    with pytest.raises(UserError, match="All items have the same encoding"):
+        ItemEmbedding(3, 2).start_from(torch.ones(3, 5), 0.05)

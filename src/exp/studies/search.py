@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ...core.artefact import fingerprint
-from ...core.errors import DiskFullError, DivergedError
+from ...core.errors import DiskFullError, DivergedError, UserError
 from ...core.seed import seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -43,8 +43,13 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
     every training draws from that seed.
 
     Raises:
-        UserError: The space cannot be read, or a config within it is wrong.
+        UserError: The space cannot be read, or a config within it is wrong, or the student begins with encodings.
     """
+    if run.settings.student.text_init > 0:
+        raise UserError(
+            f"student.text_init={run.settings.student.text_init} begins with encodings that a search does not make: "
+            "set it to 0; what it searches is the student by itself."
+        )
     space, budget = read_space(run.settings), run.settings.search
     study = _study(run, dataset, space)
     folder = run.dir / "search"

@@ -85,4 +85,11 @@ class SelfOutputs(Outputs):
         val = dataset.examples["val"].sample(most, generator(self.settings.seed))
         rows = ExampleRows(dataset, val, model.user_encoder.history_length, metrics.filter_seen)
         batches = loader_in_order(rows, rows_at_once(metrics, dataset, metrics.filter_seen))
-        return Calibration(0.0, calibrate(model, batches, [0.0], best_device())[0.0].temperature)
+        found = calibrate(model, batches, [0.0], best_device())[0.0]
+        if found.at_end:
+            log.warning(
+                "The temperature %.6g of the user encoder is the last that was looked at: the control distilled "
+                "from its rankings says next to nothing",
+                found.temperature,
+            )
+        return Calibration(0.0, found.temperature)
