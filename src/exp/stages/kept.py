@@ -39,8 +39,10 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
 
 
 def _behind(stage: Stage) -> Iterator[Stage]:
-    """All that a stage is made from, the first made first."""
-    for each in stage.inputs():
+    """All that a stage is made from, the first made first; of what a folder that the config names was made from nothing
+    is known: the stage's inputs would be those of our own.
+    """
+    for each in stage.inputs() if stage.given is None else ():
         yield from _behind(each)
         yield each
 
