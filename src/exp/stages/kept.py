@@ -13,7 +13,7 @@ from ..program.run import Run
 from .base import Stage
 from .evaluations import LISTS, Evaluation
 
-TOLD = ("stage", "kind", "seed", "result", "tokens_read", "num_examples", "k")  # of a manifest
+TOLD = ("kind", "seed", "result", "tokens_read", "num_examples", "k")  # of a manifest
 
 
 def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
@@ -27,13 +27,17 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
     metrics = run.dir / METRICS
     for evaluation in evaluations:
         shutil.copyfile(evaluation.folder / LISTS, (metrics / evaluation.file).with_suffix(".safetensors"))
-    behind = {stage.folder: stage for evaluation in evaluations for stage in _behind(evaluation)}
+    behind: dict[Path, Stage] = {}  # one artefact may be baseline and user encoder: told as the first, a model ranked
+    for stage in (stage for evaluation in evaluations for stage in _behind(evaluation)):
+        behind.setdefault(stage.folder, stage)
     prepared = run.settings.paths.processed_dir / run.settings.dataset.name / evaluations[0].prepared.fingerprint
     about = {
         "program": git_info(),
         "dataset_folder": str(prepared),
         "history_buckets": run.settings.metrics.history_buckets,
-        "artefacts": {folder.name: _about(folder) for folder in behind if (folder / MANIFEST).is_file()},
+        "artefacts": {
+            folder.name: _about(folder, stage) for folder, stage in behind.items() if (folder / MANIFEST).is_file()
+        },
     }
     write_json(metrics / MADE_FROM, about)
 
@@ -47,12 +51,11 @@ def _behind(stage: Stage) -> Iterator[Stage]:
         yield each
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def _about(folder: Path, stage: Stage) -> dict[str, Any]:
     manifest = read_manifest(folder)
-    told = {"stage": folder.name, "kind": "", "seed": 0, "result": {}} | {
-        name: manifest[name] for name in TOLD if name in manifest
-    }
-    return {**told, "seconds": manifest.get("seconds_of_stage", 0.0)}
+    told = {"kind": "", "seed": 0, "result": {}} | {name: manifest[name] for name in TOLD if name in manifest}
+    # the manifest names the stage that made it first, perhaps in another run for another purpose
+    return {"stage": stage.title, **told, "seconds": manifest.get("seconds_of_stage", 0.0)}
 
 
 def newest_run(own: Path) -> Path:

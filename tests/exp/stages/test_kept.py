@@ -79,3 +79,12 @@ def test_nothing_is_told_of_a_teacher_behind_outputs_that_the_config_names(made,
     assert road.teacher.is_made()  # of the same settings, but whose the outputs are nobody knows
     assert road.go(road.prepared, road.distilled, *every(road.evaluations("distilled")))
     assert [each["stage"] for each in kept(road, "distilled")] == ["teacher: export", "distilled: training"]
+
+
+@pytest.mark.slow
+def test_a_training_is_called_by_what_it_is_for_here_not_by_what_it_was_first_made_for(made):
+    road = made()
+    assert road.baseline.folder == road.user_encoder.folder
+    change(road.baseline.folder, stage="user encoder: training")  # as run_teacher leaves it
+    assert kept(road, "baseline", "teacher")[0]["stage"] == "baseline: training"
+    assert kept(road, "teacher")[0]["stage"] == "user encoder: training"
