@@ -55,7 +55,16 @@ def _about(folder: Path, stage: Stage) -> dict[str, Any]:
     manifest = read_manifest(folder)
     told = {"kind": "", "seed": 0, "result": {}} | {name: manifest[name] for name in TOLD if name in manifest}
     # the manifest names the stage that made it first, perhaps in another run for another purpose
-    return {"stage": stage.title, **told, "seconds": manifest.get("seconds_of_stage", 0.0)}
+    return {"stage": stage.title, **told, "seconds": _seconds(manifest)}
+
+
+def _seconds(manifest: dict[str, Any]) -> float:
+    """Returns what a making took: `seconds_of_stage` is of its last start alone; a learning curve, and the sum over
+    parts of teacher outputs, go on over breaks.
+    """
+    curve = manifest.get("result", {}).get("curve", [])
+    all_starts = [manifest.get("seconds", 0.0), *(point["seconds"] for point in curve[-1:])]
+    return max(manifest.get("seconds_of_stage", 0.0), *all_starts)
 
 
 def newest_run(own: Path) -> Path:

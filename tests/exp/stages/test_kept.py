@@ -88,3 +88,13 @@ def test_a_training_is_called_by_what_it_is_for_here_not_by_what_it_was_first_ma
     change(road.baseline.folder, stage="user encoder: training")  # as run_teacher leaves it
     assert kept(road, "baseline", "teacher")[0]["stage"] == "baseline: training"
     assert kept(road, "teacher")[0]["stage"] == "user encoder: training"
+
+
+@pytest.mark.slow
+def test_seconds_are_those_of_all_starts_of_an_interrupted_making(made):
+    road = made()
+    curve = [{"step": 1, "seconds": 5000.0, "val/NDCG@10": 0.1}]
+    change(road.teacher.folder, seconds_of_stage=3.0, result={"curve": curve})
+    change(road.outputs.folder, seconds_of_stage=2.0, seconds=700.0)
+    seconds = {each["stage"]: each["seconds"] for each in kept(road, "distilled")}
+    assert seconds["teacher: training"] == 5000.0 and seconds["teacher: export"] == 700.0
