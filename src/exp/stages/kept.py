@@ -7,7 +7,6 @@ from typing import Any
 
 from ...core.artefact import MANIFEST, read_manifest, write_json
 from ...core.errors import UserError
-from ...core.git_info import git_info
 from ...report.names import MADE_FROM, METRICS
 from ..program.run import Run
 from .base import Stage
@@ -32,7 +31,7 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
         behind.setdefault(stage.folder, stage)
     prepared = run.settings.paths.processed_dir / run.settings.dataset.name / evaluations[0].prepared.fingerprint
     about = {
-        "program": git_info(),
+        "program": run.stopwatch.git,  # as it was when the run began
         "dataset_folder": str(prepared),
         "history_buckets": run.settings.metrics.history_buckets,
         "artefacts": {
