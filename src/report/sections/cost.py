@@ -11,8 +11,8 @@ from ..stored import Model, StoredRun
 from .numbers import duration
 
 COUNTED = (
-    "Tokens are those of the rows that the teacher learned from and of the histories that it ranked for the student; what "
-    "it read to choose its checkpoint and its calibration, to be evaluated, and of the items' texts comes on top."
+    "Tokens are those of the rows that the teacher learned from and of the histories that it ranked for the student; "
+    "what it read to choose its checkpoint and its calibration, to be evaluated, and of the items' texts comes on top."
 )
 
 
