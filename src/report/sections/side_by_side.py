@@ -17,7 +17,7 @@ from .quality import metric_of
 
 def side_by_side(runs: Sequence[StoredRun], settings: ReportSettings) -> Section:
     """Returns figures and tables of all runs' models and costs."""
-    blocks: list[Block] = [Text(_comparable(runs))]
+    blocks: list[Block] = [Text(_comparable(runs) + _seen(runs))]
     rows = [
         (f"{run.name}: {each.model}", _relative(run, each), OTHERS[place % len(OTHERS)], f"{each.difference:+.4f}")
         for place, run in enumerate(runs)
@@ -45,6 +45,13 @@ def _comparable(runs: Sequence[StoredRun]) -> str:
         f"{who} are over the same prepared dataset. What stands here is each run's own comparison; models of different "
         "runs over one dataset are tested against each other by run_compare."
     )
+
+
+def _seen(runs: Sequence[StoredRun]) -> str:
+    if len({run.first.filter_seen for run in runs}) == 1:
+        return ""
+    without = ", ".join(run.name for run in runs if run.first.filter_seen)
+    return f" Items of the history do not compete in {without}, but in the others: such means cannot be compared."
 
 
 def _differences(run: StoredRun) -> list[Difference]:
@@ -85,7 +92,7 @@ def _costs(runs: Sequence[StoredRun], settings: ReportSettings) -> TextTable:
         read = read_by_teacher(run)
         tokens, seconds = together(read).tokens or 0, together(read).seconds
         whole = all(each.tokens is not None for each in read)  # else no sum could stand beside another run's
-        cost = [] if price is None else [money(tokens, price) if whole else ""]
+        cost = [] if price is None else [money(tokens, price) if read and whole else ""]
         speed = [
             f"{run.models[each].ms_per_1000_users:,.1f}" if each in run.models else ""
             for each in ("teacher", "distilled")

@@ -59,3 +59,19 @@ def test_a_sum_that_lacks_tokens_is_not_put_beside_others(tmp_path):
     del run.made_from.artefacts["teacher-a"].result["tokens_read"]
     costs = side_by_side([run, run], ReportSettings(price_per_million_tokens=1.0)).blocks[-1]
     assert costs.rows[0][:4] == ["result_1", "not all kept", "1 min 31 s", ""]
+
+
+def test_runs_that_rank_other_items_are_said_to(runs):
+    first, second = runs
+    assert "compete" not in side_by_side(runs, ReportSettings()).blocks[0].text
+    model = second.models["popularity"]
+    figures = model.trainings[0].figures.model_copy(update={"filter_seen": True})
+    other = replace(
+        second, models={"popularity": replace(model, trainings=[replace(model.trainings[0], figures=figures)])}
+    )
+    said, *_, costs = side_by_side([first, other], ReportSettings(price_per_million_tokens=1.0)).blocks
+    assert "do not compete in result_2" in said.text
+    assert costs.rows[0][3] and costs.rows[1][1:4] == ["4,000,000", "1 min 31 s", "4.00"]
+    nothing = replace(other, made_from=None)
+    costs = side_by_side([first, nothing], ReportSettings(price_per_million_tokens=1.0)).blocks[-1]
+    assert costs.rows[1][1:4] == ["", "", ""]
