@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..data.dataset import Dataset
+from .groups import SPLIT
 from .stored import Model
 
 BINS = 5
@@ -53,6 +55,25 @@ def wilson_interval(share: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
     return (middle - half).clamp(min=0) / (1 + Z**2 / n), (middle + half) / (1 + Z**2 / n)
 
 
-def uniform_cross_entropy(num_items: int) -> float:
-    """Returns that of a model that knows nothing: log(num_items), in nats."""
-    return math.log(num_items)
+def uniform_cross_entropy(num_items: int, dataset: Dataset | None = None) -> float:
+    """Returns that of a model that knows nothing, in nats: the mean of log(items that compete).
+
+    Args:
+        num_items: Of the catalogue, all of which compete.
+        dataset: Whose test histories do not; None: they do, too.
+    """
+    if dataset is None:
+        return math.log(num_items)
+    return float((num_items - seen_items(dataset)).double().log().mean())
+
+
+def seen_items(dataset: Dataset, rows_at_once: int = 256) -> Tensor:
+    """Returns `[n]` int64: different items in each test example's whole history, but the target, which competes."""
+    counts, examples = [], dataset.examples[SPLIT]
+    for rows in torch.arange(len(examples)).split(rows_at_once):
+        batch = dataset.batch(examples.subset(rows), 1, with_seen=True)
+        assert batch.seen is not None
+        seen = batch.seen.masked_fill(batch.seen == batch.target.unsqueeze(1), 0).sort(1).values
+        first = torch.cat([torch.ones_like(seen[:, :1], dtype=torch.bool), seen.diff(dim=1) > 0], dim=1)
+        counts.append((first & (seen > 0)).sum(1))
+    return torch.cat(counts)

@@ -15,7 +15,8 @@ LISTS_OF = ("teacher", "distilled", "baseline")
 RULE = (
     f"Chosen by rule: the {OF_EACH} interactions whose target rises most from the baseline's list to that of the "
     "distilled student (difference of 1/rank, first training of each; the first example where several are alike), the "
-    f"{OF_EACH} whose target falls most, and {OF_EACH} of the others at random (seed {SEED})."
+    f"{OF_EACH} whose target falls most, and {OF_EACH} of the others at random (seed {SEED}), "
+    "more where fewer rise or fall."
 )
 
 
@@ -28,10 +29,9 @@ def chosen(gain: Tensor | None, count: int) -> dict[int, str]:
     """
     rows: dict[int, str] = {}
     if gain is not None:
-        best = gain.argsort(descending=True, stable=True).tolist()
-        worst = gain.argsort(stable=True).tolist()
-        rows |= dict.fromkeys(best[:OF_EACH], "largest gain")
-        rows |= dict.fromkeys([row for row in worst if row not in rows][:OF_EACH], "largest loss")
+        best = [row for row in gain.argsort(descending=True, stable=True).tolist() if gain[row] > 0]
+        worst = [row for row in gain.argsort(stable=True).tolist() if gain[row] < 0]
+        rows |= dict.fromkeys(best[:OF_EACH], "largest gain") | dict.fromkeys(worst[:OF_EACH], "largest loss")
     rest = [row for row in torch.randperm(count, generator=generator(SEED)).tolist() if row not in rows]
     return {**rows, **dict.fromkeys(rest[: 3 * OF_EACH - len(rows)], "at random")}
 

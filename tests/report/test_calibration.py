@@ -4,8 +4,9 @@ import pytest
 import torch
 from statsmodels.stats.proportion import proportion_confint
 
-from src.report.calibration import reliability, uniform_cross_entropy, wilson_interval
+from src.report.calibration import reliability, seen_items, uniform_cross_entropy, wilson_interval
 from tests.report.models import model, trained
+from tests.worlds import tiny_dataset
 
 
 def test_bins_hold_equally_many_lists_from_the_least_sure_to_the_surest():
@@ -37,3 +38,13 @@ def test_intervals_are_wilsons(right, n):
 
 def test_who_knows_nothing_has_the_logarithm_of_the_catalogue():
     assert uniform_cross_entropy(1682) == pytest.approx(math.log(1682))
+
+
+def test_equal_chances_are_those_of_the_items_that_compete():
+    dataset = tiny_dataset()
+    expected = []
+    for user, end in zip(dataset.examples["test"].user.tolist(), dataset.examples["test"].end.tolist(), strict=True):
+        *history, target = dataset.item_log[dataset.offsets[user] :][: end + 1].tolist()
+        expected.append(math.log(dataset.num_items - len(set(history) - {target})))
+    assert uniform_cross_entropy(dataset.num_items, dataset) == pytest.approx(sum(expected) / len(expected))
+    assert seen_items(dataset, rows_at_once=5).tolist() == seen_items(dataset).tolist()

@@ -14,6 +14,14 @@ def test_most_gained_most_lost_and_others_at_random():
     assert rows == chosen(gain, 40)
 
 
+def test_no_gain_is_told_of_a_target_that_did_not_rise_nor_a_loss_of_one_that_did_not_fall():
+    gain = torch.zeros(40).double()
+    gain[3], gain[7] = 0.5, -0.5
+    rows = chosen(gain, 40)
+    assert list(rows)[:2] == [3, 7]
+    assert list(rows.values()) == ["largest gain", "largest loss", *["at random"] * 10]
+
+
 def test_without_a_gain_all_are_drawn_and_few_examples_are_all_there_are():
     assert len(chosen(None, 40)) == 12 and set(chosen(None, 40).values()) == {"at random"}
     assert sorted(chosen(torch.arange(6).double(), 6)) == list(range(6))

@@ -7,7 +7,6 @@ from typing import Any
 
 from ...core.artefact import MANIFEST, read_manifest, write_json
 from ...core.errors import UserError
-from ...core.git_info import git_info
 from ...report.names import MADE_FROM, METRICS
 from ..program.run import Run
 from .base import Stage
@@ -33,7 +32,7 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
             behind.setdefault(stage.folder, stage)
     prepared = run.settings.paths.processed_dir / run.settings.dataset.name / evaluations[0].prepared.fingerprint
     about = {
-        "program": git_info(),
+        "program": run.stopwatch.git,  # as it was when the run began
         "dataset_folder": str(prepared),
         "history_buckets": run.settings.metrics.history_buckets,
         "artefacts": {folder.name: _about(stage) for folder, stage in behind.items() if (folder / MANIFEST).is_file()},
@@ -42,8 +41,10 @@ def keep_for_report(run: Run, evaluations: Sequence[Evaluation]) -> None:
 
 
 def _behind(stage: Stage) -> Iterator[Stage]:
-    """All that a stage is made from, the first made first."""
-    for each in stage.inputs():
+    """All that a stage is made from, the first made first; of what a folder that the config names was made from nothing
+    is known: the stage's inputs would be those of our own.
+    """
+    for each in stage.inputs() if stage.given is None else ():
         yield from _behind(each)
         yield each
 
@@ -52,7 +53,16 @@ def _about(stage: Stage) -> dict[str, Any]:
     """What a manifest says; but what the artefact is in this run, since another may have made it as something else."""
     manifest = read_manifest(stage.folder)
     told = {"kind": "", "seed": 0, "result": {}} | {name: manifest[name] for name in TOLD if name in manifest}
-    return {"stage": stage.title, **told, "seconds": manifest.get("seconds_of_stage", 0.0)}
+    return {"stage": stage.title, **told, "seconds": _seconds(manifest)}
+
+
+def _seconds(manifest: dict[str, Any]) -> float:
+    """Returns what a making took: `seconds_of_stage` is of its last start alone; a learning curve, and the sum over
+    parts of teacher outputs, go on over breaks.
+    """
+    curve = manifest.get("result", {}).get("curve", [])
+    all_starts = [manifest.get("seconds", 0.0), *(point["seconds"] for point in curve[-1:])]
+    return max(manifest.get("seconds_of_stage", 0.0), *all_starts)
 
 
 def newest_run(own: Path) -> Path:

@@ -42,6 +42,8 @@ def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Co
     for name in KNOWN:  # a run that is told to write where another did
         for earlier in folder.glob(name):
             earlier.unlink()
+    if not run.stopwatch.seconds:  # this run made nothing: the times are of the other
+        run.stopwatch.path.unlink(missing_ok=True)
     for trainings in evaluations:
         for evaluation in trainings:
             shutil.copyfile(evaluation.folder / METRICS, folder / evaluation.file)

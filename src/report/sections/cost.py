@@ -10,6 +10,11 @@ from ..settings import ReportSettings
 from ..stored import Model, StoredRun
 from .numbers import duration
 
+COUNTED = (
+    "Tokens are those of the rows that the teacher learned from and of the histories that it ranked for the student; "
+    "what it read to choose its checkpoint and its calibration, to be evaluated, and of the items' texts comes on top."
+)
+
 
 def cost(run: StoredRun, settings: ReportSettings) -> Section:
     """Returns what teacher and students cost to train and to rank with."""
@@ -33,7 +38,7 @@ class Reading:
 
 
 def read_by_teacher(run: StoredRun) -> list[Reading]:
-    """Returns all for which a language model was read: training the teacher, and ranking with it."""
+    """Returns for what a language model was read, as far as it is counted: training the teacher, ranking with it."""
     readings = []
     for each in run.artefacts:
         if each.kind == "teacher":
@@ -63,7 +68,7 @@ def _tokens(run: StoredRun, settings: ReportSettings) -> list[Block]:
         if price is None
         else f"Money: at {price:g} per million tokens (report.price_per_million_tokens)."
     )
-    return [TextTable("Tokens that the language model read", header, cells), Text(said)]
+    return [TextTable("Tokens that the language model read", header, cells), Text(f"{COUNTED} {said}")]
 
 
 def _cells(reading: Reading, price: float | None) -> list[str]:

@@ -17,11 +17,12 @@ from .quality import level, metric_of
 
 def side_by_side(runs: Sequence[StoredRun], settings: ReportSettings) -> Section:
     """Returns figures and tables of all runs' models and costs."""
-    blocks: list[Block] = [Text(_comparable(runs))]
+    blocks: list[Block] = [Text(_comparable(runs) + _seen(runs))]
     rows = [
-        (f"{run.name}: {each.model}", _relative(each), OTHERS[place % len(OTHERS)], f"{each.difference:+.4f}")
+        (f"{run.name}: {each.model}", _relative(run, each), OTHERS[place % len(OTHERS)], f"{each.difference:+.4f}")
         for place, run in enumerate(runs)
         for each in _differences(run)
+        if each.relative is not None
     ]
     if rows:
         levels = " and ".join(dict.fromkeys(level(run) for run in runs if run.comparison is not None))
@@ -48,16 +49,25 @@ def _comparable(runs: Sequence[StoredRun]) -> str:
     )
 
 
+def _seen(runs: Sequence[StoredRun]) -> str:
+    if len({run.first.filter_seen for run in runs}) == 1:
+        return ""
+    without = ", ".join(run.name for run in runs if run.first.filter_seen)
+    return f" Items of the history do not compete in {without}, but in the others: such means cannot be compared."
+
+
 def _differences(run: StoredRun) -> list[Difference]:
     if run.comparison is None:
         return []
-    return [each for each in run.comparison.differences if each.metric == metric_of(run) and each.relative]
+    return [each for each in run.comparison.differences if each.metric == metric_of(run)]
 
 
-def _relative(found: Difference) -> Estimate:
-    assert found.relative is not None
-    before = found.difference / found.relative
-    return Estimate(found.relative, found.low / before, found.high / before)
+def _relative(run: StoredRun, found: Difference) -> Estimate:
+    assert run.comparison is not None
+    before = next(
+        each.mean for each in run.comparison.means if (each.model, each.metric) == (found.baseline, found.metric)
+    )
+    return Estimate(found.difference / before, found.low / before, found.high / before)
 
 
 def _models(run: StoredRun) -> list[list[str]]:
@@ -83,10 +93,12 @@ def _costs(runs: Sequence[StoredRun], settings: ReportSettings) -> TextTable:
     for run in runs:
         read = read_by_teacher(run)
         tokens, seconds = together(read).tokens or 0, together(read).seconds
-        cost = [] if price is None else [money(tokens, price)]
+        whole = all(each.tokens is not None for each in read)  # else no sum could stand beside another run's
+        cost = [] if price is None else [money(tokens, price) if read and whole else ""]
         speed = [
             f"{run.models[each].ms_per_1000_users:,.1f}" if each in run.models else ""
             for each in ("teacher", "distilled")
         ]
-        rows.append([run.name, f"{tokens:,}" if read else "", duration(seconds) if read else "", *cost, *speed])
+        kept = f"{tokens:,}" if whole else "not all kept"
+        rows.append([run.name, kept if read else "", duration(seconds) if read else "", *cost, *speed])
     return TextTable("Cost", header, rows)

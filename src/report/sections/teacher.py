@@ -64,13 +64,14 @@ def calibration(run: StoredRun) -> Section:
     if not models.keys() - set(CONTROLS):
         return Section(title, [missing("The evaluations of this run kept no probabilities.")])
     found = {subject: reliability(model) for subject, model in models.items()}
-    uniform = uniform_cross_entropy(run.first.num_items)
+    uniform = _uniform(run)
     rows = [
         [each.model, f"{each.cross_entropy:.3f}", f"{math.exp(each.cross_entropy):,.0f}",
-         f"{uniform - each.cross_entropy:+.3f}".replace("-", "−"), f"{each.error:.4f}"]
+         "" if uniform is None else f"{uniform - each.cross_entropy:+.3f}".replace("-", "−"), f"{each.error:.4f}"]
         for each in found.values()
     ]  # fmt: skip
-    uniform_row = ["Uniform over the catalogue", f"{uniform:.3f}", f"{run.first.num_items:,}", "+0.000", ""]
+    if uniform is not None:
+        rows.insert(0, ["Uniform over what competes", f"{uniform:.3f}", f"{math.exp(uniform):,.0f}", "+0.000", ""])
     header = ["Model", "Cross-entropy (nats)", "Perplexity", "Below uniform", "Calibration error (first item)"]
     says = (
         "How sure a model is of the item it puts first, and how often the user took that item next: fifths of the "
@@ -80,10 +81,17 @@ def calibration(run: StoredRun) -> Section:
     shown = [(COLOURS[subject], each) for subject, each in found.items() if subject not in CONTROLS]
     blocks: list[Block] = [
         reliability_figure(shown, says),
-        TextTable("Test targets under each model's softmax", header, [uniform_row, *rows]),
+        TextTable("Test targets under each model's softmax", header, rows),
     ]
     note = (
         "Probabilities are the softmax of a model's scores over the items that compete. A student that was trained "
         "with another loss than cross-entropy has scores that were never meant as logits."
     )
     return Section(title, [*blocks, Text(note)])
+
+
+def _uniform(run: StoredRun) -> float | None:
+    """Returns the cross-entropy of equal chances over the items that compete; None where they are not known."""
+    if not run.first.filter_seen:
+        return uniform_cross_entropy(run.first.num_items)
+    return None if run.dataset is None else uniform_cross_entropy(run.first.num_items, run.dataset)

@@ -51,9 +51,26 @@ def test_without_a_comparison_there_is_none(reported):
 def test_a_run_that_writes_where_another_did_leaves_nothing_of_it_beside_its_own(made):
     road = made()
     report(road.run, road.evaluations("popularity", "baseline", "distilled"), whole(road)[-1])
-    (road.run.dir / "metrics" / "time.json").write_text('{"seconds": {}}')
+    with road.run.stopwatch.stage("what this run made itself"):
+        pass
     report(road.run, road.evaluations("popularity", "teacher"))
     assert sorted(path.name for path in (road.run.dir / "metrics").iterdir()) == [
         "made_from.json", "popularity.json", "popularity.safetensors", "slices.md", "table.md", "teacher.json",
         "teacher.safetensors", "time.json",
     ]  # fmt: skip
+
+
+def test_a_run_that_made_nothing_does_not_tell_the_times_of_another_in_its_folder(made):
+    road = made()
+    (road.run.dir / "metrics").mkdir()
+    (road.run.dir / "metrics" / "time.json").write_text('{"seconds": {"teacher: training": 3600.0}}')
+    report(road.run, road.evaluations("popularity", "teacher"))
+    assert not (road.run.dir / "metrics" / "time.json").exists()
+    assert "Stages of this run" not in (road.run.dir / "report.md").read_text()
+
+
+def test_the_commit_is_that_at_which_the_run_began(made):
+    road = made()
+    road.run.stopwatch.git = {"commit": "0123456789abcdef", "dirty": True}
+    report(road.run, road.evaluations("popularity", "teacher"))
+    assert "program at 012345678, with changes" in (road.run.dir / "report.html").read_text()

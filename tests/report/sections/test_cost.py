@@ -56,3 +56,8 @@ def test_speed_is_told_against_the_teacher(run):
     assert by_name[NAMES["teacher"]][1] == ""
     teacher, student = run.models["teacher"].ms_per_1000_users, run.models["distilled"].ms_per_1000_users
     assert by_name[NAMES["distilled"]] == [f"{student:,.1f}", f"{teacher / student:,.0f}× faster"]
+
+
+def test_what_is_not_counted_is_said(run):
+    _, said, *_ = cost(run, ReportSettings()).blocks
+    assert "calibration, to be evaluated, and of the items' texts comes on top" in said.text

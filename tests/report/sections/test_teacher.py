@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -34,11 +35,21 @@ def test_one_expert_is_told(run):
 
 def test_cross_entropies_stand_beside_that_of_knowing_nothing(run):
     figure, table, _ = calibration(run).blocks
-    assert table.rows[0] == ["Uniform over the catalogue", "2.708", "15", "+0.000", ""]
+    assert table.rows[0] == ["Uniform over what competes", "2.708", "15", "+0.000", ""]
     likelihood = run.models["teacher"].lists[0]["log_likelihood"].double()
     by_name = {row[0]: row for row in table.rows}
     assert by_name[NAMES["teacher"]][1] == f"{-likelihood.mean().item():.3f}"
     assert [trace["name"] for trace in figure.traces] == [
         "as sure as it is right", *(NAMES[subject] for subject in ("baseline", "teacher", "distilled")),
     ]  # fmt: skip
-    assert set(by_name) == {"Uniform over the catalogue", *NAMES.values()} - {"Popularity"}
+    assert set(by_name) == {"Uniform over what competes", *NAMES.values()} - {"Popularity"}
+
+
+def test_what_knows_nothing_is_as_good_as_its_list_is_short(run):
+    for model in run.models.values():
+        for each in model.trainings:
+            each.figures.filter_seen = True
+    fewer = calibration(run).blocks[1].rows[0]
+    assert fewer[0] == "Uniform over what competes" and 2.0 < float(fewer[1]) < 2.708
+    unknown = calibration(replace(run, dataset=None)).blocks[1].rows
+    assert unknown[0][0] == NAMES["baseline"] and {row[3] for row in unknown} == {""}

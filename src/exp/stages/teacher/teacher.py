@@ -1,6 +1,7 @@
 """Dataset and user encoder → trained teacher."""
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,8 @@ class Teacher(ReadsLanguageModel, Training):
             accumulate=train.accumulate,
         )
         result = fit(module, data, plan)
-        result["tokens_read"] = round(data.num_tokens * result["steps"] * train.accumulate / data.num_batches)
+        batches = batches_of(result["steps"], data.num_batches, train.accumulate)
+        result["tokens_read"] = round(data.num_tokens * batches / data.num_batches)
         about = {"settings": settings.plain(), "language_model": language_model}
         save_trained(
             self.folder, model, {**self.about(result), "precision": teacher_precision(train.precision), **about}
@@ -157,3 +159,9 @@ class Teacher(ReadsLanguageModel, Training):
         if isinstance(model, GenerationTeacher):
             return GenerationModule(model, self.settings.teacher.train, self.settings.seed)
         return ILoRAModule(model, self.settings.teacher.train, self.settings.seed)
+
+
+def batches_of(steps: int, in_epoch: int, accumulate: int) -> int:
+    """Returns the batches behind some optimiser steps; the last step of an epoch has those of it that are left."""
+    epochs, more = divmod(steps, math.ceil(in_epoch / accumulate))
+    return epochs * in_epoch + more * accumulate
