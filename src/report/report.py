@@ -30,7 +30,7 @@ def write_report(folders: Sequence[Path], out: Path, settings: ReportSettings) -
     verdicts = [verdict_of(run) if len(runs) == 1 else f"{run.name}: {verdict_of(run)}" for run in runs]
     title = f"{runs[0].first.dataset}: what the run found" if len(runs) == 1 else f"{len(runs)} runs side by side"
     told = sections_of(runs, settings)
-    write_text(out / TEXT, markdown(title, verdicts, told))
+    write_text(out / TEXT, markdown(title, facts_of(runs), verdicts, told))
     write_text(out / PAGE, page(title, facts_of(runs), verdicts, told))
     return out / PAGE
 

@@ -135,7 +135,7 @@ class RunSettings(Settings):
         changes_result=False,  # each training's own key holds its seed
     )
     controls: YesNo = setting(
-        True,
+        False,
         "run_all and run_eval_all: also train what a gain is to be held against: the student that begins with the "
         "titles' encodings alone, and one that is distilled from the user encoder's own rankings",
         changes_result=False,  # they are stages of their own
