@@ -10,9 +10,7 @@ from .blocks import Block, ExampleUser, Figure, Listed, Section
 SPECIAL = re.compile(r"([\\`*<>&|]|~(?=~)|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:]))")
 
 
-def markdown(
-    title: str, facts: Sequence[tuple[str, str]], verdicts: Sequence[str], sections: Sequence[Section]
-) -> str:
+def markdown(title: str, facts: Sequence[tuple[str, str]], verdicts: Sequence[str], sections: Sequence[Section]) -> str:
     """Returns the whole report; titles of items and names are shown as they are, whatever they hold."""
     told = [f"# {plain(title)}", *(f"**{plain(verdict)}**" for verdict in verdicts)]
     told += [f"{plain(run)}: {plain(about)}" for run, about in facts]

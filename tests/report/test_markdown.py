@@ -27,7 +27,8 @@ def test_every_block_has_its_way():
     table = TextTable("Title", ["Model", "a|b"], [["x", "1"]])
     section = Section("Part", [Text("Said."), table, Figure("Shows.", [], {}), user])
     assert markdown("Whole", [("run_1", "3 test users")], ["Verdict."], [section]) == (
-        "# Whole\n\n**Verdict.**\n\nrun_1: 3 test users\n\n## Part\n\nSaid.\n\n**Title**\n\n| Model | a\\|b |\n| --- | ---: |\n| x | 1 |\n\n"
+        "# Whole\n\n**Verdict.**\n\nrun_1: 3 test users\n\n"
+        "## Part\n\nSaid.\n\n**Title**\n\n| Model | a\\|b |\n| --- | ---: |\n| x | 1 |\n\n"
         "(Figure in report.html: Shows.)\n\n### User 7 (at random)\n\n- History: … 3 earlier, A (1)\n"
         "- Next: **B\\|C (2)**\n- M, target at rank 4: **B (2)**\n"
     )
