@@ -3,6 +3,7 @@
 import html
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,7 @@ import polars as pl
 from ...core.errors import UserError
 from ..settings import DatasetSettings
 from .cells import Cells
-from .columns import known_items, read_items, read_log
-from .layouts import Layout
-from .times import TICKS
+from .columns import TABLE, known_items, read_log
 
 POSTED = "Posted %B %d, %Y."  # "Posted November 5, 2011."
 
@@ -79,35 +78,7 @@ def read_nested_reviews(path: Path, settings: DatasetSettings) -> pl.DataFrame:
     return dated.with_columns(pl.col(name).cast(pl.Enum(dated[name].unique().sort())) for name in ("user", "item"))
 
 
-AMAZON_REVIEWS = Layout(
-    lambda paths, settings: read_log(paths[0], settings),
-    read_amazon_items,
-    num_log_files=1,
-    times=True,
-    ticks=TICKS,
-    by_columns=True,
-)
-LASTFM_TAGS = Layout(
-    lambda paths, settings: read_tags(paths[0], settings),
-    read_items,
-    num_log_files=1,
-    times=True,
-    ticks=TICKS,
-    by_columns=True,
-)
-STEAM = Layout(
-    lambda paths, settings: read_log(paths[0], settings),
-    read_steam_items,
-    num_log_files=1,
-    times=True,
-    ticks=TICKS,
-    by_columns=True,
-)
-STEAM_AUSTRALIAN = Layout(
-    lambda paths, settings: read_nested_reviews(paths[0], settings),
-    read_steam_items,
-    num_log_files=1,
-    times=True,
-    ticks=TICKS,
-    by_columns=True,
-)
+AMAZON_REVIEWS = replace(TABLE, read_items=read_amazon_items)
+LASTFM_TAGS = replace(TABLE, read_log=lambda paths, settings: read_tags(paths[0], settings))
+STEAM = replace(TABLE, read_items=read_steam_items)
+STEAM_AUSTRALIAN = replace(STEAM, read_log=lambda paths, settings: read_nested_reviews(paths[0], settings))
