@@ -35,7 +35,8 @@ def teacher_of(llm: str, student: str = "sasrec", dataset: Dataset = DATASET, **
     small = {"prompt.items": LENGTH, "prompt.title_tokens": 12, "eval_tokens": 1500}
     settings = changed(SHIPPED[llm], small | {key.replace("__", "."): value for key, value in changes.items()})
     torch.manual_seed(0)
-    reader = create_student(student, dataset.num_items, {**architecture(student), "history_length": LENGTH})
+    deep = {"num_blocks": 2, "num_heads": 2} if student == "sasrec" else {}
+    reader = create_student(student, dataset.num_items, {**architecture(student), **deep, "history_length": LENGTH})
     template = read_template(CONF_DIR / "prompts", "movies", settings.objective)
     teacher = create_teacher(settings, dataset, reader, template, Path("absent"))
     for name, parameter in teacher.named_parameters():
@@ -86,7 +87,7 @@ def test_scores_do_not_depend_on_what_comes_after_the_history(changes):
     before = examples.end <= PLACE[examples.user]  # of the target, the first thing that differs at the latest
     assert 3 < before.sum() < len(before) - 3
     torch.testing.assert_close(theirs[before], ours[before], rtol=1e-4, atol=1e-5)
-    assert (theirs[~before] - ours[~before]).abs().max() > 1e-3
+    assert (theirs[~before] - ours[~before]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("llm", LLM)
