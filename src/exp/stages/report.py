@@ -56,13 +56,15 @@ def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Co
     table = metrics_table(rows, run.settings.metrics.ks, title)
     write_text(folder / "table.md", table.markdown())
     write_text(folder / "slices.md", slices_markdown(rows))
+    found = None
     if comparison is not None:
-        for file in comparison.require().glob("comparison.*"):
+        found = comparison.load()
+        for file in comparison.folder.glob("comparison.*"):
             shutil.copyfile(file, folder / file.name)
-        for one in tables(comparison.load()):
+        for one in tables(found):
             one.show()
     table.transposed().show()  # models as columns: six models fit most terminals, twenty figures do not
-    if comparison is not None:
-        print(f"{verdict(comparison.load(), rows[-1].name)}\n")
+    if found is not None:
+        print(f"{verdict(found, rows[-1].name)}\n")
     keep_for_report(run, every(evaluations))
     log.info("Written to %s; the report: %s", run.dir, write_report([run.dir], run.dir, run.settings.report))
