@@ -34,6 +34,25 @@ class _Terminal(logging.StreamHandler):
         super().emit(record)
 
 
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Whether a record comes from no library that prints by itself. Such a library may pass its records on none the
+    less (Transformers does where the variable `CI` is set).
+    """
+    return record.name.partition(".")[0] not in APART
+
+
+class _OfOthers(logging.Handler):
+    """Passes on what `_is_of_others`: the handler itself is also given the rest, by another way."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__()
+        self.handler = handler
+        self.addFilter(_is_of_others)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.handler.handle(record)
+
+
 class RunLog:
     """Sends log lines and warnings to the terminal as they are, and to a file with time, level and origin. The file
     alone explains a run: it begins with command, code and machine.
@@ -46,7 +65,8 @@ class RunLog:
         terminal, self.file = _Terminal(), logging.FileHandler(path, encoding="utf-8")
         terminal.setFormatter(logging.Formatter("%(message)s"))
         self.file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.basicConfig(level="INFO", handlers=[terminal, self.file], force=True)
+        logging.basicConfig(level="INFO", handlers=[terminal, _OfOthers(self.file)], force=True)
+        terminal.addFilter(_is_of_others)
         for name in APART:  # beside the handlers that they make for themselves when they are imported
             logging.getLogger(name).handlers = [self.file]
         logging.captureWarnings(True)

@@ -58,7 +58,10 @@ def test_any_other_exception_is_a_fault_and_keeps_its_traceback(started):
         started(fail)
 
 
-def test_the_log_alone_explains_a_fault(started, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("passed_on", [False, True])  # Transformers does where the variable CI is set
+def test_the_log_alone_explains_a_fault(started, tmp_path, capsys, monkeypatch, passed_on):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", passed_on)
+
     def stage_that_fails(run: Run) -> None:
         with run.stopwatch.stage("teacher: training"):
             logging.getLogger("transformers").handlers += [logging.NullHandler()]  # as it does when it is imported
@@ -73,7 +76,7 @@ def test_the_log_alone_explains_a_fault(started, tmp_path, capsys, monkeypatch):
     for what in (f'torch": "{version("torch")}', git_info()["commit"], '"cpus": ', f"resolved: {tmp_path}/config.yaml"):
         assert what in told
     assert "── teacher: training" in told
-    assert "WARNING transformers: Some weights were drawn at random" in told
+    assert told.count("WARNING transformers: Some weights were drawn at random") == 1
     last = told[told.index("ERROR anyo: Ended by a fault of the program") :]
     assert "in stage_that_fails" in last and last.endswith("ZeroDivisionError: no batches\n")
     assert capsys.readouterr().err == "── teacher: training\n"  # the rest is for the file
