@@ -13,6 +13,7 @@ from .errors import UserError
 BYTES_PER_SCORE = 8
 BYTES_PER_SEEN_ITEM = 48
 BYTES_PER_USER = 1024
+ROWS_AT_ONCE = 32  # of scores whose exponentials are in memory together
 
 
 def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = None) -> Tensor:
@@ -52,6 +53,17 @@ def top_k(scores: Tensor, k: int, excluded: Tensor | None = None) -> tuple[Tenso
     """
     best, columns = (scores if excluded is None else competing_scores(scores, excluded)).topk(k, dim=1)
     return columns + 1, best
+
+
+def log_likelihood_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = None) -> Tensor:
+    """Returns the log-probability of each target under the softmax over the items that compete, `[B]` float32; its
+    negative mean is the cross-entropy, in nats. Arguments as in `rank_of_target`: the target always competes.
+    """
+    scores = scores.float()
+    own = scores.gather(1, (target - 1).unsqueeze(1)).squeeze(1)
+    if excluded is not None:
+        scores = competing_scores(scores, excluded.masked_fill(excluded == target.unsqueeze(1), 0))
+    return own - torch.cat([part.logsumexp(1) for part in scores.split(ROWS_AT_ONCE)])
 
 
 def competing_scores(scores: Tensor, excluded: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from .settings import METRIC_NAMES
+from .settings import CROSS_ENTROPY, METRIC_NAMES
 from .tables import TextTable
 
 Figures = dict[str, float | None]
@@ -46,13 +46,15 @@ def _mean_slice(figures: Sequence[Figures]) -> Figures:
 
 
 def metrics_table(rows: Sequence[EvaluatedModel], ks: Sequence[int], title: str) -> TextTable:
-    """Returns accuracy at every K; coverage and popularity at the largest, since more columns would not be read."""
+    """Returns accuracy at every K and cross-entropy; coverage and popularity at the largest, since more columns would
+    not be read.
+    """
     accuracy, lists = [f"{kind}@{k}" for kind in METRIC_NAMES for k in ks], max(ks)
-    header = ["Model", *accuracy, f"Coverage@{lists}", f"ARP@{lists}", "Parameters", "ms / 1,000 users"]
+    header = ["Model", *accuracy, CROSS_ENTROPY, f"Coverage@{lists}", f"ARP@{lists}", "Parameters", "ms / 1,000 users"]
     cells = []
     for row in rows:
         metrics = row.metrics
-        quality = [f"{metrics[name]:.4f}" for name in (*accuracy, f"Coverage@{lists}")]
+        quality = [f"{metrics[name]:.4f}" for name in (*accuracy, CROSS_ENTROPY, f"Coverage@{lists}")]
         speed = f"{row.ms_per_1000_users:,.1f}"
         cells.append([row.name, *quality, f"{metrics[f'ARP@{lists}']:,.1f}", f"{row.parameters:,}", speed])
     return TextTable(title, header, cells)

@@ -6,14 +6,15 @@ from ..data.dataset import ExampleBatch
 
 
 class Popularity:
-    """Scores each item by its count among training interactions.
+    """Scores each item by log(count + 1), count being its training interactions: their softmax is the smoothed share
+    of interactions (Laplace).
 
     Args:
         counts: `[num_items + 1]` int64, `Dataset.train_item_counts()`.
     """
 
     def __init__(self, counts: Tensor) -> None:
-        self.scores = counts[1:].double()
+        self.scores = counts[1:].double().log1p()
 
     def score(self, batch: ExampleBatch) -> Tensor:
         """Returns `[B, num_items]` float64."""

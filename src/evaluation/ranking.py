@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.metrics import competing_scores, mean_metrics, rank_of_target, users_within
+from ..core.metrics import ROWS_AT_ONCE, competing_scores, mean_metrics, rank_of_target, users_within
 from ..core.progress import progress
 from ..data.dataset import Dataset, ExampleBatch
 from .beyond_accuracy import RecommendationLists
-from .settings import MetricsSettings, check_cut_offs
+from .settings import CROSS_ENTROPY, MetricsSettings, check_cut_offs
 
-ROWS_AT_ONCE = 32  # of scores whose exponentials are in memory together
 LIST_LENGTH = 20  # items of each list that is kept, and more where a cut-off asks for them
 
 Scorer = Callable[[ExampleBatch], Tensor]
@@ -123,8 +122,9 @@ def evaluate(
             lists.add(kept[-1][0].long())
             advance(len(rows))
     target, rank = torch.cat(targets), torch.cat(ranks)
-    figures = mean_metrics(rank, ks) | lists.metrics() | {"ARP of targets": counts[target].double().mean().item()}
     told = Lists(*map(torch.cat, zip(*kept, strict=True)))
+    figures = mean_metrics(rank, ks) | lists.metrics() | {"ARP of targets": counts[target].double().mean().item()}
+    figures[CROSS_ENTROPY] = -told.log_likelihood.double().mean().item()
     return Evaluation(examples.example_id, examples.user, target, rank, figures, seconds, told)
 
 

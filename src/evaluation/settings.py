@@ -25,6 +25,7 @@ from ..core.settings import (
 )
 
 METRIC_NAMES = ("HR", "NDCG", "Recall", "MRR")
+CROSS_ENTROPY = "Cross-entropy"  # mean of -log p(target) over the items that compete, in nats
 
 
 def _rising(values: list[int]) -> list[int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.artefact import fingerprint
 from ..core.errors import UserError
-from ..core.metrics import ndcg, rank_of_target
+from ..core.metrics import log_likelihood_of_target, ndcg, rank_of_target
 from ..core.precision import encoder_precision, logits_dtype
 from ..data.dataset import Dataset, ExampleBatch
 from ..data.rows import WindowBatch
@@ -45,6 +45,7 @@ class NextItemModule(L.LightningModule):
         self.loss = loss
         self.optimisation = optimisation
         self.val_ranks: list[Tensor] = []
+        self.val_log_likelihoods: list[Tensor] = []
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
         """Returns the named terms, each a scalar with its weight applied, whose sum is the loss."""
@@ -64,11 +65,15 @@ class NextItemModule(L.LightningModule):
         return total
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        self.val_ranks.append(rank_of_target(self.model.predict(batch.history), batch.target, batch.seen))
+        scores = self.model.predict(batch.history)
+        self.val_ranks.append(rank_of_target(scores, batch.target, batch.seen))
+        self.val_log_likelihoods.append(log_likelihood_of_target(scores, batch.target, batch.seen))
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
+        self.log("val/cross_entropy", -torch.cat(self.val_log_likelihoods).mean())
         self.val_ranks.clear()
+        self.val_log_likelihoods.clear()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         how, steps = self.optimisation, int(self.trainer.estimated_stepping_batches)

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..core.metrics import ndcg, rank_of_target
+from ..core.metrics import log_likelihood_of_target, ndcg, rank_of_target
 from ..core.seed import generator
 from ..data.batches import BatchLoader, loader_in_order, token_batches
 from ..data.dataset import Dataset, ExampleBatch
@@ -157,16 +157,21 @@ class ILoRAModule(TeacherModule[TrainingBatch]):
     def __init__(self, model: GatedLanguageModel[TrainingBatch], train: TeacherTrainingSettings, seed: int) -> None:
         super().__init__(model, train, seed)
         self.val_ranks: list[Tensor] = []
+        self.val_log_likelihoods: list[Tensor] = []
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        self.val_ranks.append(rank_of_target(self.model.score(batch), batch.target, batch.seen))
+        scores = self.model.score(batch)
+        self.val_ranks.append(rank_of_target(scores, batch.target, batch.seen))
+        self.val_log_likelihoods.append(log_likelihood_of_target(scores, batch.target, batch.seen))
         parts = token_batches(self.model.prompt_lengths(batch.history), self.model.max_tokens)
         self.val_gates += [self.model.gates(batch.history[rows]) for rows in parts]
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
+        self.log("val/cross_entropy", -torch.cat(self.val_log_likelihoods).mean())
         self._tell_about_gates(torch.cat(self.val_gates))
         self.val_ranks.clear()
+        self.val_log_likelihoods.clear()
         self.val_gates.clear()
 
 

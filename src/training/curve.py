@@ -9,9 +9,12 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 
+CROSS_ENTROPY = "val/cross_entropy"
+
+
 class Curve(L.Callback):
-    """Keeps a point for each validation: optimiser steps, seconds since the training began, the monitored figure, and
-    the mean of every `train/…` figure over the batches since the validation before. A training that is gone on with
+    """Keeps a point for each validation: optimiser steps, seconds since the training began, the monitored figure, the
+    validation's cross-entropy where there is one, and the mean of every `train/…` figure over the batches since the validation before. A training that is gone on with
     keeps the points of its checkpoint, and its seconds go on from there: a break is not counted.
 
     Args:
@@ -45,7 +48,8 @@ class Curve(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         means = {name: float(total) / self.batches for name, total in self.sums.items()}
-        found = {self.monitor: float(trainer.callback_metrics[self.monitor]), **means}
+        told = [name for name in (self.monitor, CROSS_ENTROPY) if name in trainer.callback_metrics]
+        found = {name: float(trainer.callback_metrics[name]) for name in told} | means
         self.points.append({"step": trainer.global_step, "seconds": round(self.seconds, 3), **found})
         self.sums, self.batches = {}, 0
 

@@ -12,6 +12,7 @@ from src.core.errors import UserError
 from src.core.metrics import (
     METRICS,
     hit_ratio,
+    log_likelihood_of_target,
     mean_metrics,
     ndcg,
     rank_of_target,
@@ -52,6 +53,19 @@ def test_nan_is_refused(target):
 def test_with_everything_seen_the_target_is_alone():
     seen = torch.tensor([[1, 2, 3, 2, 1]])
     assert rank_of_target(torch.tensor([[3.0, 2.0, -math.inf]]), torch.tensor([3]), excluded=seen).item() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_likelihood_is_that_of_a_softmax_over_what_competes(dtype):
+    scores = torch.randn(70, 9, generator=torch.Generator().manual_seed(0)).to(dtype)  # more rows than go at once
+    target, seen = torch.arange(70) % 9 + 1, torch.tensor([[2, 5, 5, 0], [9, 1, 0, 0]]).repeat(35, 1)
+    found, plain = log_likelihood_of_target(scores, target, seen), log_likelihood_of_target(scores, target)
+    assert found.dtype == torch.float32
+    for row, (own, those) in enumerate(zip(target.tolist(), seen.tolist(), strict=True)):
+        kept = [item for item in range(1, 10) if item == own or item not in those]
+        share = scores[row, [item - 1 for item in kept]].float().softmax(0)[kept.index(own)]
+        assert found[row].exp() == pytest.approx(share.item(), rel=1e-5)
+    torch.testing.assert_close(plain, scores.float().log_softmax(1)[torch.arange(70), target - 1])
 
 
 def test_ranks_leave_the_scores_as_they_were():

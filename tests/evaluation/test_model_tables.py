@@ -3,7 +3,7 @@ from src.evaluation.model_tables import EvaluatedModel, mean_of_trainings, metri
 
 def row(name: str, figure: float, ms_per_1000_users: float, parameters: int) -> EvaluatedModel:
     accuracy = {f"{kind}@{k}": figure for kind in ("HR", "NDCG", "Recall", "MRR") for k in (1, 2)}
-    lists = {"Coverage@1": 0.1, "Coverage@2": 0.25, "ARP@1": 9.0, "ARP@2": 1234.56}
+    lists = {"Coverage@1": 0.1, "Coverage@2": 0.25, "ARP@1": 9.0, "ARP@2": 1234.56, "Cross-entropy": figure + 1}
     empty = {"n": 0, "HR@2": None, "NDCG@2": None}
     slices = {"target popularity": {"head": {"n": 4, "HR@2": figure, "NDCG@2": figure / 2}, "cold": empty}}
     slices |= {"history length": {"1+": empty}}
@@ -17,10 +17,10 @@ ROWS = [row("Student (gru)", 0.25, 500.0, 12345), row("Teacher", 1.0, 2e6, 7)]
 def test_the_table_holds_every_models_figures():
     table = metrics_table(ROWS, [1, 2], "tiny")
     accuracy = ["HR@1", "HR@2", "NDCG@1", "NDCG@2", "Recall@1", "Recall@2", "MRR@1", "MRR@2"]
-    assert table.header == ["Model", *accuracy, "Coverage@2", "ARP@2", "Parameters", "ms / 1,000 users"]
+    assert table.header == ["Model", *accuracy, "Cross-entropy", "Coverage@2", "ARP@2", "Parameters", "ms / 1,000 users"]
     assert table.rows == [
-        ["Student (gru)", *["0.2500"] * 9, "1,234.6", "12,345", "500.0"],
-        ["Teacher", *["1.0000"] * 8, "0.2500", "1,234.6", "7", "2,000,000.0"],
+        ["Student (gru)", *["0.2500"] * 8, "1.2500", "0.2500", "1,234.6", "12,345", "500.0"],
+        ["Teacher", *["1.0000"] * 8, "2.0000", "0.2500", "1,234.6", "7", "2,000,000.0"],
     ]
 
 

@@ -45,18 +45,20 @@ def literal_ranking(scores: list[float], target: int, seen: list[int]) -> list[i
 def test_ranks_equal_a_literal_loop(split, from_end, filter_seen):
     dataset, model = tiny_dataset(), student("sasrec")
     found = run(lambda batch: model.predict(batch.history), dataset, split, filter_seen=filter_seen)
-    rankings, targets = [], [log[-from_end] for log in tiny_logs()]
+    rankings, targets, surprise = [], [log[-from_end] for log in tiny_logs()], []
     for log, target in zip(tiny_logs(), targets, strict=True):
         history = log[:-from_end]
         scores = model.predict(torch.tensor([history[-6:]]))[0].tolist()
         rankings.append(literal_ranking(scores, target, history if filter_seen else []))
+        surprise.append(math.log(sum(math.exp(scores[item - 1] - scores[target - 1]) for item in rankings[-1])))
     expected = [ranking.index(target) + 1 for ranking, target in zip(rankings, targets, strict=True)]
     assert found.rank.tolist() == expected
     assert len(set(expected)) > 3
     assert found.target.tolist() == targets
     assert found.user.tolist() == list(range(12))
     assert found.example_id.tolist() == dataset.examples[split].example_id.tolist()
-    assert found.metrics == pytest.approx(literal_metrics(rankings, expected, targets))
+    literal = literal_metrics(rankings, expected, targets) | {"Cross-entropy": mean(surprise)}
+    assert found.metrics == pytest.approx(literal)
 
 
 def literal_metrics(rankings: list[list[int]], ranks: list[int], targets: list[int]) -> dict[str, float]:

@@ -79,16 +79,20 @@ def test_validation_ranks_in_float32_under_autocast(name):
 def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
     module, logged, dataset = NextItemModule(student("gru4rec"), LOSS, OPTIMISATION), {}, tiny_dataset()
     monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value.item()}))
-    examples, expected = dataset.examples["val"], []
+    examples, expected, surprise = dataset.examples["val"], [], []
     for rows in torch.arange(12).split(5):
         module.validation_step(dataset.batch(examples.subset(rows), 6), 0)
     whole = dataset.batch(examples, 6)
     for scores, target in zip(module.model.predict(whole.history).tolist(), whole.target.tolist(), strict=True):
         rank = sum(score >= scores[target - 1] for score in scores)
         expected.append(1 / math.log2(1 + rank) if rank <= 10 else 0.0)
+        surprise.append(math.log(sum(math.exp(score - scores[target - 1]) for score in scores)))
     module.on_validation_epoch_end()
-    assert logged == {"val/NDCG@10": pytest.approx(sum(expected) / 12)}
-    assert module.val_ranks == []  # the next validation starts empty
+    assert logged == {
+        "val/NDCG@10": pytest.approx(sum(expected) / 12),
+        "val/cross_entropy": pytest.approx(sum(surprise) / 12),
+    }
+    assert module.val_ranks == module.val_log_likelihoods == []  # the next validation starts empty
 
 
 def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):

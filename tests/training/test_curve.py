@@ -24,6 +24,7 @@ def test_a_point_holds_the_figure_and_the_mean_loss_since_the_point_before(tmp_p
     curve = curve_of(Told([0.1, 0.5]), tmp_path, max_epochs=2)
     assert [point["step"] for point in curve] == [STEPS, 2 * STEPS]
     assert [point["val/NDCG@10"] for point in curve] == pytest.approx([0.1, 0.5])
+    assert [point["val/cross_entropy"] for point in curve] == [9.0 - point["step"] for point in curve]
     assert [point["train/loss"] for point in curve] == [1.0, 4.0]  # of 0, 1, 2 and of 3, 4, 5
 
 

@@ -14,6 +14,7 @@ SUBJECT_OF = {  # by how a stage's title begins
     "teacher": "teacher",
     "distilled": "distilled",
 }
+CROSS_ENTROPY = "val/cross_entropy"  # of the target among the items that compete, in nats
 NOT_COUNTED = ("step", "seconds")  # of a curve's points: neither figure nor loss
 
 
@@ -52,7 +53,7 @@ def _line(training: Artefact, monitor: str) -> Line:
 
 
 def _table(trainings: list[Artefact]) -> TextTable:
-    header = ["Training", "Figure", "Best", "Reached after", "Validations", "Steps", "Time", "Loss, first → last"]
+    header = ["Training", "Figure", "Best", "Cross-entropy there", "Reached after", "Validations", "Steps", "Time", "Loss, first → last"]
     rows = []
     for each in trainings:
         curve, monitor = each.curve, monitor_of(each)
@@ -63,6 +64,7 @@ def _table(trainings: list[Artefact]) -> TextTable:
                 training_name(each),
                 monitor.replace("val/", "validation "),
                 f"{best[monitor]:.4f}",
+                f"{best[CROSS_ENTROPY]:.3f}" if CROSS_ENTROPY in best else "",
                 duration(best["seconds"]),
                 f"{len(curve)}",
                 f"{curve[-1]['step']:,}",
