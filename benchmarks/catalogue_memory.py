@@ -46,7 +46,7 @@ def run(num_items: int, sparse: bool, arguments: argparse.Namespace) -> dict:
         f"student.model.hidden_size={WIDTH}",
         "student.model.num_blocks=2",
         "student.model.num_heads=2",
-        "student.train.batch_positions=4096",
+        "student.train.batch_targets=4096",
         f"student.train.sparse_items={str(sparse).lower()}",
     ]
     settings = {"num_items": num_items, "overrides": overrides, "steps": arguments.steps}

@@ -101,7 +101,7 @@ class WindowBatches:
         self, windows: TrainingWindows | TrainingExamples, rows: Tensor, size: int | None, positions: int
     ) -> None:
         self.rows, self.generator = rows, generator(0)
-        self.lengths = windows.num_positions[rows] if size is None else torch.ones_like(rows)
+        self.lengths = windows.num_targets[rows] if size is None else torch.ones_like(rows)
         self.budget = positions if size is None else size
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -114,7 +114,7 @@ class WindowBatches:
 def newest_windows(dataset: Dataset, windows: TrainingWindows) -> Tensor:
     """Returns the row of each user's newest window, `[n]` int64."""
     end_of_part = dataset.offsets[:-1] + dataset.num_train
-    return torch.isin(windows.first_target + windows.num_positions, end_of_part).nonzero().squeeze(1)
+    return torch.isin(windows.first_target + windows.num_targets, end_of_part).nonzero().squeeze(1)
 
 
 def num_targets(batch: WindowBatch) -> int:

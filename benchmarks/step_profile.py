@@ -122,7 +122,7 @@ def train(run: Run, dataset: Dataset, callback: Clock) -> None:
 
 def loader_of(run: Run, dataset: Dataset) -> DataLoader:
     windows = TrainingWindows(dataset, run.settings.student.model.history_length)
-    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_positions)
+    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_targets)
     return DataLoader(windows, sampler=batches, batch_size=None)
 
 

@@ -37,7 +37,7 @@ def train(run: Run, dataset: Dataset, steps: int) -> float:
     """Returns the seconds that the training loop took."""
     module = new_module(run, dataset)
     windows = TrainingWindows(dataset, run.settings.student.model.history_length)
-    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_positions)
+    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_targets)
     precision = encoder_precision(run.settings.student.train.precision)
     trainer = L.Trainer(**TRAINER, max_steps=steps, precision=precision)
     loader = DataLoader(windows, sampler=batches, batch_size=None)

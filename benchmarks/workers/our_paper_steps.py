@@ -37,7 +37,7 @@ def main() -> None:
     outputs = load_teacher_outputs(Path(line.settings["teacher"]), dataset, "lower")
     module = distil_module(settings.student, settings.distill, dataset, outputs, settings.seed)
     examples = TrainingExamples(dataset, settings.student.model.history_length)
-    full = (examples.num_positions == settings.student.model.history_length).nonzero().squeeze(1)
+    full = (examples.examples.end >= settings.student.model.history_length).nonzero().squeeze(1)
     batches = WindowBatches(examples, full, line.settings["batch"], 0)
     train_by_steps(run, module, DataLoader(examples, sampler=batches, batch_size=None), StepClock(line))
 

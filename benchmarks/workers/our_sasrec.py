@@ -51,7 +51,7 @@ def main() -> None:
         line.serve(facts, lambda: train(with_seed(run, next(seeds)), dataset))
     else:
         model = module.model.to(best_device()).eval()
-        line.serve(facts, lambda: ranked(run, dataset, lambda batch: model.predict(batch.history)))
+        line.serve(facts, lambda: ranked(run, dataset, lambda batch: model.predictions(batch.history)))
 
 
 def with_seed(run: Run, seed: int) -> Run:

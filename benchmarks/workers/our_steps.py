@@ -1,7 +1,7 @@
 """Our students trained step by step in Lightning.
 
 Settings: `overrides` of the shipped config, `windows` ("newest": one per user, or "all"), `batch` (windows per batch;
-null: the config's `batch_positions`), `warm_up`, `steps`.
+null: the config's `batch_targets`), `warm_up`, `steps`.
 """
 
 import torch
@@ -20,7 +20,7 @@ def main() -> None:
     dataset = prepared(run)
     windows = TrainingWindows(dataset, run.settings.student.model.history_length)
     rows = newest_windows(dataset, windows) if settings["windows"] == "newest" else torch.arange(len(windows))
-    batches = WindowBatches(windows, rows, settings["batch"], run.settings.student.train.batch_positions)
+    batches = WindowBatches(windows, rows, settings["batch"], run.settings.student.train.batch_targets)
     loader = DataLoader(windows, sampler=batches, batch_size=None)
     train_by_steps(run, new_module(run, dataset), loader, StepClock(line))
 

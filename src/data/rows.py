@@ -11,11 +11,11 @@ from .dataset import Dataset, ExampleBatch, Examples
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """Windows of training histories; each position's target is the next item.
+    """Windows of training histories; each position's target is the next item, or only the last position's is there.
 
     history: `[B, L]` int64, right-padded with 0, oldest first.
-    target: `[B, L]` int64 item numbers, 0 where there is none.
-    example_id: `[B, L]` int64, the train example that the position is, -1 where there is none.
+    target: `[B, L]` int64 item numbers, 0 where there is none; or `[B, 1]`, what comes after the whole history.
+    example_id: Like `target`, the train example that it is of, -1 where there is none.
     """
 
     history: Tensor
@@ -76,16 +76,16 @@ class TrainingWindows:
         end = targets[user] - place * length
         start = (end - length).clamp(min=0)
         self.first_target = dataset.offsets[user] + 1 + start
-        self.num_positions = end - start
+        self.num_targets = end - start
 
     def __len__(self) -> int:
         return len(self.first_target)
 
     def __getitem__(self, rows: Tensor) -> WindowBatch:
         """Returns the windows of `rows`, padded to the longest of them."""
-        num_positions = self.num_positions[rows]
-        place = torch.arange(int(num_positions.max()))
-        real = place < num_positions.unsqueeze(1)
+        num_targets = self.num_targets[rows]
+        place = torch.arange(int(num_targets.max()))
+        real = place < num_targets.unsqueeze(1)
         log_index = (self.first_target[rows].unsqueeze(1) + place).where(real, 1)
         return WindowBatch(
             history=self.item_log[log_index - 1].where(real, 0),
@@ -102,14 +102,15 @@ class TrainingExamples:
     def __init__(self, dataset: Dataset, length: int) -> None:
         self.dataset, self.length = dataset, length
         self.examples = dataset.examples["train"]
-        self.num_positions = self.examples.end.clamp(max=length)
+        self.num_targets = torch.ones(len(self.examples), dtype=torch.int64)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, rows: Tensor) -> WindowBatch:
         """Returns the examples of `rows`, padded to the longest of them."""
-        batch = self.dataset.batch(self.examples.subset(rows), int(self.num_positions[rows].max()))
+        examples = self.examples.subset(rows)
+        batch = self.dataset.batch(examples, min(self.length, int(examples.end.max())))
         return WindowBatch(batch.history, batch.target.unsqueeze(1), batch.example_id.unsqueeze(1))
 
 

@@ -48,12 +48,12 @@ class Pool:
         device = self.student.item_table().device
         rows = TrainingWindows if self.student.causal else TrainingExamples
         training = rows(self.dataset, self.student.history_length)
-        for chosen in token_batches(training.num_positions, POSITIONS):
+        for chosen in token_batches(training.num_targets, POSITIONS):
             batch = training[chosen].to(device)
             real = batch.target > 0
             yield (
                 (batch.example_id[real] - self.example_id[0]).cpu(),
-                self.student.encode(batch.history)[real],
+                self.student.states_of(batch),
                 batch.target[real] - 1,
             )
 

@@ -186,7 +186,7 @@ class DistilModule(NextItemModule):
         """Draws for each asked position one column that is neither its history, its target nor a candidate, `[m]`."""
         row, place = (batch.target > 0).nonzero()[asked].T
         seen = batch.history[row]
-        if self.model.causal:  # else the one target comes after the whole history
+        if batch.target.shape == batch.history.shape:  # else the one target comes after the whole history
             seen = seen.where(torch.arange(seen.shape[1], device=row.device) <= place.unsqueeze(1), 0)
         taken = torch.cat([seen, candidates], dim=1)
         return sample_negatives(taken, batch.target[row, place], self.model.num_items, self.generator)

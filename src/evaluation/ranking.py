@@ -1,7 +1,7 @@
 """Full ranking of held-out targets; the same for popularity, students and teachers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.metrics import ROWS_AT_ONCE, competing_scores, mean_metrics, rank_of_target, users_within
+from ..core.metrics import Scores, competing_scores, largest, mean_metrics, rank_of_target, tiles, users_within
 from ..core.progress import progress
 from ..data.dataset import Dataset, ExampleBatch
 from .beyond_accuracy import RecommendationLists
@@ -17,7 +17,7 @@ from .settings import CROSS_ENTROPY, MetricsSettings, check_cut_offs
 
 LIST_LENGTH = 20  # items of each list that is kept, and more where a cut-off asks for them
 
-Scorer = Callable[[ExampleBatch], Tensor]
+Scorer = Callable[[ExampleBatch], Scores]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def evaluate(
     """Ranks each target of `split` against the whole catalogue.
 
     Args:
-        score: Takes an `ExampleBatch` and returns `[B, num_items]`.
+        score: Takes an `ExampleBatch` and returns `[B, num_items]`, or what makes its rows where they are asked for.
         dataset: A prepared dataset.
         split: "val" or "test".
         metrics: What is measured, how many users at once, and whether items of the user's whole history are left out of
@@ -114,12 +114,12 @@ def evaluate(
             batch = dataset.batch(examples.subset(rows), history_length, with_seen=filter_seen)
             targets.append(batch.target)
             start = time.perf_counter()
-            ranked = _rank(score, batch.to(device), length)
-            ranks.append(ranked.rank.cpu())  # waits for the GPU
+            ranked = [_rank(*part, length) for part in _parts(score, batch.to(device), dataset.num_items)]
+            rank, items, *likelihoods = (torch.cat(each).cpu() for each in zip(*ranked, strict=True))  # waits for a GPU
             seconds += time.perf_counter() - start
-            kept.append([part.cpu() for part in (ranked.items.int(), *_likelihoods(ranked))])
-            del ranked  # the next chunk's scores take its place
-            lists.add(kept[-1][0].long())
+            ranks.append(rank)
+            kept.append([items.int(), *likelihoods])
+            lists.add(items)
             advance(len(rows))
     target, rank = torch.cat(targets), torch.cat(ranks)
     told = Lists(*map(torch.cat, zip(*kept, strict=True)))
@@ -138,29 +138,29 @@ def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) ->
     return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest))
 
 
+def _parts(score: Scorer, batch: ExampleBatch, num_items: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Yields scores, targets and seen items of some of the users after the others."""
+    scores = score(batch)
+    for rows in tiles(len(batch.target), num_items, batch.target.device):
+        yield scores[rows], batch.target[rows], None if batch.seen is None else batch.seen[rows]
+
+
 class _Ranked(NamedTuple):
-    """A chunk of users: ranks `[B]`, lists `[B, k]` (0 where fewer than k items compete), scores of their items; scores
-    of the targets `[B]`, and of all items `[B, num_items]`, -inf where they do not compete.
+    """Some users: ranks `[B]`, lists `[B, k]` (0 where fewer than k items compete), log-probabilities of the targets
+    and probabilities of the first items, `[B]` float32 each.
     """
 
     rank: Tensor
     items: Tensor
-    best: Tensor
-    of_target: Tensor
-    scores: Tensor
+    log_likelihood: Tensor
+    top_probability: Tensor
 
 
-def _rank(score: Scorer, batch: ExampleBatch, k: int) -> _Ranked:
-    scores = score(batch)
-    rank = rank_of_target(scores, batch.target, excluded=batch.seen)
-    if batch.seen is not None:
-        scores = competing_scores(scores, batch.seen.masked_fill(batch.seen == batch.target.unsqueeze(1), 0))
-    best, columns = scores.topk(k, dim=1)
+def _rank(scores: Tensor, target: Tensor, seen: Tensor | None, k: int) -> _Ranked:
+    rank = rank_of_target(scores, target, excluded=seen)
+    if seen is not None:
+        scores = competing_scores(scores, seen.masked_fill(seen == target.unsqueeze(1), 0))
+    best, columns = largest(scores, k)
     items = (columns + 1).masked_fill(best == -torch.inf, 0)
-    return _Ranked(rank, items, best, scores.gather(1, batch.target.unsqueeze(1) - 1).squeeze(1), scores)
-
-
-def _likelihoods(ranked: _Ranked) -> tuple[Tensor, Tensor]:
-    """Returns the log-probabilities of the targets and the probabilities of the first items, `[B]` float32 each."""
-    log_sum = torch.cat([part.logsumexp(1) for part in ranked.scores.split(ROWS_AT_ONCE)])
-    return (ranked.of_target - log_sum).float(), (ranked.best[:, 0] - log_sum).exp().float()
+    log_sum, of_target = scores.logsumexp(1), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
+    return _Ranked(rank, items, (of_target - log_sum).float(), (best[:, 0] - log_sum).exp().float())

@@ -9,6 +9,7 @@ STUDENTS: Registry[Any] = Registry(
     __package__,
     {
         "sasrec": "models:SASRec",
+        "bsarec": "bsarec:BSARec",
         "gru4rec": "models:GRU4Rec",
         "caser": "caser:Caser",
         "sasrec_paper": "paper_students:PaperSASRec",

@@ -17,8 +17,8 @@ class StudentDataModule(L.LightningDataModule):
     Args:
         dataset: A prepared dataset.
         history_length: L.
-        causal: Whether every position of a window is trained at once, or each example by itself.
-        batch_positions: Positions per training batch, padding included.
+        every_position: Whether every position of a window is trained at once, or each example by itself.
+        batch_targets: Per training batch: positions of windows, padding included, or examples.
         eval_batch_size: Validation examples per batch.
         filter_seen: Whether validation leaves seen items out of the ranking.
         seed: Seed of the training order.
@@ -28,8 +28,8 @@ class StudentDataModule(L.LightningDataModule):
         self,
         dataset: Dataset,
         history_length: int,
-        causal: bool,
-        batch_positions: int,
+        every_position: bool,
+        batch_targets: int,
         eval_batch_size: int,
         filter_seen: bool,
         seed: int,
@@ -37,15 +37,17 @@ class StudentDataModule(L.LightningDataModule):
         super().__init__()
         self.dataset = dataset
         self.history_length = history_length
-        self.batch_positions = batch_positions
+        self.batch_targets = batch_targets
         self.eval_batch_size = eval_batch_size
         self.filter_seen = filter_seen
-        self.training = (TrainingWindows if causal else TrainingExamples)(dataset, history_length)
+        self.training = (TrainingWindows if every_position else TrainingExamples)(dataset, history_length)
         self.generator = generator(seed)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of rows of similar length, drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`)."""
-        return BatchLoader(self.training, self.training.num_positions, self.batch_positions, self.generator)
+        """Batches drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`): of windows of similar length, or of
+        examples of any length.
+        """
+        return BatchLoader(self.training, self.training.num_targets, self.batch_targets, self.generator)
 
     def val_dataloader(self) -> DataLoader:
         rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length, self.filter_seen)

@@ -17,7 +17,7 @@ def evaluate_student(
     """
     model.to(best_device())
     return evaluate(
-        lambda batch: model.predict(batch.history),
+        lambda batch: model.predictions(batch.history),
         dataset,
         split,
         metrics,

@@ -1,6 +1,8 @@
 """Sequential recommenders by item numbers. Only the encoder varies: the item table and the scoring are shared."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
@@ -8,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.precision import float32_scores
+from ..data.rows import WindowBatch
+from .attention import CausalBlock, last_place, last_state
 from .dropout import Dropout
 from .embedding import INITIAL_STD, ItemEmbedding
-from .settings import GRU4RecSettings, ModelSettings, SASRecSettings
+from .settings import GRU4RecSettings, ModelSettings, Positions, SASRecSettings
 
 
 class SequentialRecommender(nn.Module, ABC):
@@ -23,7 +27,7 @@ class SequentialRecommender(nn.Module, ABC):
     """
 
     Settings: ClassVar[type[ModelSettings]]  # of `student.model`
-    causal: ClassVar[bool] = True  # `encode` gives a state for every position: all can be trained at once
+    causal: bool = True  # `encode` gives a state for every position: all can be trained at once
 
     def __init__(self, num_items: int, hidden_size: int, history_length: int) -> None:
         super().__init__()
@@ -69,7 +73,27 @@ class SequentialRecommender(nn.Module, ABC):
         return scores if bias is None else scores + bias
 
     def user_representation(self, history: Tensor) -> Tensor:
-        """Returns `[B, D]`: the hidden state after the last item of each history `[B, L]` (at least one item each)."""
+        """Returns `[B, D]`: the hidden state after the last item of each history `[B, L]` (at least one item each).
+
+        Histories of similar length are read together, so that almost no padding is computed.
+        """
+        lengths, order = (history > 0).sum(1).sort(descending=True)
+        states, first, longest = [], 0, lengths.tolist()
+        while first < len(longest):
+            rows = sum(length > longest[first] // 2 for length in longest[first:])
+            together = order[first : first + rows]
+            states.append(self.last_states(history[together, : longest[first]]))
+            first += rows
+        return torch.cat(states)[order.argsort()]
+
+    def states_of(self, batch: WindowBatch) -> Tensor:
+        """Returns `[M, D]`: the hidden states of the M positions of `batch` that have a target, row by row."""
+        if batch.target.shape[1] == 1:  # of the last position alone
+            return self.user_representation(batch.history)
+        return self.encode(batch.history)[batch.target > 0]
+
+    def last_states(self, history: Tensor) -> Tensor:
+        """Returns `[B, D]`: `user_representation` of histories `[B, L]` that are read at once."""
         hidden = self.encode(history)
         if hidden.shape[1] == 1:
             return hidden[:, 0]
@@ -77,49 +101,74 @@ class SequentialRecommender(nn.Module, ABC):
 
     def predict(self, history: Tensor) -> Tensor:
         """Returns `[B, num_items]` float32 scores for the next item after each history `[B, L]`: what ranks."""
+        return self.predictions(history)[:]
+
+    def predictions(self, history: Tensor) -> "CatalogueScores":
+        """Returns `predict` of histories `[B, L]`, its rows made where they are asked for."""
         with float32_scores(history.device):
-            return self.score(self.user_representation(history))
+            return CatalogueScores(self.user_representation(history), *self.output_layer())
 
 
-def last_state(states: Tensor, history: Tensor) -> Tensor:
-    """Returns `[B, 1, D]`: of states `[B, L, D]` those at the last item of each history `[B, L]`."""
-    last = (history > 0).sum(1) - 1
-    return states[torch.arange(len(states), device=states.device), last].unsqueeze(1)
+@dataclass(frozen=True)
+class CatalogueScores:
+    """Scores `[B, num_items]` float32 of states `[B, D]`, made row by row (`core.metrics.Scores`).
+
+    weight, bias: `[num_items, D]` and `[num_items]` or None.
+    """
+
+    states: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        with float32_scores(self.states.device):
+            return F.linear(self.states[rows], self.weight, self.bias)
 
 
-class SASRec(SequentialRecommender):
-    """Self-attentive sequential recommendation (Kang & McAuley 2018), pre-norm, causal at every position.
+class CausalTransformer(SequentialRecommender):
+    """Item vectors through causal blocks and a last normalisation.
 
     Padding stands on the right, so the causal mask alone keeps it from every real position.
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.
-        num_blocks: Transformer blocks.
-        num_heads: Attention heads; divides `hidden_size`.
-        dropout: Share of inputs and of each block's two outputs dropped in training; no attention weight is.
+        blocks: In their order.
+        dropout: Share of inputs dropped in training.
+        positions: "absolute" adds a learned vector per place from the oldest item read, "from_end" one per place from
+            the newest; the others see `attention.CausalBlock`. Counted from the end, a position's input says how many
+            items are still to come: such a student is not causal, and trained example by example.
     """
 
-    Settings = SASRecSettings
-
     def __init__(
-        self, num_items: int, hidden_size: int, history_length: int, num_blocks: int, num_heads: int, dropout: float
+        self,
+        num_items: int,
+        hidden_size: int,
+        history_length: int,
+        blocks: Sequence[CausalBlock],
+        dropout: float,
+        positions: Positions,
     ) -> None:
         super().__init__(num_items, hidden_size, history_length)
-        self.positions = nn.Embedding(history_length, hidden_size)
-        nn.init.normal_(self.positions.weight, std=INITIAL_STD)
+        self.from_end = positions == "from_end"
+        self.causal = not self.from_end
+        self.positions = nn.Embedding(history_length, hidden_size) if positions in ("absolute", "from_end") else None
+        if self.positions is not None:
+            nn.init.normal_(self.positions.weight, std=INITIAL_STD)
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(CausalBlock(hidden_size, num_heads, dropout) for _ in range(num_blocks))
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(hidden_size)
 
     def encode(self, history: Tensor) -> Tensor:
-        """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
+        """See `SequentialRecommender.encode`; returns `[B, L, D]`, and `[B, 1, D]` where positions count from the end."""
+        if self.from_end:
+            return self.last_states(history).unsqueeze(1)
         x = self._inputs(history)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
 
-    def user_representation(self, history: Tensor) -> Tensor:
-        """See `SequentialRecommender.user_representation`; the last block computes the one state that is asked for."""
+    def last_states(self, history: Tensor) -> Tensor:
+        """See `SequentialRecommender.last_states`; the last block computes the one state that is asked for."""
         x = self._inputs(history)
         for block in self.blocks[:-1]:
             x = block(x)
@@ -127,44 +176,40 @@ class SASRec(SequentialRecommender):
         return self.norm(last_block.last(x, history))[:, 0]
 
     def _inputs(self, history: Tensor) -> Tensor:
-        return self.dropout(self.items.lookup(history) + self.positions.weight[: history.shape[1]])
+        x = self.items.lookup(history)
+        if self.positions is not None:
+            place = torch.arange(history.shape[1], device=history.device)
+            if self.from_end:
+                place = (last_place(history).unsqueeze(1) - place).clamp(min=0)
+            x = x + self.positions(place)
+        return self.dropout(x)
 
 
-class CausalBlock(nn.Module):
-    """`x + Attention(LN(x))`, then `x + FFN(LN(x))`, `FFN(x) = W2 GELU(W1 x + b1) + b2`; `[B, L, D]` to `[B, L, D]`."""
+class SASRec(CausalTransformer):
+    """Self-attentive sequential recommendation (Kang & McAuley 2018), pre-norm, causal at every position.
 
-    def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm_attention = nn.LayerNorm(hidden_size)
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.out = nn.Linear(hidden_size, hidden_size)
-        self.norm_feed_forward = nn.LayerNorm(hidden_size)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
-        )
-        self.dropout = Dropout(dropout)
+    Args:
+        num_items, hidden_size, history_length: See `SequentialRecommender`.
+        num_blocks: Transformer blocks.
+        num_heads: Attention heads; divides `hidden_size`.
+        dropout: Share of inputs and of each block's two outputs dropped in training; no attention weight is.
+        positions: See `CausalTransformer`.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (self._heads(part) for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1))
-        return self._output(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+    Settings = SASRecSettings
 
-    def last(self, x: Tensor, history: Tensor) -> Tensor:
-        """Returns `[B, 1, D]`, `forward` at the last item of each history `[B, L]` alone: one query, one output."""
-        normed = self.norm_attention(x)
-        width = x.shape[-1]
-        query = F.linear(last_state(normed, history), self.qkv.weight[:width], self.qkv.bias[:width])
-        key_value = F.linear(normed, self.qkv.weight[width:], self.qkv.bias[width:])
-        q, k, v = (self._heads(part) for part in (query, *key_value.chunk(2, dim=-1)))
-        real = (history > 0)[:, None, None]  # [B, 1, 1, L]
-        return self._output(last_state(x, history), F.scaled_dot_product_attention(q, k, v, attn_mask=real))
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, heads, L, D/heads]
-
-    def _output(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+    def __init__(
+        self,
+        num_items: int,
+        hidden_size: int,
+        history_length: int,
+        num_blocks: int,
+        num_heads: int,
+        dropout: float,
+        positions: Positions = "absolute",
+    ) -> None:
+        blocks = [CausalBlock(hidden_size, num_heads, dropout, positions, history_length) for _ in range(num_blocks)]
+        super().__init__(num_items, hidden_size, history_length, blocks, dropout, positions)
 
 
 class GRU4Rec(SequentialRecommender):

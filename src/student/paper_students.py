@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .attention import last_state
 from .caser import HistoryConvolutions
 from .dropout import Dropout
 from .embedding import INITIAL_STD
-from .models import SequentialRecommender, last_state
+from .models import SequentialRecommender
 from .settings import PaperCaserSettings, PaperGRU4RecSettings, PaperSASRecSettings
 
 PAPER_INITIAL_STD = 0.01  # of item vectors

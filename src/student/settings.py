@@ -1,6 +1,6 @@
 """The student's settings (`student.*`): which model, its architecture, its loss and its training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ..core.settings import (
     ChosenBy,
@@ -32,10 +32,17 @@ class ModelSettings(Settings):
     history_length: PositiveInteger = setting(..., "L: the most items read; longer histories lose their oldest items")
 
 
+Positions = Literal["absolute", "from_end", "rotary", "relative_bias", "none"]
 HEADS_DIVIDE_WIDTH = Rule(
     ("num_heads", "hidden_size"),
     lambda s: bool(s.hidden_size % s.num_heads),
     "{at}num_heads={s.num_heads} must divide {at}hidden_size={s.hidden_size}",
+)
+ROTARY_PAIRS = Rule(
+    ("positions", "num_heads", "hidden_size"),
+    lambda s: s.positions == "rotary" and bool(s.hidden_size // s.num_heads % 2),
+    "{at}positions=rotary turns pairs of features: {at}hidden_size={s.hidden_size} / {at}num_heads={s.num_heads} must "
+    "be even",
 )
 FILTERS_FIT_HISTORY = Rule(
     ("filter_heights", "history_length"),
@@ -47,10 +54,22 @@ FILTERS_FIT_HISTORY = Rule(
 class SASRecSettings(ModelSettings):
     """`models.SASRec`."""
 
-    rules = (HEADS_DIVIDE_WIDTH,)
+    rules = (HEADS_DIVIDE_WIDTH, ROTARY_PAIRS)
     num_blocks: PositiveInteger = setting(..., "transformer blocks")
     num_heads: PositiveInteger = setting(..., "attention heads; divides hidden_size")
     dropout: Probability = setting(..., "share of inputs and of each block's two outputs dropped in training")
+    positions: Positions = setting(
+        "absolute",
+        "how a place is known: absolute = a vector per place from the oldest item, from_end = from the newest (trained "
+        "example by example), rotary, relative_bias, none",
+    )
+
+
+class BSARecSettings(SASRecSettings):
+    """`bsarec.BSARec`."""
+
+    alpha: ShareOrNone = setting(..., "share of the filter's output; attention has the rest")
+    filter_items: PositiveInteger = setting(..., "newest items whose smoothed mean the low frequencies are")
 
 
 class GRU4RecSettings(ModelSettings):
@@ -125,6 +144,7 @@ class GBCESettings(SampledLossSettings):
 
 MODEL_SETTINGS: dict[str, type[ModelSettings]] = {
     "sasrec": SASRecSettings,
+    "bsarec": BSARecSettings,
     "gru4rec": GRU4RecSettings,
     "caser": CaserSettings,
     "sasrec_paper": PaperSASRecSettings,
@@ -160,7 +180,19 @@ def settings_of_loss(name: str, key: str | None = None) -> type[LossSettings]:
 class OptimisationSettings(Settings):
     """AdamW, the course of its learning rate, and when to stop (`student.train`)."""
 
-    batch_positions: PositiveInteger = setting(4096, "positions (each with its own target) per optimiser step")
+    renamed: ClassVar[dict[str, str]] = {
+        "batch_positions": "use batch_targets: of students that are trained example by example it counts the examples, "
+        "where batch_positions counted the places of their histories"
+    }
+
+    targets: Literal["all", "last"] = setting(
+        "all",
+        "all: every position of a history is trained at once; last: each example by itself, as are students that read "
+        "a history as a whole",
+    )
+    batch_targets: PositiveInteger = setting(
+        4096, "targets per optimiser step; windows of histories count their padding, too"
+    )
     lr: Positive = setting(..., "learning rate of AdamW")
     weight_decay: NotNegative = setting(0.0, "decoupled")
     lr_schedule: Literal["constant", "cosine"] = setting("constant", "cosine: down to 0 at the end of max_epochs")
@@ -197,7 +229,7 @@ class StudentSettings(Settings):
             "{at}train.sparse_items=true needs a sampled loss, e.g. student/loss=sampled_softmax",
         ),
     )
-    name: Text = setting(..., "sasrec, gru4rec, caser, the same with _paper, or package.module:Name")
+    name: Text = setting(..., "sasrec, bsarec, gru4rec, caser, {sasrec,gru4rec,caser}_paper, or package.module:Name")
     model: Annotated[ModelSettings, ChosenBy("name", settings_of_student)]
     loss: Annotated[LossSettings, ChosenBy("loss.name", settings_of_loss)]
     train: OptimisationSettings = group(OptimisationSettings)

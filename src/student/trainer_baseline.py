@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.artefact import fingerprint
 from ..core.errors import UserError
-from ..core.metrics import log_likelihood_of_target, ndcg, rank_of_target
+from ..core.metrics import log_likelihood_of_target, ndcg, rank_of_target, tiles
 from ..core.precision import encoder_precision, logits_dtype
 from ..data.dataset import Dataset, ExampleBatch
 from ..data.rows import WindowBatch
@@ -55,7 +55,7 @@ class NextItemModule(L.LightningModule):
     def states_with_targets(self, batch: WindowBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Returns states `[M, D]`, targets `[M]` and example ids `[M]` of the M positions that have a target."""
         real = batch.target > 0
-        return self.model.encode(batch.history)[real], batch.target[real], batch.example_id[real]
+        return self.model.states_of(batch), batch.target[real], batch.example_id[real]
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         terms = self.loss_terms(batch)
@@ -65,9 +65,11 @@ class NextItemModule(L.LightningModule):
         return total
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        scores = self.model.predict(batch.history)
-        self.val_ranks.append(rank_of_target(scores, batch.target, batch.seen))
-        self.val_log_likelihoods.append(log_likelihood_of_target(scores, batch.target, batch.seen))
+        scores = self.model.predictions(batch.history)
+        for rows in tiles(len(batch.target), self.model.num_items, batch.target.device):
+            judged = (scores[rows], batch.target[rows], None if batch.seen is None else batch.seen[rows])
+            self.val_ranks.append(rank_of_target(*judged))
+            self.val_log_likelihoods.append(log_likelihood_of_target(*judged))
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
@@ -154,8 +156,8 @@ def fit_student(
     data = StudentDataModule(
         dataset,
         settings.model.history_length,
-        module.model.causal,
-        settings.train.batch_positions,
+        module.model.causal and settings.train.targets == "all",
+        settings.train.batch_targets,
         rows_at_once(metrics, dataset, metrics.filter_seen),
         metrics.filter_seen,
         seed,

@@ -122,7 +122,7 @@ class UserPassModel(ILoRAModel):
         if most == -1:
             return windows, lengths
         drawn = torch.randperm(len(windows), generator=generator)
-        before = windows.num_positions[drawn].cumsum(0) - windows.num_positions[drawn]
+        before = windows.num_targets[drawn].cumsum(0) - windows.num_targets[drawn]
         drawn = drawn[before < most]
         return ChosenRows(windows, drawn), lengths[drawn]
 
@@ -151,8 +151,8 @@ class UserPassModel(ILoRAModel):
         windows = TrainingWindows(dataset, self.window_length)
         window = torch.empty(len(dataset.examples["train"]), dtype=torch.long)
         first = dataset.examples["train"].example_id[0]
-        place = torch.repeat_interleave(torch.arange(len(windows)), windows.num_positions)
-        starts = windows.num_positions.cumsum(0) - windows.num_positions
+        place = torch.repeat_interleave(torch.arange(len(windows)), windows.num_targets)
+        starts = windows.num_targets.cumsum(0) - windows.num_targets
         log_index = windows.first_target[place] + torch.arange(len(place)) - starts[place]
         window[dataset.example_of_interaction()[log_index] - first] = place
         return window
@@ -160,14 +160,14 @@ class UserPassModel(ILoRAModel):
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.tokens_by_example`."""
         windows = TrainingWindows(dataset, self.window_length)
-        share = self._window_lengths(dataset, windows).double() / windows.num_positions
+        share = self._window_lengths(dataset, windows).double() / windows.num_targets
         return share[self.read_together(dataset)]
 
     def _window_lengths(self, dataset: Dataset, windows: TrainingWindows) -> Tensor:
         """Returns the tokens of each window's prompt, `[windows]` int64."""
         until = F.pad(self.user_prompts.piece_lengths[dataset.item_log].cumsum(0), (1, 0))
         first = windows.first_target - 1
-        return self.user_prompts.fixed + until[first + windows.num_positions] - until[first]
+        return self.user_prompts.fixed + until[first + windows.num_targets] - until[first]
 
     def _states(self, history: Tensor, prompt: UserPromptBatch) -> Tensor:
         hidden = self.language_model(

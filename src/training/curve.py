@@ -8,14 +8,14 @@ import torch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
-
 CROSS_ENTROPY = "val/cross_entropy"
 
 
 class Curve(L.Callback):
     """Keeps a point for each validation: optimiser steps, seconds since the training began, the monitored figure, the
-    validation's cross-entropy where there is one, and the mean of every `train/…` figure over the batches since the validation before. A training that is gone on with
-    keeps the points of its checkpoint, and its seconds go on from there: a break is not counted.
+    validation's cross-entropy where there is one, and the mean of every `train/…` figure over the batches since the
+    validation before. A training that is gone on with keeps the points of its checkpoint, and its seconds go on from
+    there: a break is not counted.
 
     Args:
         monitor: The figure that is to rise.

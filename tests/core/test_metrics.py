@@ -12,6 +12,7 @@ from src.core.errors import UserError
 from src.core.metrics import (
     METRICS,
     hit_ratio,
+    largest,
     log_likelihood_of_target,
     mean_metrics,
     ndcg,
@@ -53,6 +54,20 @@ def test_nan_is_refused(target):
 def test_with_everything_seen_the_target_is_alone():
     seen = torch.tensor([[1, 2, 3, 2, 1]])
     assert rank_of_target(torch.tensor([[3.0, 2.0, -math.inf]]), torch.tensor([3]), excluded=seen).item() == 1
+
+
+@given(st.integers(1, 400), st.integers(1, 30), st.integers(0, 2**16), st.booleans())
+@settings(deadline=None, max_examples=200)
+def test_the_largest_are_those_of_a_whole_sort(n, k, seed, few_compete):
+    draw = torch.Generator().manual_seed(seed)
+    scores = torch.stack([torch.randperm(n, generator=draw).float() for _ in range(3)])
+    if few_compete:
+        scores[0, torch.rand(n, generator=draw) < 0.9] = -torch.inf
+    k = min(k, n)
+    best, columns = largest(scores, k)
+    assert torch.equal(best, scores.sort(1, descending=True).values[:, :k])
+    assert torch.equal(scores.gather(1, columns), best)
+    assert all(len(row.unique()) == k for row in columns)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -270,11 +270,12 @@ def test_negatives_are_everything_but_history_target_and_candidates(dataset, out
         assert set((negatives[:, n] + 1).tolist()) == set(range(1, NUM_ITEMS + 1)) - taken
 
 
-def test_negatives_of_a_student_that_reads_whole_histories_are_outside_all_of_them(dataset, outputs):
+@pytest.mark.parametrize("name", ["caser", "sasrec"])
+def test_negatives_of_training_by_example_are_outside_the_whole_history(dataset, outputs, name):
     rows = TrainingExamples(dataset, L)
     batch, recorder = rows[torch.arange(len(rows))], Recorder()
     module = module_of(outputs, recorder, losses(dataset, alpha=0)[1])
-    module.model = student("caser")
+    module.model = student(name)
     for _ in range(300):
         module.loss_terms(batch)
     negatives = torch.stack([call[3] for call in recorder.calls])  # [300, m]

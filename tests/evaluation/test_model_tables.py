@@ -17,7 +17,15 @@ ROWS = [row("Student (gru)", 0.25, 500.0, 12345), row("Teacher", 1.0, 2e6, 7)]
 def test_the_table_holds_every_models_figures():
     table = metrics_table(ROWS, [1, 2], "tiny")
     accuracy = ["HR@1", "HR@2", "NDCG@1", "NDCG@2", "Recall@1", "Recall@2", "MRR@1", "MRR@2"]
-    assert table.header == ["Model", *accuracy, "Cross-entropy", "Coverage@2", "ARP@2", "Parameters", "ms / 1,000 users"]
+    assert table.header == [
+        "Model",
+        *accuracy,
+        "Cross-entropy",
+        "Coverage@2",
+        "ARP@2",
+        "Parameters",
+        "ms / 1,000 users",
+    ]
     assert table.rows == [
         ["Student (gru)", *["0.2500"] * 8, "1.2500", "0.2500", "1,234.6", "12,345", "500.0"],
         ["Teacher", *["1.0000"] * 8, "2.0000", "0.2500", "1,234.6", "7", "2,000,000.0"],

@@ -10,7 +10,7 @@ from src.core.errors import UserError
 from src.core.metrics import users_within
 from src.data.dataset import Dataset, ExampleBatch
 from src.evaluation.popularity import Popularity
-from src.evaluation.ranking import Evaluation, Lists, _likelihoods, _rank, evaluate, rows_at_once
+from src.evaluation.ranking import Evaluation, Lists, _rank, evaluate, rows_at_once
 from src.evaluation.settings import MetricsSettings
 from tests.memory import peak_bytes
 from tests.student.students import student
@@ -114,16 +114,37 @@ def test_a_chunk_with_its_seen_items_stays_within_the_memory(num_items, num_seen
     logs = [torch.randint(1, num_items + 1, (num_seen + 1,)).tolist() for _ in range(users)]
     dataset = dataset_of(logs, [str(item) for item in range(num_items)])
     batch = dataset.batch(dataset.examples["test"], length=10, with_seen=True)
-    peak = peak_bytes(lambda: _likelihoods(_rank(lambda batch: torch.rand(users, num_items), batch, 20)))
+    peak = peak_bytes(lambda: _rank(torch.rand(users, num_items), batch.target, batch.seen, 20))
     assert 0.6 * 2**20 < peak + batch.seen.nbytes <= 2**20
+
+
+@pytest.mark.parametrize("filter_seen", [False, True])
+def test_scores_judged_a_few_at_a_time_are_those_judged_at_once(filter_seen, monkeypatch):
+    dataset, model = tiny_dataset(), student("sasrec")
+    whole = run(lambda batch: model.predict(batch.history), dataset, "test", filter_seen=filter_seen)
+    monkeypatch.setattr("src.core.metrics.TILE", 2 * 15)  # two users
+    asked = []
+
+    class Lazy:
+        def __init__(self, batch: ExampleBatch) -> None:
+            self.scores = model.predict(batch.history)
+
+        def __getitem__(self, rows: slice) -> torch.Tensor:
+            asked.append(rows)
+            return self.scores[rows]
+
+    parts = run(Lazy, dataset, "test", filter_seen=filter_seen)
+    assert torch.equal(parts.rank, whole.rank) and parts.metrics == pytest.approx(whole.metrics)
+    assert torch.equal(parts.lists.top_items, whole.lists.top_items)
+    assert asked == [slice(0, 2), slice(2, 4), slice(4, 6)] * 2 + [slice(0, 2)]  # of five, five and two users
 
 
 @pytest.mark.parametrize(
     ("settings", "with_seen", "rows"),
     [
         (MetricsSettings(memory_mb=1000, max_rows=7), False, 7),
-        (MetricsSettings(memory_mb=1, max_rows=10000), False, 2**20 // (8 * 100 + 1024)),
-        (MetricsSettings(memory_mb=1, max_rows=10000), True, 2**20 // (8 * 100 + 48 * 100 + 1024)),
+        (MetricsSettings(memory_mb=1, max_rows=10000), False, 2**20 // (8 * 100 + 8192)),
+        (MetricsSettings(memory_mb=1, max_rows=10000), True, 2**20 // (8 * 100 + 48 * 100 + 8192)),
     ],
 )
 def test_users_ranked_at_once_are_bounded_by_memory_and_by_number(settings, with_seen, rows):
@@ -143,9 +164,9 @@ def test_no_more_users_are_scored_at_once_than_the_settings_allow():
             shown.append(len(batch.target))
             return torch.zeros(len(batch.target), 15)
 
-        metrics = MetricsSettings(ks=[1], filter_seen=filter_seen, memory_mb=7 * (8 * 15 + 1024) / 2**20)
+        metrics = MetricsSettings(ks=[1], filter_seen=filter_seen, memory_mb=7 * (8 * 15 + 8192) / 2**20)
         evaluate(score, tiny_dataset(), "val", metrics, history_length=4, device=CPU, title="test")
-    assert sizes == {True: [4, 4, 4], False: [7, 5]}  # seen items take memory too
+    assert sizes == {True: [6, 6], False: [7, 5]}  # seen items take memory too
 
 
 def test_the_model_is_shown_no_more_than_its_history_length():

@@ -71,7 +71,13 @@ def write_run(folder: Path, dataset: Dataset, *subjects: str, seeds: int = 1, ma
 def made_from_of(dataset: Dataset) -> dict:
     """What a run's `made_from.json` holds."""
     curve = [
-        {"step": step, "seconds": 2.0 * step, "val/NDCG@10": value, "val/cross_entropy": 5.5 - step / 8, "train/loss": 7.0 - step}
+        {
+            "step": step,
+            "seconds": 2.0 * step,
+            "val/NDCG@10": value,
+            "val/cross_entropy": 5.5 - step / 8,
+            "train/loss": 7.0 - step,
+        }
         for step, value in enumerate([0.1, 0.3, 0.2], start=1)
     ]
     teacher = {"stage": "teacher: training", "kind": "teacher", "seed": 0, "seconds": 61.0}

@@ -1,6 +1,7 @@
 """Every shipped student, made small."""
 
 from functools import cache
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -10,9 +11,10 @@ from src.student.choices import STUDENTS
 from src.student.factory import create_student
 from src.student.models import SequentialRecommender
 from src.student.paper_students import PaperStudent
-from src.student.settings import LossSettings, StudentSettings
+from src.student.settings import LossSettings, Positions, StudentSettings
 
 NAMES = sorted(STUDENTS)
+OTHER_PLACES = [f"{name}/{how}" for name in ("sasrec", "bsarec") for how in get_args(Positions) if how != "absolute"]
 PAPER = [name for name in NAMES if issubclass(STUDENTS[name], PaperStudent)]
 NUM_ITEMS, D, L = 15, 8, 6
 
@@ -28,14 +30,20 @@ def shipped_loss(name: str) -> LossSettings:
 
 
 def architecture(name: str, dropout: float = 0.0) -> dict:
-    """Returns `student.model` as shipped, but of width 8, six items long; not every student has dropout."""
+    """Returns `student.model` as shipped, but of width 8, six items long; not every student has dropout.
+
+    `name` may say how places are known: `sasrec/rotary`.
+    """
+    name, _, positions = name.partition("/")
     small = {"hidden_size": D, "history_length": L, "dropout": dropout}
+    small |= {"positions": positions} if positions else {}
+    small |= {"filter_items": 3}
     return {key: small.get(key, value) for key, value in shipped(name).model.plain().items()}
 
 
 def student(name: str, seed: int = 0, dropout: float = 0.0) -> SequentialRecommender:
     torch.manual_seed(seed)
-    return create_student(name, NUM_ITEMS, architecture(name, dropout)).eval()
+    return create_student(name.partition("/")[0], NUM_ITEMS, architecture(name, dropout)).eval()
 
 
 def histories() -> Tensor:

@@ -6,12 +6,14 @@ from tests.data.test_rows import Window, as_windows
 from tests.worlds import tiny_dataset
 
 
-def module(dataset: Dataset, seed: int = 0, causal: bool = True, filter_seen: bool = False) -> StudentDataModule:
+def module(
+    dataset: Dataset, seed: int = 0, every_position: bool = True, filter_seen: bool = False
+) -> StudentDataModule:
     return StudentDataModule(
         dataset,
         history_length=4,
-        causal=causal,
-        batch_positions=12,
+        every_position=every_position,
+        batch_targets=12,
         eval_batch_size=5,
         filter_seen=filter_seen,
         seed=seed,
@@ -55,7 +57,7 @@ def test_validation_leaves_out_seen_items_where_asked():
 
 
 def test_encoders_that_read_a_history_as_a_whole_are_trained_by_example():
-    data = module(tiny_dataset(), causal=False)
+    data = module(tiny_dataset(), every_position=False)
     batches = list(data.train_dataloader())
     assert all(batch.target.shape == (len(batch.history), 1) for batch in batches)
     ids = torch.cat([batch.example_id.flatten() for batch in batches])

@@ -8,10 +8,14 @@ from torch import Tensor
 from src.student.choices import STUDENTS
 from src.student.dropout import Dropout
 from src.student.models import SequentialRecommender
-from tests.student.students import NAMES, NUM_ITEMS, PAPER, D, L, architecture, histories, student
+from tests.student.students import NAMES, NUM_ITEMS, OTHER_PLACES, PAPER, D, L, architecture, histories, student
 
-every_student = pytest.mark.parametrize("model", NAMES, indirect=True)
-every_causal_student = pytest.mark.parametrize("model", [n for n in NAMES if STUDENTS[n].causal], indirect=True)
+every_student = pytest.mark.parametrize("model", [*NAMES, *OTHER_PLACES], indirect=True)
+CAUSAL = [name for name in (*NAMES, *OTHER_PLACES) if student(name).causal]
+every_causal_student = pytest.mark.parametrize("model", CAUSAL, indirect=True)
+knows_places = pytest.mark.parametrize(
+    "model", [*NAMES, *(n for n in OTHER_PLACES if n != "sasrec/none")], indirect=True
+)
 every_tied_student = pytest.mark.parametrize("model", sorted(set(NAMES) - set(PAPER)), indirect=True)
 every_paper_student = pytest.mark.parametrize("model", PAPER, indirect=True)
 
@@ -96,7 +100,7 @@ def test_later_items_do_not_change_earlier_positions(model):
         assert not close(model.encode(changed)[0, place], hidden[0, place])
 
 
-@every_student
+@knows_places
 def test_every_item_and_its_place_count(model):
     user = model.user_representation(torch.tensor([[1, 5, 3, 8], [2, 5, 3, 8], [5, 1, 3, 8], [1, 5, 3, 7]]))
     assert all(not close(user[0], other) for other in user[1:])
@@ -144,7 +148,7 @@ def test_eight_rows_are_overfitted(model):
     assert scores.argmax(1).tolist() == target.tolist()
 
 
-@every_student
+@pytest.mark.parametrize("model", NAMES, indirect=True)
 def test_weights_go_into_another_instance(model):
     other = student(model_name(model), seed=1)
     assert not close(other.predict(histories()), model.predict(histories()))
@@ -163,6 +167,7 @@ def test_dropout_acts_in_training_only(name):
 ITEMS, WEIGHTS, STATE = (4, L, D), (4, 1, 1, L), (4, 1, D)  # of item vectors, of one head's attention, of one state
 DROPPED = {
     "sasrec": lambda model: [ITEMS] * (1 + 2 * len(model.blocks)),  # nothing within its attention
+    "bsarec": lambda model: [ITEMS] * (1 + 3 * len(model.blocks)),
     "gru4rec": lambda model: [ITEMS] * 2,
     "caser": lambda model: [(4, model.out.in_features)],
     "sasrec_paper": lambda model: [ITEMS, WEIGHTS, STATE],

@@ -73,7 +73,7 @@ def test_validation_ranks_in_float32_under_autocast(name):
     with torch.autocast("cpu", torch.bfloat16):
         module.validation_step(batch, 0)
         assert torch.equal(model.predict(batch.history), scores)
-    assert torch.equal(module.val_ranks[0], rank_of_target(scores, batch.target, batch.seen))
+    assert torch.equal(torch.cat(module.val_ranks), rank_of_target(scores, batch.target, batch.seen))
 
 
 def test_validation_reports_the_mean_ndcg_at_10_of_the_whole_split(monkeypatch):
@@ -193,7 +193,7 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
         "patience": 3,
         "precision": "32-true",
         "resume_from": "/last.ckpt",
-        "batch_positions": 24,
+        "batch_targets": 24,
     }
     settings = changed(SMALL, {f"train.{key}": value for key, value in change.items()})
     dataset, callback = tiny_dataset(), Callback()
@@ -212,7 +212,7 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
         "artefact": "baseline-1", "dataset": dataset.fingerprint, "student": fingerprint(settings.key(), True, 3),
         "logits": "torch.float32",
     }  # fmt: skip
-    assert (data.history_length, data.batch_positions, data.eval_batch_size, data.filter_seen) == (6, 24, 5, True)
+    assert (data.history_length, data.batch_targets, data.eval_batch_size, data.filter_seen) == (6, 24, 5, True)
     assert torch.equal(data.generator.get_state(), generator(3).get_state())
 
 

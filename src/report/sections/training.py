@@ -53,7 +53,17 @@ def _line(training: Artefact, monitor: str) -> Line:
 
 
 def _table(trainings: list[Artefact]) -> TextTable:
-    header = ["Training", "Figure", "Best", "Cross-entropy there", "Reached after", "Validations", "Steps", "Time", "Loss, first → last"]
+    header = [
+        "Training",
+        "Figure",
+        "Best",
+        "Cross-entropy there",
+        "Reached after",
+        "Validations",
+        "Steps",
+        "Time",
+        "Loss, first → last",
+    ]
     rows = []
     for each in trainings:
         curve, monitor = each.curve, monitor_of(each)

@@ -20,7 +20,7 @@ from tests.processes import child
 from tests.worlds import tiny_dataset
 
 NO_OTHERS = "history_length:null,hidden_size:null,num_blocks:null,num_heads:null"
-NO_OTHER = "batch_positions:null,weight_decay:null,lr_schedule:null,max_epochs:null"
+NO_OTHER = "batch_targets:null,weight_decay:null,lr_schedule:null,max_epochs:null"
 DROPOUT, LR = "dropout:{low:0.1,high:0.7,step:0.1}", "lr:{low:0.0005,high:0.01,log:true}"
 SPACE = [
     f"search.space={{student:{{model:{{{DROPOUT},{NO_OTHERS}}},train:{{{LR},{NO_OTHER}}}}}}}",
