@@ -59,38 +59,46 @@ class ChosenRows(Generic[Batch]):
 
 
 class TrainingWindows:
-    """Cuts each user's training part, from its end backwards, into windows of at most L targets.
+    """Cuts each user's training part, from its end backwards, into windows of at most L positions.
 
-    Every training example is the target of exactly one position. Nothing is copied: a window is (first log index of its
-    targets, number of targets).
+    Every training example is the target of exactly one position. Nothing is copied: a window is (log index of the first
+    position's target, number of positions, number of targets, which are its last positions).
+
+    Args:
+        dataset: A prepared dataset.
+        length: L.
+        overlap: Positions that a window repeats of the one before it, without targets: so many items, at least, stand
+            before each target (or all that there are), where a part is longer than L. Below L.
     """
 
-    def __init__(self, dataset: Dataset, length: int) -> None:
+    def __init__(self, dataset: Dataset, length: int, overlap: int = 0) -> None:
         self.length = length
         self.item_log = dataset.item_log
         self.example_of_interaction = dataset.example_of_interaction()
-        targets = (dataset.num_train - 1).clamp(min=0)  # the first interaction has no history
-        windows = -(-targets // length)
+        targets, new = (dataset.num_train - 1).clamp(min=0), length - overlap  # the first interaction has no history
+        windows = (-(-(targets - length) // new)).clamp(min=0) + (targets > 0)  # the oldest has no other before it
         user = torch.repeat_interleave(torch.arange(dataset.num_users), windows)
         place = torch.arange(len(user)) - (windows.cumsum(0) - windows)[user]  # 0 = the window that ends the part
-        end = targets[user] - place * length
-        start = (end - length).clamp(min=0)
-        self.first_target = dataset.offsets[user] + 1 + start
-        self.num_targets = end - start
+        end = targets[user] - place * new
+        start = torch.where(place == windows[user] - 1, 0, end - new)
+        first = (start - overlap).clamp(min=0)
+        self.first_target = dataset.offsets[user] + 1 + first
+        self.num_positions, self.num_targets = end - first, end - start
 
     def __len__(self) -> int:
         return len(self.first_target)
 
     def __getitem__(self, rows: Tensor) -> WindowBatch:
         """Returns the windows of `rows`, padded to the longest of them."""
-        num_targets = self.num_targets[rows]
-        place = torch.arange(int(num_targets.max()))
-        real = place < num_targets.unsqueeze(1)
+        num_positions = self.num_positions[rows].unsqueeze(1)
+        place = torch.arange(int(num_positions.max()))
+        real = place < num_positions
+        has_target = real & (place >= num_positions - self.num_targets[rows].unsqueeze(1))
         log_index = (self.first_target[rows].unsqueeze(1) + place).where(real, 1)
         return WindowBatch(
             history=self.item_log[log_index - 1].where(real, 0),
-            target=self.item_log[log_index].where(real, 0),
-            example_id=self.example_of_interaction[log_index].where(real, -1),
+            target=self.item_log[log_index].where(has_target, 0),
+            example_id=self.example_of_interaction[log_index].where(has_target, -1),
         )
 
 
@@ -102,7 +110,7 @@ class TrainingExamples:
     def __init__(self, dataset: Dataset, length: int) -> None:
         self.dataset, self.length = dataset, length
         self.examples = dataset.examples["train"]
-        self.num_targets = torch.ones(len(self.examples), dtype=torch.int64)
+        self.num_positions = torch.ones(len(self.examples), dtype=torch.int64)  # with a target
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -18,6 +18,7 @@ class StudentDataModule(L.LightningDataModule):
         dataset: A prepared dataset.
         history_length: L.
         every_position: Whether every position of a window is trained at once, or each example by itself.
+        overlap: Of windows, see `TrainingWindows`.
         batch_targets: Per training batch: positions of windows, padding included, or examples.
         eval_batch_size: Validation examples per batch.
         filter_seen: Whether validation leaves seen items out of the ranking.
@@ -29,6 +30,7 @@ class StudentDataModule(L.LightningDataModule):
         dataset: Dataset,
         history_length: int,
         every_position: bool,
+        overlap: int,
         batch_targets: int,
         eval_batch_size: int,
         filter_seen: bool,
@@ -40,14 +42,18 @@ class StudentDataModule(L.LightningDataModule):
         self.batch_targets = batch_targets
         self.eval_batch_size = eval_batch_size
         self.filter_seen = filter_seen
-        self.training = (TrainingWindows if every_position else TrainingExamples)(dataset, history_length)
+        self.training = (
+            TrainingWindows(dataset, history_length, overlap)
+            if every_position
+            else TrainingExamples(dataset, history_length)
+        )
         self.generator = generator(seed)
 
     def train_dataloader(self) -> DataLoader:
         """Batches drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`): of windows of similar length, or of
         examples of any length.
         """
-        return BatchLoader(self.training, self.training.num_targets, self.batch_targets, self.generator)
+        return BatchLoader(self.training, self.training.num_positions, self.batch_targets, self.generator)
 
     def val_dataloader(self) -> DataLoader:
         rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length, self.filter_seen)

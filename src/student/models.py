@@ -159,7 +159,7 @@ class CausalTransformer(SequentialRecommender):
         self.norm = nn.LayerNorm(hidden_size)
 
     def encode(self, history: Tensor) -> Tensor:
-        """See `SequentialRecommender.encode`; returns `[B, L, D]`, and `[B, 1, D]` where positions count from the end."""
+        """See `SequentialRecommender.encode`; returns `[B, L, D]`, but `[B, 1, D]` where places count from the end."""
         if self.from_end:
             return self.last_states(history).unsqueeze(1)
         x = self._inputs(history)

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from ..core.settings import (
     ChosenBy,
     CutOffs,
+    Natural,
     NotNegative,
     Positive,
     PositiveInteger,
@@ -178,7 +179,7 @@ def settings_of_loss(name: str, key: str | None = None) -> type[LossSettings]:
 
 
 class OptimisationSettings(Settings):
-    """AdamW, the course of its learning rate, and when to stop (`student.train`)."""
+    """Adam with weight decay, the course of its learning rate, and when to stop (`student.train`)."""
 
     renamed: ClassVar[dict[str, str]] = {
         "batch_positions": "use batch_targets: of students that are trained example by example it counts the examples, "
@@ -190,11 +191,21 @@ class OptimisationSettings(Settings):
         "all: every position of a history is trained at once; last: each example by itself, as are students that read "
         "a history as a whole",
     )
+    overlap: Natural = setting(
+        0,
+        "positions that windows of a history longer than history_length share: so many items stand before each target, "
+        "at least; 0: a history is cut into parts that know nothing of each other",
+    )
     batch_targets: PositiveInteger = setting(
         4096, "targets per optimiser step; windows of histories count their padding, too"
     )
-    lr: Positive = setting(..., "learning rate of AdamW")
-    weight_decay: NotNegative = setting(0.0, "decoupled")
+    lr: Positive = setting(..., "learning rate of Adam")
+    weight_decay: NotNegative = setting(0.0, "how much each weight is drawn to 0")
+    decay: Literal["decoupled", "coupled"] = setting(
+        "decoupled",
+        "decoupled: lr * weight_decay of a weight is taken off (AdamW); coupled: weight_decay of it is added to its "
+        "gradient before Adam divides by the gradient's size (L2), which draws the vectors of rare items most of all",
+    )
     lr_schedule: Literal["constant", "cosine"] = setting("constant", "cosine: down to 0 at the end of max_epochs")
     warmup_share: Probability = setting(0.0, "share of all steps (max_epochs) in which lr rises linearly")
     sparse_items: YesNo = setting(
@@ -227,6 +238,18 @@ class StudentSettings(Settings):
             ("train.sparse_items", "loss.name"),
             lambda s: s.train.sparse_items and s.loss.name == "cross_entropy",
             "{at}train.sparse_items=true needs a sampled loss, e.g. student/loss=sampled_softmax",
+        ),
+        Rule(
+            ("train.overlap", "train.targets", "model.history_length"),
+            lambda s: s.train.overlap > 0 and (s.train.targets == "last" or s.train.overlap >= s.model.history_length),
+            "{at}train.overlap={s.train.overlap} is of windows: it must be below {at}model.history_length="
+            "{s.model.history_length}, and needs {at}train.targets=all",
+        ),
+        Rule(
+            ("train.sparse_items", "train.decay"),
+            lambda s: s.train.sparse_items and s.train.decay == "coupled",
+            "{at}train.sparse_items=true moves the items of a batch alone: {at}train.decay=coupled would never reach the "
+            "others",
         ),
     )
     name: Text = setting(..., "sasrec, bsarec, gru4rec, caser, {sasrec,gru4rec,caser}_paper, or package.module:Name")

@@ -83,7 +83,8 @@ class NextItemModule(L.LightningModule):
         if how.sparse_items:
             optimizer = self._rowwise()
         else:
-            optimizer = torch.optim.AdamW(self.parameters(), lr=how.lr, weight_decay=how.weight_decay, fused=True)
+            adam = torch.optim.AdamW if how.decay == "decoupled" else torch.optim.Adam
+            optimizer = adam(self.parameters(), lr=how.lr, weight_decay=how.weight_decay, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(how.lr_factor, steps=steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -157,6 +158,7 @@ def fit_student(
         dataset,
         settings.model.history_length,
         module.model.causal and settings.train.targets == "all",
+        settings.train.overlap,
         settings.train.batch_targets,
         rows_at_once(metrics, dataset, metrics.filter_seen),
         metrics.filter_seen,

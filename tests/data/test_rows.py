@@ -72,6 +72,26 @@ def test_windows_by_hand():
     assert windows[torch.tensor([2])].history.tolist() == [[6]]  # padded to the longest of the asked
 
 
+@given(parts(), st.integers(2, 6), st.data())
+@settings(deadline=None)
+def test_with_overlap_every_target_has_so_many_items_before_it_or_all(world, length, data):
+    logs, num_train = world
+    overlap = data.draw(st.integers(1, length - 1))
+    dataset = dataset_of(logs, num_train=num_train)
+    windows, train = TrainingWindows(dataset, length, overlap), dataset.examples["train"]
+    batch = windows[torch.arange(len(windows))]
+    assert batch.history.shape[1] <= length
+    row, place = (batch.target > 0).nonzero(as_tuple=True)
+    example = batch.example_id[row, place]
+    assert sorted(example.tolist()) == train.example_id.tolist()  # each once
+    first = int(train.example_id[0])
+    for at, where, which in zip(row.tolist(), place.tolist(), example.tolist(), strict=True):
+        user, end = int(train.user[which - first]), int(train.end[which - first])
+        shown = batch.history[at, : where + 1].tolist()
+        assert shown == logs[user][end - len(shown) : end] and batch.target[at, where] == logs[user][end]
+        assert len(shown) == end or len(shown) > overlap
+
+
 def test_item_one_is_not_padding():
     windows = TrainingWindows(dataset_of([[1, 1, 1, 1, 1]]), 4)
     batch = windows[torch.tensor([0])]
@@ -108,7 +128,7 @@ def test_training_examples_are_the_train_split_one_target_each():
     assert torch.equal(batch.history, expected.history)
     assert torch.equal(batch.target, expected.target.unsqueeze(1))
     assert torch.equal(batch.example_id, expected.example_id.unsqueeze(1))
-    assert rows.num_targets.tolist() == [1] * len(rows)
+    assert rows.num_positions.tolist() == [1] * len(rows)
     first = int((dataset.examples["train"].end == 1).nonzero()[0])
     assert rows[torch.tensor([first])].history.shape == (1, 1)  # padded to the longest of the asked
 

@@ -30,7 +30,7 @@ def fitted(
     fit(
         module,
         StudentDataModule(
-            dataset, L, module.model.causal, batch_targets=24, eval_batch_size=5, filter_seen=False, seed=seed
+            dataset, L, module.model.causal, 0, batch_targets=24, eval_batch_size=5, filter_seen=False, seed=seed
         ),
         Plan(
             stage="student",

@@ -13,6 +13,7 @@ def module(
         dataset,
         history_length=4,
         every_position=every_position,
+        overlap=0,
         batch_targets=12,
         eval_batch_size=5,
         filter_seen=filter_seen,

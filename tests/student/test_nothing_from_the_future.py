@@ -29,7 +29,7 @@ def trained_on(name: str, dataset: Dataset, distilled: bool) -> Tensor:
         torch.manual_seed(0)
         model.items.distil_from(torch.randn(15, 3), 0.5)
     module = NextItemModule(model, CrossEntropy(torch.float32), OptimisationSettings(lr=0.01, max_epochs=1))
-    data = StudentDataModule(dataset, L, model.causal, 12, 5, filter_seen=False, seed=0)
+    data = StudentDataModule(dataset, L, model.causal, 0, 12, 5, filter_seen=False, seed=0)
     scores = torch.full((len(dataset.examples["train"]), 15), torch.nan)
     for batch in data.train_dataloader():
         hidden, target, example_id = module.states_with_targets(batch)

@@ -34,6 +34,9 @@ from tests.student.students import shipped
         ("gru4rec", {"train.lr": 0.0}, "train.lr=0.0 must be a number above 0"),
         ("gru4rec", {"train.lr_schedule": "linear"}, "train.lr_schedule=linear must be constant or cosine"),
         ("sasrec", {"train.sparse_items": True}, "train.sparse_items=true needs a sampled loss"),
+        ("sasrec", {"train.overlap": 50}, "overlap=50 is of windows: it must be below model.history_length=50"),
+        ("sasrec", {"train.overlap": 5, "train.targets": "last"}, "needs train.targets=all"),
+        ("sasrec", {"train.batch_positions": 5}, "batch_positions is not known any more: use batch_targets"),
         ("sasrec", {"name": "bert"}, "student.name=bert is not known"),
         ("sasrec", {"loss.name": "hinge"}, "student.loss.name=hinge is not known"),
         ("sasrec", {"loss.num_negatives": 2}, "loss.num_negatives is not known"),
@@ -42,6 +45,12 @@ from tests.student.students import shipped
 def test_a_wrong_setting_is_named(option, change, words):
     with pytest.raises(UserError, match=words):
         changed(shipped(option), change)
+
+
+def test_decay_that_is_added_to_gradients_does_not_go_with_sparse_items():
+    sparse = changed(shipped("sasrec", "bce"), {"train.sparse_items": True})
+    with pytest.raises(UserError, match="train.decay=coupled would never reach the others"):
+        changed(sparse, {"train.decay": "coupled"})
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSS_SETTINGS if name != "cross_entropy"])

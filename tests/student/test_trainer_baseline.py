@@ -114,6 +114,23 @@ def test_the_optimiser_holds_every_parameter_with_the_given_rates(monkeypatch):
     assert course["lr_scheduler"]["interval"] == "step"
 
 
+@pytest.mark.parametrize(("decay", "step"), [("decoupled", 0.01 * 0.1 * 4.0), ("coupled", 0.01)])
+def test_a_weight_without_a_gradient_is_drawn_to_zero_as_its_decay_says(monkeypatch, decay, step):
+    """Decoupled by lr times decay times the weight; coupled by a whole step of Adam, however small the decay."""
+    how = OptimisationSettings(lr=0.01, weight_decay=0.1, decay=decay, max_epochs=1)
+    model = student("sasrec")
+    module = NextItemModule(model, LOSS, how)
+    monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
+    optimizer, table = module.configure_optimizers()["optimizer"], model.items.ids.weight
+    with torch.no_grad():
+        table[3] = 4.0
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(table[3], torch.full((D,), 4.0 - step))
+    assert not table[0].any()  # padding
+
+
 def test_with_sparse_items_only_the_items_of_the_batch_and_its_negatives_move(monkeypatch):
     dataset, model = tiny_dataset(), student("sasrec")
     loss = SampledSoftmax(dataset.train_item_counts()[1:], 2, 0.0, True, True)

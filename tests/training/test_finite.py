@@ -72,7 +72,7 @@ def teacher(folder: Path) -> Made:
 
 def windows() -> StudentDataModule:
     return StudentDataModule(
-        DATASET, LENGTH, every_position=True, batch_targets=12, eval_batch_size=12, filter_seen=False, seed=0
+        DATASET, LENGTH, every_position=True, overlap=0, batch_targets=12, eval_batch_size=12, filter_seen=False, seed=0
     )
 
 
