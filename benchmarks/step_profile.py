@@ -26,7 +26,7 @@ from src.core.precision import encoder_precision
 from src.data.dataset import Dataset
 from src.data.rows import TrainingWindows
 from src.exp.program.run import Run
-from src.student.dropout import Dropout
+from src.student.layers.dropout import Dropout
 from src.student.trainer_baseline import NextItemModule
 
 from .ours import FEW_ROWS, WindowBatches, new_module, prepared, run_of

@@ -4,8 +4,8 @@ from ..core.errors import UserError
 from ..core.precision import logits_dtype
 from ..data.dataset import Dataset
 from ..data.rows import ExampleRows
-from ..student.embedding import standardised
 from ..student.factory import create_student
+from ..student.layers.embedding import standardised
 from ..student.models import SequentialRecommender
 from ..student.settings import StudentSettings
 from ..student.trainer_baseline import student_loss

@@ -11,7 +11,7 @@ Two presets. `paper` repeats the arithmetic of the reference code, oddities incl
 is meant: they differ in the negative part of the BCE, in how weights meet DROS, and in DROS itself (`dros.py`).
 
 Embedding distillation is no loss in DLLM2Rec: the teacher's item embedding, projected, is added to the student's input
-embedding. It lives in `src/student/embedding.py` (`ItemEmbedding.distil_from`), so there is no class for it here.
+embedding. It lives in `student/layers/embedding.py` (`ItemEmbedding.distil_from`), so there is no class for it here.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .dropout import Dropout
+from .layers.dropout import Dropout
 from .models import SequentialRecommender
 from .settings import CaserSettings
 

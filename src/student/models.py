@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ..core.precision import float32_scores
 from ..data.rows import WindowBatch
-from .attention import CausalBlock, last_place, last_state
-from .dropout import Dropout
-from .embedding import INITIAL_STD, ItemEmbedding
+from .layers.attention import CausalBlock, last_place, last_state
+from .layers.dropout import Dropout
+from .layers.embedding import INITIAL_STD, ItemEmbedding
 from .settings import GRU4RecSettings, ModelSettings, Positions, SASRecSettings
 
 

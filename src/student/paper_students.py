@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import last_state
 from .caser import HistoryConvolutions
-from .dropout import Dropout
-from .embedding import INITIAL_STD
+from .layers.attention import last_state
+from .layers.dropout import Dropout
+from .layers.embedding import INITIAL_STD
 from .models import SequentialRecommender
 from .settings import PaperCaserSettings, PaperGRU4RecSettings, PaperSASRecSettings
 

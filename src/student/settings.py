@@ -248,8 +248,8 @@ class StudentSettings(Settings):
         Rule(
             ("train.sparse_items", "train.decay"),
             lambda s: s.train.sparse_items and s.train.decay == "coupled",
-            "{at}train.sparse_items=true moves the items of a batch alone: {at}train.decay=coupled would never reach the "
-            "others",
+            "{at}train.sparse_items=true moves the items of a batch alone: {at}train.decay=coupled would never reach "
+            "the others",
         ),
     )
     name: Text = setting(..., "sasrec, bsarec, gru4rec, caser, {sasrec,gru4rec,caser}_paper, or package.module:Name")

@@ -4,7 +4,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.step_profile import group_of, named, shares_of
 from benchmarks.work import Work
-from src.student.dropout import Dropout
+from src.student.layers.dropout import Dropout
 from src.training.softmax import full_softmax_loss
 
 

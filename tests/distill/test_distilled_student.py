@@ -20,7 +20,7 @@ from src.distill.trainer_distill import DistilModule
 from src.distill.weighting import DistillationBatch
 from src.exp.program.config import compose_settings
 from src.student.choices import STUDENTS
-from src.student.embedding import standardised
+from src.student.layers.embedding import standardised
 from src.student.losses import BCE
 from tests.distill.outputs import D_TEACHER, K, ranking_of, write_outputs
 from tests.student.students import NUM_ITEMS, D, L, shipped

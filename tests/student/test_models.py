@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.student.choices import STUDENTS
-from src.student.dropout import Dropout
+from src.student.layers.dropout import Dropout
 from src.student.models import SequentialRecommender
 from tests.student.students import NAMES, NUM_ITEMS, OTHER_PLACES, PAPER, D, L, architecture, histories, student
 

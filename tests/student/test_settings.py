@@ -49,7 +49,7 @@ def test_a_wrong_setting_is_named(option, change, words):
 
 def test_decay_that_is_added_to_gradients_does_not_go_with_sparse_items():
     sparse = changed(shipped("sasrec", "bce"), {"train.sparse_items": True})
-    with pytest.raises(UserError, match="train.decay=coupled would never reach the others"):
+    with pytest.raises(UserError, match=r"train\.decay=coupled would never reach the others"):
         changed(sparse, {"train.decay": "coupled"})
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from src.core.errors import UserError
 from src.core.settings_reading import read_settings
-from src.student.attention import CausalBlock, turned
+from src.student.layers.attention import CausalBlock, turned
 from src.student.settings import SASRecSettings
 from tests.student.students import architecture, histories, student
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.student.dropout import Dropout
+from src.student.layers.dropout import Dropout
 
 ONES = torch.ones(1000, 1003)  # not a multiple of eight
 

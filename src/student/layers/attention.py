@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..settings import Positions
 from .dropout import Dropout
 from .embedding import INITIAL_STD
-from .settings import Positions
 
 ROTARY_BASE = 10_000.0
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import UserError
+from ...core.errors import UserError
 
 INITIAL_STD = 0.02  # small, so that what is learned soon outweighs the chance of the start, for rare items most of all
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.student.embedding import INITIAL_STD, ItemEmbedding, standardised
+from src.student.layers.embedding import INITIAL_STD, ItemEmbedding, standardised
 from tests.student.students import NAMES, NUM_ITEMS, D, histories, student
 
 D_TEACHER = 5
