@@ -101,7 +101,7 @@ class WindowBatches:
         self, windows: TrainingWindows | TrainingExamples, rows: Tensor, size: int | None, positions: int
     ) -> None:
         self.rows, self.generator = rows, generator(0)
-        self.lengths = windows.num_positions[rows] if size is None else torch.ones_like(rows)
+        self.lengths = windows.num_targets[rows] if size is None else torch.ones_like(rows)
         self.budget = positions if size is None else size
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -52,6 +52,10 @@ class _OfOthers(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.handler.handle(record)
 
+    def close(self) -> None:
+        self.handler.close()
+        super().close()
+
 
 class RunLog:
     """Sends log lines and warnings to the terminal as they are, and to a file with time, level and origin. The file

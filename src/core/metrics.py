@@ -9,13 +9,14 @@ from torch import Tensor
 
 from .errors import UserError
 
-# What ranking a chunk of users holds at once: a float32 score and one more float32 (the comparisons of `rank_of_target`
-# or the copy of `top_k`); six int64 per seen item (its number, and where it stands); targets, ranks and
-# lists, and the scores among which these are sought.
-BYTES_PER_SCORE = 8
+# What ranking a chunk of users holds at once: a float32 score, one more float32 (the comparisons of `rank_of_target` or
+# the copy of `competing_scores`) and its exponential; six int64 per seen item (its number, and where it stands); targets,
+# ranks and lists, and the scores among which these are sought.
+BYTES_PER_SCORE = 12
 BYTES_PER_SEEN_ITEM = 48
 BYTES_PER_USER = 8192
 TILE = 2**18  # scores that are judged at once on a CPU: 1 MiB, which stays in a core's cache from pass to pass
+LARGE_TILE = 2**24  # elsewhere
 
 
 class Scores(Protocol):
@@ -25,8 +26,8 @@ class Scores(Protocol):
 
 
 def tiles(num_rows: int, num_items: int, device: torch.device) -> Iterator[slice]:
-    """Yields the rows of scores `[num_rows, num_items]` that are judged at once: few on a CPU, all elsewhere."""
-    rows = max(1, TILE // num_items) if device.type == "cpu" else num_rows
+    """Yields the rows of scores `[num_rows, num_items]` that are judged at once."""
+    rows = max(1, (TILE if device.type == "cpu" else LARGE_TILE) // num_items)
     for first in range(0, num_rows, rows):
         yield slice(first, first + rows)
 

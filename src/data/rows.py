@@ -110,7 +110,7 @@ class TrainingExamples:
     def __init__(self, dataset: Dataset, length: int) -> None:
         self.dataset, self.length = dataset, length
         self.examples = dataset.examples["train"]
-        self.num_positions = torch.ones(len(self.examples), dtype=torch.int64)  # with a target
+        self.num_targets = torch.ones(len(self.examples), dtype=torch.int64)
 
     def __len__(self) -> int:
         return len(self.examples)

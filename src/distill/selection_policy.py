@@ -48,7 +48,7 @@ class Pool:
         device = self.student.item_table().device
         rows = TrainingWindows if self.student.causal else TrainingExamples
         training = rows(self.dataset, self.student.history_length)
-        for chosen in token_batches(training.num_positions, POSITIONS):
+        for chosen in token_batches(training.num_targets, POSITIONS):
             batch = training[chosen].to(device)
             real = batch.target > 0
             yield (

@@ -54,7 +54,8 @@ def metrics_table(rows: Sequence[EvaluatedModel], ks: Sequence[int], title: str)
     cells = []
     for row in rows:
         metrics = row.metrics
-        quality = [f"{metrics[name]:.4f}" for name in (*accuracy, CROSS_ENTROPY, f"Coverage@{lists}")]
+        told = (*accuracy, CROSS_ENTROPY, f"Coverage@{lists}")  # earlier versions had no cross-entropy
+        quality = [f"{metrics[name]:.4f}" if name in metrics else "" for name in told]
         speed = f"{row.ms_per_1000_users:,.1f}"
         cells.append([row.name, *quality, f"{metrics[f'ARP@{lists}']:,.1f}", f"{row.parameters:,}", speed])
     return TextTable(title, header, cells)

@@ -162,5 +162,5 @@ def _rank(scores: Tensor, target: Tensor, seen: Tensor | None, k: int) -> _Ranke
         scores = competing_scores(scores, seen.masked_fill(seen == target.unsqueeze(1), 0))
     best, columns = largest(scores, k)
     items = (columns + 1).masked_fill(best == -torch.inf, 0)
-    log_sum, of_target = scores.logsumexp(1), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
+    log_sum, of_target = scores.float().logsumexp(1), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
     return _Ranked(rank, items, (of_target - log_sum).float(), (best[:, 0] - log_sum).exp().float())

@@ -1,5 +1,7 @@
 """BSARec: self-attention beside a filter that parts a history into its slow and its fast changes."""
 
+from functools import partial
+
 from torch import Tensor
 
 from .layers.attention import CausalBlock
@@ -69,8 +71,5 @@ class BSARec(CausalTransformer):
         filter_items: int,
         positions: Positions = "absolute",
     ) -> None:
-        blocks = [
-            FilteredBlock(hidden_size, num_heads, dropout, positions, history_length, alpha, filter_items)
-            for _ in range(num_blocks)
-        ]
-        super().__init__(num_items, hidden_size, history_length, blocks, dropout, positions)
+        block = partial(FilteredBlock, hidden_size, num_heads, dropout, positions, history_length, alpha, filter_items)
+        super().__init__(num_items, hidden_size, history_length, block, num_blocks, dropout, positions)

@@ -19,7 +19,7 @@ class StudentDataModule(L.LightningDataModule):
         history_length: L.
         every_position: Whether every position of a window is trained at once, or each example by itself.
         overlap: Of windows, see `TrainingWindows`.
-        batch_targets: Per training batch: positions of windows, padding included, or examples.
+        batch_targets: Targets per training batch, those that shorter windows of a batch lack included.
         eval_batch_size: Validation examples per batch.
         filter_seen: Whether validation leaves seen items out of the ranking.
         seed: Seed of the training order.
@@ -53,7 +53,7 @@ class StudentDataModule(L.LightningDataModule):
         """Batches drawn anew every epoch (`reload_dataloaders_every_n_epochs=1`): of windows of similar length, or of
         examples of any length.
         """
-        return BatchLoader(self.training, self.training.num_positions, self.batch_targets, self.generator)
+        return BatchLoader(self.training, self.training.num_targets, self.batch_targets, self.generator)
 
     def val_dataloader(self) -> DataLoader:
         rows = ExampleRows(self.dataset, self.dataset.examples["val"], self.history_length, self.filter_seen)

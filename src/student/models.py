@@ -1,14 +1,16 @@
 """Sequential recommenders by item numbers. Only the encoder varies: the item table and the scoring are shared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.metrics import Scores
 from ..core.precision import float32_scores
 from ..data.rows import WindowBatch
 from .layers.attention import CausalBlock, last_place, last_state
@@ -75,16 +77,17 @@ class SequentialRecommender(nn.Module, ABC):
     def user_representation(self, history: Tensor) -> Tensor:
         """Returns `[B, D]`: the hidden state after the last item of each history `[B, L]` (at least one item each).
 
-        Histories of similar length are read together, so that almost no padding is computed.
+        Histories of similar length are read together, so that almost no padding is computed: an encoder treats each
+        history by itself, in training too.
         """
         lengths, order = (history > 0).sum(1).sort(descending=True)
         states, first, longest = [], 0, lengths.tolist()
         while first < len(longest):
-            rows = sum(length > longest[first] // 2 for length in longest[first:])
-            together = order[first : first + rows]
-            states.append(self.last_states(history[together, : longest[first]]))
+            length = max(1, longest[first])
+            rows = sum(2 * other >= longest[first] for other in longest[first:])
+            states.append(self.last_states(history[order[first : first + rows], :length]))
             first += rows
-        return torch.cat(states)[order.argsort()]
+        return torch.cat(states)[order.argsort()] if states else self.last_states(history)
 
     def states_of(self, batch: WindowBatch) -> Tensor:
         """Returns `[M, D]`: the hidden states of the M positions of `batch` that have a target, row by row."""
@@ -101,10 +104,16 @@ class SequentialRecommender(nn.Module, ABC):
 
     def predict(self, history: Tensor) -> Tensor:
         """Returns `[B, num_items]` float32 scores for the next item after each history `[B, L]`: what ranks."""
-        return self.predictions(history)[:]
+        with float32_scores(history.device):
+            return self.score(self.user_representation(history))
 
-    def predictions(self, history: Tensor) -> "CatalogueScores":
-        """Returns `predict` of histories `[B, L]`, its rows made where they are asked for."""
+    def predictions(self, history: Tensor) -> Scores:
+        """Returns `predict` of histories `[B, L]`, its rows made where they are asked for; at once by a student that
+        scores or predicts in a way of its own.
+        """
+        own, common = type(self), SequentialRecommender
+        if own.predict is not common.predict or own.score is not common.score:
+            return self.predict(history)
         with float32_scores(history.device):
             return CatalogueScores(self.user_representation(history), *self.output_layer())
 
@@ -132,7 +141,8 @@ class CausalTransformer(SequentialRecommender):
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.
-        blocks: In their order.
+        new_block: Makes a block; called once for each.
+        num_blocks: How many.
         dropout: Share of inputs dropped in training.
         positions: "absolute" adds a learned vector per place from the oldest item read, "from_end" one per place from
             the newest; the others see `attention.CausalBlock`. Counted from the end, a position's input says how many
@@ -144,7 +154,8 @@ class CausalTransformer(SequentialRecommender):
         num_items: int,
         hidden_size: int,
         history_length: int,
-        blocks: Sequence[CausalBlock],
+        new_block: Callable[[], CausalBlock],
+        num_blocks: int,
         dropout: float,
         positions: Positions,
     ) -> None:
@@ -155,7 +166,7 @@ class CausalTransformer(SequentialRecommender):
         if self.positions is not None:
             nn.init.normal_(self.positions.weight, std=INITIAL_STD)
         self.dropout = Dropout(dropout)
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(new_block() for _ in range(num_blocks))
         self.norm = nn.LayerNorm(hidden_size)
 
     def encode(self, history: Tensor) -> Tensor:
@@ -208,8 +219,8 @@ class SASRec(CausalTransformer):
         dropout: float,
         positions: Positions = "absolute",
     ) -> None:
-        blocks = [CausalBlock(hidden_size, num_heads, dropout, positions, history_length) for _ in range(num_blocks)]
-        super().__init__(num_items, hidden_size, history_length, blocks, dropout, positions)
+        block = partial(CausalBlock, hidden_size, num_heads, dropout, positions, history_length)
+        super().__init__(num_items, hidden_size, history_length, block, num_blocks, dropout, positions)
 
 
 class GRU4Rec(SequentialRecommender):

@@ -197,7 +197,8 @@ class OptimisationSettings(Settings):
         "at least; 0: a history is cut into parts that know nothing of each other",
     )
     batch_targets: PositiveInteger = setting(
-        4096, "targets per optimiser step; windows of histories count their padding, too"
+        4096,
+        "targets per optimiser step; where histories are batched by length, those that shorter ones lack count, too",
     )
     lr: Positive = setting(..., "learning rate of Adam")
     weight_decay: NotNegative = setting(0.0, "how much each weight is drawn to 0")

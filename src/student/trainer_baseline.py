@@ -148,16 +148,22 @@ def fit_student(
         callbacks: See `fit`.
 
     Raises:
-        UserError: The dataset has no validation examples.
+        UserError: The dataset has no validation examples, or `overlap` asks for windows where there are none.
     """
     if len(dataset.examples["val"]) == 0:
         raise UserError(
             f"Dataset {dataset.name} has no validation examples to choose a checkpoint by: loosen the filters."
         )
+    every_position = module.model.causal and settings.train.targets == "all"
+    if settings.train.overlap and not every_position:
+        raise UserError(
+            f"student.train.overlap={settings.train.overlap} is of windows, and {settings.name} as it is set is "
+            "trained example by example: set it to 0."
+        )
     data = StudentDataModule(
         dataset,
         settings.model.history_length,
-        module.model.causal and settings.train.targets == "all",
+        every_position,
         settings.train.overlap,
         settings.train.batch_targets,
         rows_at_once(metrics, dataset, metrics.filter_seen),

@@ -18,6 +18,7 @@ from src.core.metrics import (
     ndcg,
     rank_of_target,
     recall,
+    tiles,
     top_k,
     users_within,
 )
@@ -188,17 +189,28 @@ def test_users_ranked_at_once_stay_within_the_memory(num_items, num_seen):
         seen = torch.randint(1, num_items + 1, (users, num_seen)) if num_seen else None
         rank_of_target(scores, target, excluded=seen)
         top_k(scores, 20, excluded=seen)
+        for rows in tiles(users, num_items, torch.device("cpu")):
+            log_likelihood_of_target(scores[rows], target[rows], None if seen is None else seen[rows])
 
     peak = peak_bytes(rank_a_chunk)
     assert 0.3 * memory_mb * 2**20 < peak <= memory_mb * 2**20
 
 
+@pytest.mark.parametrize(("device", "most"), [("cpu", 2**18), ("cuda", 2**24)])
+@pytest.mark.parametrize("num_items", [5, 1000, 2_000_000])
+def test_tiles_are_all_rows_and_small(device, most, num_items):
+    parts = list(tiles(1000, num_items, torch.device(device)))
+    rows = torch.arange(1000)
+    assert torch.equal(torch.cat([rows[part] for part in parts]), rows)
+    assert max(len(rows[part]) for part in parts) * num_items <= max(most, num_items)
+
+
 def test_too_little_memory_for_one_user_is_refused():
-    assert users_within(1, 130_000, 0) == 1
+    assert users_within(1, 86_000, 0) == 1
     with pytest.raises(
-        UserError, match=r"metrics.memory_mb=1 is too little to rank one user among 140000 items: .* 2 or"
+        UserError, match=r"metrics.memory_mb=1 is too little to rank one user among 90000 items: .* 2 or"
     ):
-        users_within(1, 140_000, 0)
+        users_within(1, 90_000, 0)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

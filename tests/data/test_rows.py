@@ -128,7 +128,7 @@ def test_training_examples_are_the_train_split_one_target_each():
     assert torch.equal(batch.history, expected.history)
     assert torch.equal(batch.target, expected.target.unsqueeze(1))
     assert torch.equal(batch.example_id, expected.example_id.unsqueeze(1))
-    assert rows.num_positions.tolist() == [1] * len(rows)
+    assert rows.num_targets.tolist() == [1] * len(rows)
     first = int((dataset.examples["train"].end == 1).nonzero()[0])
     assert rows[torch.tensor([first])].history.shape == (1, 1)  # padded to the longest of the asked
 

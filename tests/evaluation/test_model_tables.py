@@ -32,6 +32,12 @@ def test_the_table_holds_every_models_figures():
     ]
 
 
+def test_figures_of_a_version_without_cross_entropy_leave_its_cell_empty():
+    old = row("Student", 0.25, 500.0, 7)
+    del old.metrics["Cross-entropy"]
+    assert metrics_table([old], [1, 2], "tiny").rows[0][8:11] == ["0.2500", "", "0.2500"]
+
+
 def test_slices_stand_beside_one_another_for_all_models():
     assert slices_markdown(ROWS).splitlines() == [
         "## By target popularity",

@@ -3,7 +3,7 @@ import torch
 from src.data.dataset import Dataset
 from src.student.datamodule import StudentDataModule
 from tests.data.test_rows import Window, as_windows
-from tests.worlds import tiny_dataset
+from tests.worlds import dataset_of, tiny_dataset
 
 
 def module(
@@ -31,6 +31,16 @@ def test_an_epoch_holds_every_window_once_within_the_budget():
     batches = epoch(data)
     assert sorted(window for batch in batches for window in batch) == sorted(windows)
     assert len(batches) > 3 and all(len(batch) * max(map(len, batch)) <= 12 for batch in batches)
+
+
+def test_positions_that_windows_repeat_do_not_count_as_targets():
+    dataset = dataset_of([[1, 2, 3, 4, 5] * 8 for _ in range(30)])
+    batches = {}
+    for overlap in (0, 2):
+        data = StudentDataModule(dataset, 4, True, overlap, 40, 5, filter_seen=False, seed=0)
+        batches[overlap] = [int((batch.target > 0).sum()) for batch in data.train_dataloader()]
+    assert sum(batches[0]) == sum(batches[2]) == len(dataset.examples["train"])
+    assert max(batches[0]) == max(batches[2]) == 40 and abs(len(batches[2]) - len(batches[0])) < 3
 
 
 def test_epochs_differ_and_a_seed_repeats_them():

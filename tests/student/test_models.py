@@ -7,7 +7,7 @@ from torch import Tensor
 
 from src.student.choices import STUDENTS
 from src.student.layers.dropout import Dropout
-from src.student.models import SequentialRecommender
+from src.student.models import SASRec, SequentialRecommender
 from tests.student.students import NAMES, NUM_ITEMS, OTHER_PLACES, PAPER, D, L, architecture, histories, student
 
 every_student = pytest.mark.parametrize("model", [*NAMES, *OTHER_PLACES], indirect=True)
@@ -104,6 +104,33 @@ def test_later_items_do_not_change_earlier_positions(model):
 def test_every_item_and_its_place_count(model):
     user = model.user_representation(torch.tensor([[1, 5, 3, 8], [2, 5, 3, 8], [5, 1, 3, 8], [1, 5, 3, 7]]))
     assert all(not close(user[0], other) for other in user[1:])
+
+
+@every_tied_student
+def test_a_history_without_items_has_a_state_and_none_hide_the_others(model):
+    history = torch.tensor([[0, 0, 0], [4, 2, 0]])
+    assert close(model.user_representation(history)[1:], model.user_representation(history[1:]))
+    assert model.user_representation(history).isfinite().all()
+
+
+def test_predictions_are_those_of_a_student_that_scores_in_a_way_of_its_own():
+    class Shifted(SASRec):
+        def score(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
+            return super().score(hidden, items) + torch.arange(NUM_ITEMS)
+
+    class Reversed(SASRec):
+        def predict(self, history: Tensor) -> Tensor:
+            return -super().predict(history)
+
+    for kind in (SASRec, Shifted, Reversed):
+        model = kind(NUM_ITEMS, **architecture("sasrec")).eval()
+        assert close(model.predictions(histories())[1:3], model.predict(histories())[1:3])
+
+
+def test_weights_begin_as_they_did_before_students_had_blocks_of_other_kinds():
+    torch.manual_seed(0)
+    items = torch.nn.Embedding(NUM_ITEMS + 1, D, padding_idx=0).weight.detach().normal_(std=0.02)
+    assert torch.equal(student("sasrec").items.ids.weight[1:], items[1:])  # the first that is drawn
 
 
 @every_student

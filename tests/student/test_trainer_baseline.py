@@ -233,6 +233,14 @@ def test_a_student_is_trained_as_its_settings_say(tmp_path, monkeypatch):
     assert torch.equal(data.generator.get_state(), generator(3).get_state())
 
 
+@pytest.mark.parametrize(("name", "change"), [("caser", {}), ("sasrec", {"model.positions": "from_end"})])
+def test_overlap_is_refused_where_there_are_no_windows(tmp_path, name, change):
+    settings = changed(shipped(name), {"train.overlap": 2, **change})
+    module = baseline_module(settings, tiny_dataset())
+    with pytest.raises(UserError, match=rf"overlap=2 is of windows, and {name} as it is set is trained example by"):
+        fit_student(module, settings, tiny_dataset(), METRICS, 0, stage="baseline", run_dir=tmp_path)
+
+
 def test_a_trained_student_has_the_best_weights(tmp_path):
     seed_everything(0)
     module, dataset = baseline_module(SMALL, tiny_dataset()), tiny_dataset()

@@ -10,9 +10,11 @@ class CausalFilter(nn.Module):
     """`y_t = low_t + β² (x_t - low_t)`, `low_t = Σ_k w_k x_{t-k}`, `w_k ∝ sinc(k / W)` for k < W, `Σ_k w_k = 1`.
 
     The frequency rescaler of BSARec (Shin et al. 2024, equations 5 to 7: low frequencies plus β² times the high ones),
-    with the ideal low-pass cut to what lies behind a position: the main lobe of its impulse response. The published one
-    takes the lowest c of the frequencies of a whole padded history of L places; it mixes later items into earlier ones,
-    so that only the last position could be trained. For the last position both are nearly one with W = L / c.
+    with an ideal low-pass of which only what lies behind a position is kept, up to the first zero of its impulse
+    response. The published one keeps the lowest frequencies of a whole padded history of L places, c of them counted in
+    both directions; it mixes later items into earlier ones, so that only the last position can be trained. What ours
+    leaves out of its response at the last position are the smaller lobes behind the first W = L / c items and, by its
+    period, the oldest items of a full history. Before a history stand zeros: its first items have small low parts.
 
     Args:
         hidden_size: D; each feature has its own β.

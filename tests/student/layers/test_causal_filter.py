@@ -19,7 +19,7 @@ def test_the_filter_equals_its_formula():
             torch.testing.assert_close(found[t], low + layer.beta**2 * (row[t] - low), rtol=1e-4, atol=1e-5)
 
 
-def test_its_last_place_is_nearly_that_of_the_published_filter():
+def test_it_is_the_main_lobe_of_the_published_filter_at_its_last_place():
     """The published one keeps the lowest frequencies of a whole history: here what an impulse adds at its end."""
     length, kept = 50, 5
     impulse = torch.eye(length)
