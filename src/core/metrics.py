@@ -10,8 +10,8 @@ from torch import Tensor
 from .errors import UserError
 
 # What ranking a chunk of users holds at once: a float32 score, one more float32 (the comparisons of `rank_of_target` or
-# the copy of `competing_scores`) and its exponential; six int64 per seen item (its number, and where it stands); targets,
-# ranks and lists, and the scores among which these are sought.
+# the copy of `competing_scores`) and its exponential; six int64 per seen item (its number, and where it stands);
+# targets, ranks and lists, and the scores among which these are sought.
 BYTES_PER_SCORE = 12
 BYTES_PER_SEEN_ITEM = 48
 BYTES_PER_USER = 8192
