@@ -17,6 +17,7 @@ BYTES_PER_SEEN_ITEM = 48
 BYTES_PER_USER = 8192
 TILE = 2**18  # scores that are judged at once on a CPU: 1 MiB, which stays in a core's cache from pass to pass
 LARGE_TILE = 2**24  # elsewhere
+BLOCKS_FROM = 2**15  # columns: below, `topk` over all of them is as fast as over blocks
 
 
 class Scores(Protocol):
@@ -80,7 +81,7 @@ def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     N = scores.shape[1]
     size = max(1, math.isqrt(N // k))  # columns of a block
     blocks = N // size  # the rest, fewer than a block, always takes part
-    if size == 1 or blocks <= k:
+    if N < BLOCKS_FROM or size == 1 or blocks <= k:
         return scores.topk(k, dim=1)
     whole = scores[:, : blocks * size].unflatten(1, (size, blocks))  # a block's columns stand `blocks` apart
     chosen = whole.amax(1).topk(k, dim=1, sorted=False).indices  # [B, k]

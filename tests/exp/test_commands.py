@@ -58,7 +58,7 @@ def artefacts_of(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_the_road_ends_in_a_table_of_every_model(road):
     header, _, *rows = table_of(road / "run")
     accuracy = ["HR@1", "HR@5", "NDCG@1", "NDCG@5", "Recall@1", "Recall@5", "MRR@1", "MRR@5"]
-    assert header == ["| Model", *accuracy, "Coverage@5", "ARP@5", "Parameters"]
+    assert header == ["| Model", *accuracy, "Cross-entropy", "Coverage@5", "ARP@5", "Parameters"]
     assert [row[0].removeprefix("| ") for row in rows] == [
         "Popularity",
         "Baseline (sasrec)",

@@ -210,8 +210,8 @@ WIDE = dataset_of(LOGS, [f"film {item}" for item in range(100)])
     ("overrides", "with_seen", "rows"),
     [
         (["metrics.memory_mb=1000", "metrics.max_rows=7"], False, 7),
-        (["metrics.memory_mb=1"], False, 2**20 // (8 * 100 + 1024)),
-        (["metrics.memory_mb=1"], True, 2**20 // (8 * 100 + 48 * 100 + 1024)),
+        (["metrics.memory_mb=1"], False, 2**20 // (12 * 100 + 8192)),
+        (["metrics.memory_mb=1"], True, 2**20 // (12 * 100 + 48 * 100 + 8192)),
     ],
 )
 def test_users_ranked_at_once_are_bounded_by_memory_and_by_number(tmp_path, overrides, with_seen, rows):
