@@ -15,7 +15,7 @@ from .errors import UserError
 BYTES_PER_SCORE = 12
 BYTES_PER_SEEN_ITEM = 48
 BYTES_PER_USER = 8192
-TILE = 2**18  # scores that are judged at once on a CPU: 1 MiB, which stays in a core's cache from pass to pass
+TILE = 2**20  # scores that are judged at once on a CPU: 4 MiB, which stay in the caches of two cores from pass to pass
 LARGE_TILE = 2**24  # elsewhere
 BLOCKS_FROM = 2**15  # columns: below, `topk` over all of them is as fast as over blocks
 
