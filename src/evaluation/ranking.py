@@ -1,7 +1,7 @@
 """Full ranking of held-out targets; the same for popularity, students and teachers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.metrics import Scores, competing_scores, largest, mean_metrics, rank_of_target, tiles, users_within
+from ..core.metrics import Scores, competing_scores, in_tiles, largest, mean_metrics, rank_of_target, users_within
 from ..core.progress import progress
 from ..data.dataset import Dataset, ExampleBatch
 from .beyond_accuracy import RecommendationLists
@@ -114,7 +114,9 @@ def evaluate(
             batch = dataset.batch(examples.subset(rows), history_length, with_seen=filter_seen)
             targets.append(batch.target)
             start = time.perf_counter()
-            ranked = [_rank(*part, length) for part in _parts(score, batch.to(device), dataset.num_items)]
+            moved = batch.to(device)
+            parts = in_tiles(score(moved), dataset.num_items, moved.target, moved.seen)
+            ranked = [_rank(*part, length) for part in parts]
             rank, items, *likelihoods = (torch.cat(each).cpu() for each in zip(*ranked, strict=True))  # waits for a GPU
             seconds += time.perf_counter() - start
             ranks.append(rank)
@@ -136,13 +138,6 @@ def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) ->
     """
     longest = int(dataset.offsets.diff().max()) if with_seen else 0
     return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest))
-
-
-def _parts(score: Scorer, batch: ExampleBatch, num_items: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Yields scores, targets and seen items of some of the users after the others."""
-    scores = score(batch)
-    for rows in tiles(len(batch.target), num_items, batch.target.device):
-        yield scores[rows], batch.target[rows], None if batch.seen is None else batch.seen[rows]
 
 
 class _Ranked(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.artefact import fingerprint
 from ..core.errors import UserError
-from ..core.metrics import log_likelihood_of_target, ndcg, rank_of_target, tiles
+from ..core.metrics import in_tiles, log_likelihood_of_target, ndcg, rank_of_target
 from ..core.precision import encoder_precision, logits_dtype
 from ..data.dataset import Dataset, ExampleBatch
 from ..data.rows import WindowBatch
@@ -66,10 +66,9 @@ class NextItemModule(L.LightningModule):
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
         scores = self.model.predictions(batch.history)
-        for rows in tiles(len(batch.target), self.model.num_items, batch.target.device):
-            judged = (scores[rows], batch.target[rows], None if batch.seen is None else batch.seen[rows])
-            self.val_ranks.append(rank_of_target(*judged))
-            self.val_log_likelihoods.append(log_likelihood_of_target(*judged))
+        for part in in_tiles(scores, self.model.num_items, batch.target, batch.seen):
+            self.val_ranks.append(rank_of_target(*part))
+            self.val_log_likelihoods.append(log_likelihood_of_target(*part))
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())

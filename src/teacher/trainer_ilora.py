@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..core.metrics import log_likelihood_of_target, ndcg, rank_of_target, tiles
+from ..core.metrics import in_tiles, log_likelihood_of_target, ndcg, rank_of_target
 from ..core.seed import generator
 from ..data.batches import BatchLoader, loader_in_order, token_batches
 from ..data.dataset import Dataset, ExampleBatch
@@ -161,10 +161,9 @@ class ILoRAModule(TeacherModule[TrainingBatch]):
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
         scores = self.model.score(batch)
-        for rows in tiles(len(scores), scores.shape[1], scores.device):
-            judged = (scores[rows], batch.target[rows], None if batch.seen is None else batch.seen[rows])
-            self.val_ranks.append(rank_of_target(*judged))
-            self.val_log_likelihoods.append(log_likelihood_of_target(*judged))
+        for part in in_tiles(scores, scores.shape[1], batch.target, batch.seen):
+            self.val_ranks.append(rank_of_target(*part))
+            self.val_log_likelihoods.append(log_likelihood_of_target(*part))
         parts = token_batches(self.model.prompt_lengths(batch.history), self.model.max_tokens)
         self.val_gates += [self.model.gates(batch.history[rows]) for rows in parts]
 

@@ -62,12 +62,11 @@ class CausalBlock(nn.Module):
     def mix(self, normed: Tensor) -> Tensor:
         """Returns `[B, L, D]`: what each position takes from itself and those before it."""
         q, k, v = (self._heads(part) for part in self.qkv(normed).chunk(3, dim=-1))
+        places = torch.arange(normed.shape[1], device=normed.device)
         if self.rotary:
-            places = torch.arange(normed.shape[1], device=normed.device)
             q, k = turned(q, places), turned(k, places)
         if self.bias is None:
             return self._attended(F.scaled_dot_product_attention(q, k, v, is_causal=True))
-        places = torch.arange(normed.shape[1], device=normed.device)
         back = places.unsqueeze(1) - places  # [L, L], how far a key lies behind its query
         mask = self.bias[:, back.clamp(min=0)].masked_fill(back < 0, -torch.inf)  # [heads, L, L]
         return self._attended(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
