@@ -36,7 +36,7 @@ def tiles(num_rows: int, num_items: int, device: torch.device) -> Iterator[slice
 def in_tiles(
     scores: Scores, num_items: int, target: Tensor, excluded: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """Yields scores, targets and excluded items of one tile of rows after the other; arguments as in `rank_of_target`."""
+    """Yields scores, targets and excluded items of one tile after the other; arguments as in `rank_of_target`."""
     for rows in tiles(len(target), num_items, target.device):
         yield scores[rows], target[rows], None if excluded is None else excluded[rows]
 
