@@ -17,6 +17,7 @@ BYTES_PER_SEEN_ITEM = 48
 BYTES_PER_USER = 8192
 TILE = 2**20  # scores that are judged at once on a CPU: 4 MiB, which stay in the caches of two cores from pass to pass
 LARGE_TILE = 2**24  # elsewhere
+ROWS = 64  # users of a tile, at least: their scores are one product, which reads the whole item table
 BLOCKS_FROM = 2**15  # columns: below, `topk` over all of them is as fast as over blocks
 
 
@@ -28,9 +29,22 @@ class Scores(Protocol):
 
 def tiles(num_rows: int, num_items: int, device: torch.device) -> Iterator[slice]:
     """Yields the rows of scores `[num_rows, num_items]` that are judged at once."""
-    rows = max(1, (TILE if device.type == "cpu" else LARGE_TILE) // num_items)
+    rows = max(ROWS, _tile(device) // num_items)
     for first in range(0, num_rows, rows):
         yield slice(first, first + rows)
+
+
+def _blocks(scores: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yields the first column and the scores `[B, n]` of one block of columns after the other: all of them where the
+    catalogue is small, else so many that they stay in the caches.
+    """
+    columns = max(1, _tile(scores.device) // max(1, len(scores)))
+    for first in range(0, scores.shape[1], columns):
+        yield first, scores[:, first : first + columns]
+
+
+def _tile(device: torch.device) -> int:
+    return TILE if device.type == "cpu" else LARGE_TILE
 
 
 def in_tiles(
@@ -58,16 +72,23 @@ def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = Non
     Raises:
         ValueError: A score is NaN (a NaN beats nothing and nothing beats it: every rank would be 1).
     """
-    if scores.amax(1).isnan().any():
-        raise ValueError("scores hold NaN")
-    column = (target - 1).unsqueeze(1)
-    # Written as float32, because adding up booleans first copies them to integers: twice the time and the memory.
-    not_below = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
-    torch.ge(scores, scores.gather(1, column), out=not_below)
+    own = scores.gather(1, (target - 1).unsqueeze(1))
     if excluded is not None:
-        not_below.scatter_(1, excluded.where(excluded > 0, target.unsqueeze(1)) - 1, 0.0)
-        not_below.scatter_(1, column, 1.0)
-    return not_below.sum(1).long()
+        excluded = excluded.masked_fill(excluded == target.unsqueeze(1), 0)
+    rank, any_nan = torch.zeros_like(target), torch.zeros_like(target, dtype=torch.bool)
+    for first, block in _blocks(scores):
+        any_nan |= block.amax(1).isnan()
+        # Written as float32, because adding up booleans first copies them to integers: twice the time and the memory.
+        width = block.shape[1]
+        not_below = torch.empty(len(block), width + 1, dtype=torch.float32, device=scores.device)
+        torch.ge(block, own, out=not_below[:, :width])
+        if excluded is not None:
+            column = excluded - 1 - first
+            not_below.scatter_(1, column.where((column >= 0) & (column < width), width), 0.0)  # others: the last column
+        rank += not_below[:, :width].sum(1).long()
+    if any_nan.any():
+        raise ValueError("scores hold NaN")
+    return rank
 
 
 def top_k(scores: Tensor, k: int, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -108,7 +129,12 @@ def log_likelihood_of_target(scores: Tensor, target: Tensor, excluded: Tensor | 
     own = scores.gather(1, (target - 1).unsqueeze(1)).squeeze(1)
     if excluded is not None:
         scores = competing_scores(scores, excluded.masked_fill(excluded == target.unsqueeze(1), 0))
-    return own - scores.logsumexp(1)
+    return own - log_sum(scores)
+
+
+def log_sum(scores: Tensor) -> Tensor:
+    """Returns `log Σ_j exp(s_j)` of each row of scores `[B, num_items]`, `[B]`."""
+    return torch.stack([block.logsumexp(1) for _, block in _blocks(scores)]).logsumexp(0)
 
 
 def competing_scores(scores: Tensor, excluded: Tensor) -> Tensor:

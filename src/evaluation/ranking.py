@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.metrics import Scores, competing_scores, in_tiles, largest, mean_metrics, rank_of_target, users_within
+from ..core.metrics import (
+    Scores,
+    competing_scores,
+    in_tiles,
+    largest,
+    log_sum,
+    mean_metrics,
+    rank_of_target,
+    users_within,
+)
 from ..core.progress import progress
 from ..data.dataset import Dataset, ExampleBatch
 from .beyond_accuracy import RecommendationLists
@@ -157,5 +166,5 @@ def _rank(scores: Tensor, target: Tensor, seen: Tensor | None, k: int) -> _Ranke
         scores = competing_scores(scores, seen.masked_fill(seen == target.unsqueeze(1), 0))
     best, columns = largest(scores, k)
     items = (columns + 1).masked_fill(best == -torch.inf, 0)
-    log_sum, of_target = scores.float().logsumexp(1), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
-    return _Ranked(rank, items, (of_target - log_sum).float(), (best[:, 0] - log_sum).exp().float())
+    everyone, of_target = log_sum(scores.float()), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
+    return _Ranked(rank, items, (of_target - everyone).float(), (best[:, 0] - everyone).exp().float())

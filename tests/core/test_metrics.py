@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg, retrieval_recall
 
+from src.core import metrics
 from src.core.errors import UserError
 from src.core.metrics import (
     METRICS,
@@ -204,7 +205,30 @@ def test_tiles_are_all_rows_and_small(device, most, num_items):
     parts = list(tiles(1000, num_items, torch.device(device)))
     rows = torch.arange(1000)
     assert torch.equal(torch.cat([rows[part] for part in parts]), rows)
-    assert max(len(rows[part]) for part in parts) * num_items <= max(most, num_items)
+    assert max(len(rows[part]) for part in parts) == min(1000, max(64, most // num_items))
+
+
+@pytest.mark.parametrize("width", [1, 7, 64, 1000])
+def test_blocks_of_columns_judge_as_all_columns_do(monkeypatch, width):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 30, (40, 211), generator=generator).float()  # many ties
+    scores[3, 5:100] = -torch.inf
+    target = torch.randint(1, 212, (40,), generator=generator)
+    target[3] = 6
+    seen = torch.randint(0, 212, (40, 30), generator=generator)  # with repetitions, padding and some targets
+    seen[:5, 0] = target[:5]
+    monkeypatch.setattr(metrics, "TILE", 40 * width)
+    for excluded in (None, seen):
+        out = [set(row) - {0} if excluded is not None else set() for row in seen.tolist()]
+        by_hand = [
+            1 + sum(scores[b, j - 1] >= scores[b, t - 1] for j in range(1, 212) if j != t and j not in out[b])
+            for b, t in enumerate(target.tolist())
+        ]
+        assert rank_of_target(scores, target, excluded).tolist() == by_hand
+    torch.testing.assert_close(metrics.log_sum(scores), scores.logsumexp(1))
+    scores[7, 210] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        rank_of_target(scores, target)
 
 
 def test_too_little_memory_for_one_user_is_refused():

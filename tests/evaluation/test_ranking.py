@@ -122,7 +122,8 @@ def test_a_chunk_with_its_seen_items_stays_within_the_memory(num_items, num_seen
 def test_scores_judged_a_few_at_a_time_are_those_judged_at_once(filter_seen, monkeypatch):
     dataset, model = tiny_dataset(), student("sasrec")
     whole = run(lambda batch: model.predict(batch.history), dataset, "test", filter_seen=filter_seen)
-    monkeypatch.setattr("src.core.metrics.TILE", 2 * 15)  # two users
+    monkeypatch.setattr("src.core.metrics.ROWS", 2)
+    monkeypatch.setattr("src.core.metrics.TILE", 2 * 4)  # two users, four of fifteen items
     asked = []
 
     class Lazy:
