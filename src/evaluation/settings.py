@@ -52,7 +52,7 @@ class MetricsSettings(Settings):
     memory_mb: Positive = setting(
         256, "MiB that scores, masks and seen items of the users ranked at once may take", changes_result=False
     )
-    max_rows: PositiveInteger = setting(256, "the most users scored at once", changes_result=False)
+    max_rows: PositiveInteger = setting(1024, "the most users scored at once", changes_result=False)
     slice_k: PositiveInteger = setting(10, "K of the figures by target popularity and history length")
     history_buckets: Rising = setting(
         [5, 10, 20, 50], "longest history of each slice by history length; the last slice has the rest"
