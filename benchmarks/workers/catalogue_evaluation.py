@@ -32,7 +32,7 @@ def main() -> None:
     users = min(rows_at_once(metrics, dataset, metrics.filter_seen), line.settings["num_users"])
     rows = torch.arange(users)
     batch = dataset.batch(dataset.examples["test"].subset(rows), model.history_length)
-    with torch.inference_mode(), Work() as work:
+    with torch.no_grad(), Work() as work:
         model.predict(batch.history)
     fastest = peak_rate("float32", 10)
     flop = sum(work.done.values()) * line.settings["num_users"] / users

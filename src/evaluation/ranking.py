@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ..core.errors import UserError
 from ..core.metrics import (
@@ -116,27 +117,25 @@ def evaluate(
             f"Dataset {dataset.name} has no {split} examples to evaluate on: loosen the filters or the split."
         )
     counts = dataset.train_item_counts()
-    lists, length = RecommendationLists(counts, ks), min(max(LIST_LENGTH, *ks), dataset.num_items)
-    targets, ranks, kept, seconds = [], [], [], 0.0
+    lists, seconds = RecommendationLists(counts, ks), 0.0
+    # One tensor for all users: small ones of each chunk that stay would lie between the large ones that go, whose room
+    # could not be taken again.
+    target, k = torch.empty_like(examples.user), min(max(LIST_LENGTH, *ks), dataset.num_items)
+    every = _Ranked.room(len(examples), k)
     with progress(title, len(examples)) as advance:
         for rows in torch.arange(len(examples)).split(rows_at_once(metrics, dataset, filter_seen)):
             batch = dataset.batch(examples.subset(rows), history_length, with_seen=filter_seen)
-            targets.append(batch.target)
+            target[rows] = batch.target
             start = time.perf_counter()
-            moved = batch.to(device)
-            parts = in_tiles(score(moved), dataset.num_items, moved.target, moved.seen)
-            ranked = [_rank(*part, length) for part in parts]
-            rank, items, *likelihoods = (torch.cat(each).cpu() for each in zip(*ranked, strict=True))  # waits for a GPU
+            for kept, each in zip(every, _judge(score, batch.to(device), dataset.num_items, k), strict=True):
+                kept[rows] = each.cpu()  # waits for a GPU
             seconds += time.perf_counter() - start
-            ranks.append(rank)
-            kept.append([items.int(), *likelihoods])
-            lists.add(items)
+            lists.add(every.items[rows])
             advance(len(rows))
-    target, rank = torch.cat(targets), torch.cat(ranks)
-    told = Lists(*map(torch.cat, zip(*kept, strict=True)))
-    figures = mean_metrics(rank, ks) | lists.metrics() | {"ARP of targets": counts[target].double().mean().item()}
+    told = Lists(every.items.int(), every.log_likelihood, every.top_probability)
+    figures = mean_metrics(every.rank, ks) | lists.metrics() | {"ARP of targets": counts[target].double().mean().item()}
     figures[CROSS_ENTROPY] = -told.log_likelihood.double().mean().item()
-    return Evaluation(examples.example_id, examples.user, target, rank, figures, seconds, told)
+    return Evaluation(examples.example_id, examples.user, target, every.rank, figures, seconds, told)
 
 
 def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) -> int:
@@ -150,14 +149,26 @@ def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) ->
 
 
 class _Ranked(NamedTuple):
-    """Some users: ranks `[B]`, lists `[B, k]` (0 where fewer than k items compete), log-probabilities of the targets
-    and probabilities of the first items, `[B]` float32 each.
+    """Some users: ranks `[B]`, lists `[B, k]` int64 each (0 where fewer than k items compete), log-probabilities of the
+    targets and probabilities of the first items, `[B]` float32 each.
     """
 
     rank: Tensor
     items: Tensor
     log_likelihood: Tensor
     top_probability: Tensor
+
+    @classmethod
+    def room(cls, users: int, k: int) -> Self:
+        """Returns tensors to be filled."""
+        rank, items = torch.empty(users, dtype=torch.int64), torch.empty(users, k, dtype=torch.int64)
+        return cls(rank, items, torch.empty(users), torch.empty(users))
+
+
+def _judge(score: Scorer, batch: ExampleBatch, num_items: int, k: int) -> _Ranked:
+    """Returns what is told of the users of `batch`, with lists of `k` items."""
+    parts = in_tiles(score(batch), num_items, batch.target, batch.seen)
+    return _Ranked(*map(torch.cat, zip(*(_rank(*part, k) for part in parts), strict=True)))
 
 
 def _rank(scores: Tensor, target: Tensor, seen: Tensor | None, k: int) -> _Ranked:
