@@ -70,14 +70,17 @@ def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = Non
         `[B]` int64, 1..num_items.
 
     Raises:
-        ValueError: A score is NaN (a NaN beats nothing and nothing beats it: every rank would be 1).
+        ValueError: A score is NaN (a NaN beats nothing and nothing beats it: every rank would be 1) or infinitely
+            large, or `excluded` holds what is no item.
     """
+    if excluded is not None and (excluded > scores.shape[1]).any():
+        raise ValueError(f"excluded items above the number of items, {scores.shape[1]}")
     own = scores.gather(1, (target - 1).unsqueeze(1))
     if excluded is not None:
         excluded = excluded.masked_fill(excluded == target.unsqueeze(1), 0)
-    rank, any_nan = torch.zeros_like(target), torch.zeros_like(target, dtype=torch.bool)
+    rank, finite = torch.zeros_like(target), torch.ones_like(target, dtype=torch.bool)
     for first, block in _blocks(scores):
-        any_nan |= block.amax(1).isnan()
+        finite &= block.amax(1) < torch.inf  # as no NaN is
         # Written as float32, because adding up booleans first copies them to integers: twice the time and the memory.
         width = block.shape[1]
         not_below = torch.empty(len(block), width + 1, dtype=torch.float32, device=scores.device)
@@ -86,8 +89,8 @@ def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = Non
             column = excluded - 1 - first
             not_below.scatter_(1, column.where((column >= 0) & (column < width), width), 0.0)  # others: the last column
         rank += not_below[:, :width].sum(1).long()
-    if any_nan.any():
-        raise ValueError("scores hold NaN")
+    if not finite.all():
+        raise ValueError("scores hold NaN or infinity")
     return rank
 
 

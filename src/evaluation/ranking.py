@@ -177,5 +177,6 @@ def _rank(scores: Tensor, target: Tensor, seen: Tensor | None, k: int) -> _Ranke
         scores = competing_scores(scores, seen.masked_fill(seen == target.unsqueeze(1), 0))
     best, columns = largest(scores, k)
     items = (columns + 1).masked_fill(best == -torch.inf, 0)
-    everyone, of_target = log_sum(scores.float()), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
-    return _Ranked(rank, items, (of_target - everyone).float(), (best[:, 0] - everyone).exp().float())
+    scores = scores.float()
+    everyone, of_target = log_sum(scores), scores.gather(1, target.unsqueeze(1) - 1).squeeze(1)
+    return _Ranked(rank, items, of_target - everyone, (best[:, 0].float() - everyone).exp())

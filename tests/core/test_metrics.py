@@ -33,6 +33,16 @@ def test_a_table_worked_by_hand():
     assert rank_of_target(scores, torch.tensor([3, 3]), excluded=torch.tensor([[2, 4], [1, 0]])).tolist() == [1, 2]
 
 
+def test_what_would_make_a_rank_meaningless_is_refused():
+    scores, target = torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([2])
+    with pytest.raises(ValueError, match="excluded items above the number of items, 3"):
+        rank_of_target(scores, target, excluded=torch.tensor([[4]]))
+    for bad in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="scores hold NaN or infinity"):
+            rank_of_target(torch.tensor([[3.0, 1.0, bad]]), target)
+    assert rank_of_target(torch.tensor([[3.0, -torch.inf, 2.0]]), target).item() == 3
+
+
 def test_item_one_is_an_item_and_zero_is_padding():
     scores = torch.tensor([[3.0, 2.0, 1.0]])
     assert rank_of_target(scores, torch.tensor([2]), excluded=torch.tensor([[0, 0]])).item() == 2

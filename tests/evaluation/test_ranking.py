@@ -205,6 +205,13 @@ def test_only_scoring_and_ranking_are_timed(monkeypatch):
 # --- what is kept of every user
 
 
+def test_no_probability_is_above_one_whatever_scores_are_written_in():
+    scores = torch.zeros(12, 15, dtype=torch.float64)
+    scores[:, 0], scores[:, 1] = 2.0**24, 2.0**24 + 1  # the same number in float32
+    lists = run(lambda batch: scores[: len(batch.target)], tiny_dataset(), "test").lists
+    assert lists.log_likelihood.max() <= 0 and lists.top_probability.max() <= 1
+
+
 @pytest.mark.parametrize("filter_seen", [False, True])
 def test_lists_and_likelihoods_equal_a_literal_loop(filter_seen):
     dataset, model = tiny_dataset(), student("sasrec")
