@@ -9,11 +9,9 @@ is what the model's matrix products would take at the speed of large float32 one
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 from .recbole_time_to_quality import SAME_MODEL
-from .side_by_side import Worker, in_turn, markdown, median_of, parser, report
+from .side_by_side import markdown, measured_afresh, median_of, parser, report
 
 MIB = 2**20
 
@@ -25,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     for num_items in arguments.items:
         overrides = [*SAME_MODEL, f"metrics.memory_mb={arguments.memory_mb}"]
         settings = {"num_items": num_items, "num_users": arguments.users, "overrides": overrides}
-        runs = [run(settings, arguments) for _ in range(arguments.repeats)]
+        runs = [measured_afresh("catalogue_evaluation", settings, arguments.threads) for _ in range(arguments.repeats)]
         seconds, at_peak = median_of(runs, "seconds"), median_of(runs, "seconds_at_peak")
         memory = median_of(runs, "peak") / MIB
         speed = arguments.users / seconds
@@ -33,13 +31,6 @@ def main(arguments: argparse.Namespace) -> None:
         everything[str(num_items)] = runs
     table = markdown(["items", "users per second", "seconds", "at peak", "memory, MiB"], rows)
     report("catalogue_evaluation", arguments, table, items=everything)
-
-
-def run(settings: dict, arguments: argparse.Namespace) -> dict:
-    """Returns the measurement of a fresh process."""
-    with tempfile.TemporaryDirectory() as folder:
-        worker = Worker("catalogue_evaluation", settings, arguments.threads, Path(folder))
-        return in_turn({"ours": worker}, 1)[1]["ours"][0]
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ AdamW's two averages, and without sparse_items the table's gradient: 3 or 4 × i
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from .side_by_side import Worker, in_turn, markdown, median_of, parser, report
+from .side_by_side import markdown, measured_afresh, median_of, parser, report
 
 WIDTH = 64
 MIB = 2**20
@@ -50,9 +49,7 @@ def run(num_items: int, sparse: bool, arguments: argparse.Namespace) -> dict:
         f"student.train.sparse_items={str(sparse).lower()}",
     ]
     settings = {"num_items": num_items, "overrides": overrides, "steps": arguments.steps}
-    with tempfile.TemporaryDirectory() as folder:
-        _, measured = in_turn({"ours": Worker("catalogue_peak", settings, arguments.threads, Path(folder))}, 1)
-    return measured["ours"][0]
+    return measured_afresh("catalogue_peak", settings, arguments.threads)
 
 
 def plot(rows: list[list], folder: Path) -> None:

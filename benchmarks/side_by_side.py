@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from src.core.artefact import write_json
@@ -87,6 +87,12 @@ def in_turn(workers: dict[str, Worker], repeats: int) -> tuple[dict[str, Any], d
             for name, worker in workers.items():
                 measured[name].append(worker.measure())
     return {name: worker.facts for name, worker in workers.items()}, measured
+
+
+def measured_afresh(module: str, settings: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Returns one measurement of a process of its own: memory that earlier ones used tells nothing of the next."""
+    with TemporaryDirectory() as folder:
+        return in_turn({module: Worker(module, settings, threads, Path(folder))}, 1)[1][module][0]
 
 
 def median_of(measurements: Iterable[dict[str, Any]], key: str) -> float:

@@ -11,9 +11,8 @@ from src.evaluation.ranking import rows_at_once
 from src.student.evaluator import evaluate_student
 
 from ..ours import new_module, run_of, synthetic_dataset
-from ..timing import Line
+from ..timing import Line, reset_peak, status
 from ..work import Work, peak_rate
-from .catalogue_peak import reset_peak, status
 
 INTERACTIONS = 52  # of a user: histories of 50 before the test item
 

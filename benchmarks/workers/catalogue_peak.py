@@ -3,9 +3,7 @@
 Settings: `num_items`, `overrides` of the shipped config, `steps`.
 """
 
-import ctypes
 import time
-from pathlib import Path
 
 import lightning as L
 import torch
@@ -17,7 +15,7 @@ from src.data.rows import TrainingWindows
 from src.exp.program.run import Run
 
 from ..ours import WindowBatches, new_module, run_of, synthetic_dataset
-from ..timing import TRAINER, Line
+from ..timing import TRAINER, Line, reset_peak, status
 
 
 def main() -> None:
@@ -45,23 +43,6 @@ def train(run: Run, dataset: Dataset, steps: int) -> float:
     start = time.perf_counter()
     trainer.fit(module, loader)
     return time.perf_counter() - start
-
-
-def reset_peak() -> int:
-    """Forgets the peak of resident memory and returns what is resident now, in bytes. Linux with glibc only.
-
-    What was freed is handed back first: kept for the next tensor, as `keep_freed_memory` has it, it would count as
-    resident before, and its use as none.
-    """
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return status("VmRSS")
-
-
-def status(key: str) -> int:
-    """Returns a figure of /proc/self/status in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 if __name__ == "__main__":

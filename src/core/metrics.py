@@ -77,7 +77,7 @@ def rank_of_target(scores: Tensor, target: Tensor, excluded: Tensor | None = Non
         raise ValueError(f"excluded items above the number of items, {scores.shape[1]}")
     own = scores.gather(1, (target - 1).unsqueeze(1))
     if excluded is not None:
-        excluded = excluded.masked_fill(excluded == target.unsqueeze(1), 0)
+        excluded = excluded_rivals(excluded, target)
     rank, finite = torch.zeros_like(target), torch.ones_like(target, dtype=torch.bool)
     for first, block in _blocks(scores):
         finite &= block.amax(1) < torch.inf  # as no NaN is
@@ -131,13 +131,18 @@ def log_likelihood_of_target(scores: Tensor, target: Tensor, excluded: Tensor | 
     scores = scores.float()
     own = scores.gather(1, (target - 1).unsqueeze(1)).squeeze(1)
     if excluded is not None:
-        scores = competing_scores(scores, excluded.masked_fill(excluded == target.unsqueeze(1), 0))
+        scores = competing_scores(scores, excluded_rivals(excluded, target))
     return own - log_sum(scores)
 
 
 def log_sum(scores: Tensor) -> Tensor:
     """Returns `log Σ_j exp(s_j)` of each row of scores `[B, num_items]`, `[B]`."""
     return torch.stack([block.logsumexp(1) for _, block in _blocks(scores)]).logsumexp(0)
+
+
+def excluded_rivals(excluded: Tensor, target: Tensor) -> Tensor:
+    """Returns `excluded` without each row's target, which always competes; arguments as in `rank_of_target`."""
+    return excluded.masked_fill(excluded == target.unsqueeze(1), 0)
 
 
 def competing_scores(scores: Tensor, excluded: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from ..core.errors import UserError
 from ..core.metrics import (
     Scores,
     competing_scores,
+    excluded_rivals,
     in_tiles,
     largest,
     log_sum,
@@ -174,7 +175,7 @@ def _judge(score: Scorer, batch: ExampleBatch, num_items: int, k: int) -> _Ranke
 def _rank(scores: Tensor, target: Tensor, seen: Tensor | None, k: int) -> _Ranked:
     rank = rank_of_target(scores, target, excluded=seen)
     if seen is not None:
-        scores = competing_scores(scores, seen.masked_fill(seen == target.unsqueeze(1), 0))
+        scores = competing_scores(scores, excluded_rivals(seen, target))
     best, columns = largest(scores, k)
     items = (columns + 1).masked_fill(best == -torch.inf, 0)
     scores = scores.float()
