@@ -15,7 +15,8 @@ class HistoryConvolutions(nn.Module):
 
     Horizontal filters of height h and width D slide over time; each gives the largest of its L - h + 1 answers after
     ReLU: whether a pattern of h items in a row occurs. Vertical filters are weighted sums over the L places and a bias,
-    the same for each of the D features. Where a history is shorter, filters slide over its padding too.
+    the same for each of the D features. Where a history is shorter, filters slide over its padding too; on which side
+    it stands is for whoever calls.
 
     Args:
         hidden_size: D.
@@ -56,12 +57,15 @@ class HistoryConvolutions(nn.Module):
 class Caser(SequentialRecommender):
     """Convolutional sequence embedding (Tang & Wang 2018) without a vector per user, scored by the tied item table.
 
-    One linear layer brings the filters' answers to the items' width.
+    The newest item stands at the last of the L places and padding before the oldest, as published: a vertical filter
+    weighs the newest item alike in every history. One linear layer brings the filters' answers to the items' width.
+    With `residual`, ours, item vectors are normalised (LayerNorm) and the newest one is added to that layer's output.
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.
         filter_heights, num_horizontal, num_vertical: See `HistoryConvolutions`.
         dropout: Share of the filters' answers dropped in training.
+        residual: See above.
     """
 
     Settings = CaserSettings
@@ -76,6 +80,7 @@ class Caser(SequentialRecommender):
         num_horizontal: int,
         num_vertical: int,
         dropout: float,
+        residual: bool = False,
     ) -> None:
         super().__init__(num_items, hidden_size, history_length)
         self.convolutions = HistoryConvolutions(
@@ -83,8 +88,22 @@ class Caser(SequentialRecommender):
         )
         self.dropout = Dropout(dropout)
         self.out = nn.Linear(self.convolutions.out_features, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size) if residual else None
 
     def encode(self, history: Tensor) -> Tensor:
         """See `SequentialRecommender.encode`; returns `[B, 1, D]`."""
-        answers = torch.cat(self.convolutions(self.items.lookup(history)), dim=1)
-        return self.out(self.dropout(answers)).unsqueeze(1)
+        history = newest_last(history, self.history_length)
+        vectors = self.items.lookup(history)
+        if self.norm is not None:
+            vectors = self.norm(vectors) * (history > 0).unsqueeze(-1)  # padding stays zero
+        answers = torch.cat(self.convolutions(vectors), dim=1)
+        state = self.out(self.dropout(answers))
+        return (state if self.norm is None else vectors[:, -1] + state).unsqueeze(1)
+
+
+def newest_last(history: Tensor, history_length: int) -> Tensor:
+    """Returns `[B, history_length]` int64, padded before the oldest item, of histories `[B, L]` padded with 0 behind
+    the newest.
+    """
+    place = torch.arange(history_length, device=history.device) - history_length + (history > 0).sum(1, keepdim=True)
+    return history.gather(1, place.clamp(min=0)).where(place >= 0, 0)

@@ -224,23 +224,42 @@ class SASRec(CausalTransformer):
 
 
 class GRU4Rec(SequentialRecommender):
-    """Recurrent sequential recommendation (Hidasi et al. 2016): `h_t = W GRU(e_1 … e_t) + b`, causal by construction.
+    """Recurrent sequential recommendation (Hidasi et al. 2016): `h_t = W GRU(x_1 … x_t) + b`, causal by construction.
+
+    `x_t` is the vector of item t. With `residual`, ours, `x_t` is that vector normalised (LayerNorm, then dropout) and
+    added to the state, `h_t = x_t + W GRU(x_1 … x_t) + b`, as in a transformer's block: the newest item's own vector
+    need not pass through the gates.
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.
         num_layers: Stacked GRU layers.
         dropout: Share of item vectors and of the last GRU layer's outputs dropped in training.
+        residual: See above.
     """
 
     Settings = GRU4RecSettings
 
-    def __init__(self, num_items: int, hidden_size: int, history_length: int, num_layers: int, dropout: float) -> None:
+    def __init__(
+        self,
+        num_items: int,
+        hidden_size: int,
+        history_length: int,
+        num_layers: int,
+        dropout: float,
+        residual: bool = False,
+    ) -> None:
         super().__init__(num_items, hidden_size, history_length)
         self.dropout = Dropout(dropout)
         self.gru = nn.GRU(hidden_size, hidden_size, num_layers, batch_first=True)
         self.out = nn.Linear(hidden_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size) if residual else None
 
     def encode(self, history: Tensor) -> Tensor:
         """See `SequentialRecommender.encode`; returns `[B, L, D]`."""
-        hidden, _ = self.gru(self.dropout(self.items.lookup(history)))
-        return self.out(self.dropout(hidden))
+        vectors = self.items.lookup(history)
+        if self.norm is not None:
+            vectors = self.norm(vectors)
+        x = self.dropout(vectors)
+        hidden, _ = self.gru(x)
+        state = self.out(self.dropout(hidden))
+        return state if self.norm is None else x + state

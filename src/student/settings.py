@@ -50,6 +50,7 @@ FILTERS_FIT_HISTORY = Rule(
     lambda s: max(s.filter_heights) > s.history_length,
     "{at}filter_heights={s.filter_heights} must not exceed {at}history_length={s.history_length}",
 )
+RESIDUAL = "true: item vectors are normalised, and the newest one is added to the state; false: as published"
 
 
 class SASRecSettings(ModelSettings):
@@ -78,6 +79,7 @@ class GRU4RecSettings(ModelSettings):
 
     num_layers: PositiveInteger = setting(..., "stacked GRU layers")
     dropout: Probability = setting(..., "share of item vectors and of the GRU's outputs dropped in training")
+    residual: YesNo = setting(False, RESIDUAL)
 
 
 class CaserSettings(ModelSettings):
@@ -88,6 +90,7 @@ class CaserSettings(ModelSettings):
     num_horizontal: PositiveInteger = setting(..., "horizontal filters of each height")
     num_vertical: PositiveInteger = setting(..., "vertical filters: weighted sums over the places of the history")
     dropout: Probability = setting(..., "share of the filters' answers dropped in training")
+    residual: YesNo = setting(False, RESIDUAL)
 
 
 class PaperSASRecSettings(ModelSettings):

@@ -15,6 +15,8 @@ from src.student.settings import LossSettings, Positions, StudentSettings
 
 NAMES = sorted(STUDENTS)
 OTHER_PLACES = [f"{name}/{how}" for name in ("sasrec", "bsarec") for how in get_args(Positions) if how != "absolute"]
+RESIDUAL = ["gru4rec/residual", "caser/residual"]
+VARIANTS = [*OTHER_PLACES, *RESIDUAL]
 PAPER = [name for name in NAMES if issubclass(STUDENTS[name], PaperStudent)]
 NUM_ITEMS, D, L = 15, 8, 6
 
@@ -32,12 +34,12 @@ def shipped_loss(name: str) -> LossSettings:
 def architecture(name: str, dropout: float = 0.0) -> dict:
     """Returns `student.model` as shipped, but of width 8, six items long; not every student has dropout.
 
-    `name` may say how places are known: `sasrec/rotary`.
+    `name` may say how places are known, `sasrec/rotary`, or that inputs are added to the state, `gru4rec/residual`.
     """
-    name, _, positions = name.partition("/")
+    name, _, variant = name.partition("/")
     small = {"hidden_size": D, "history_length": L, "dropout": dropout}
-    small |= {"positions": positions} if positions else {}
-    small |= {"filter_items": 3}
+    small |= {"filter_items": 3, "residual": variant == "residual"}
+    small |= {"positions": variant} if variant and variant != "residual" else {}
     return {key: small.get(key, value) for key, value in shipped(name).model.plain().items()}
 
 

@@ -3,19 +3,17 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.student.choices import STUDENTS
 from src.student.layers.dropout import Dropout
 from src.student.models import SASRec, SequentialRecommender
-from tests.student.students import NAMES, NUM_ITEMS, OTHER_PLACES, PAPER, D, L, architecture, histories, student
+from tests.student.students import NAMES, NUM_ITEMS, PAPER, RESIDUAL, VARIANTS, D, L, architecture, histories, student
 
-every_student = pytest.mark.parametrize("model", [*NAMES, *OTHER_PLACES], indirect=True)
-CAUSAL = [name for name in (*NAMES, *OTHER_PLACES) if student(name).causal]
+every_student = pytest.mark.parametrize("model", [*NAMES, *VARIANTS], indirect=True)
+CAUSAL = [name for name in (*NAMES, *VARIANTS) if student(name).causal]
 every_causal_student = pytest.mark.parametrize("model", CAUSAL, indirect=True)
-knows_places = pytest.mark.parametrize(
-    "model", [*NAMES, *(n for n in OTHER_PLACES if n != "sasrec/none")], indirect=True
-)
+knows_places = pytest.mark.parametrize("model", [*NAMES, *(n for n in VARIANTS if n != "sasrec/none")], indirect=True)
 every_tied_student = pytest.mark.parametrize("model", sorted(set(NAMES) - set(PAPER)), indirect=True)
 every_paper_student = pytest.mark.parametrize("model", PAPER, indirect=True)
 
@@ -203,7 +201,24 @@ DROPPED = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_residual_gru_adds_what_it_reads_to_its_states():
+    model = student("gru4rec/residual")
+    vectors = F.layer_norm(model.item_table()[histories()], (D,), model.norm.weight, model.norm.bias)
+    expected = vectors + model.out(model.gru(vectors)[0])
+    assert close(model.encode(histories()), expected)
+
+
+def test_a_residual_caser_adds_its_newest_item_to_its_state():
+    model = student("caser/residual")
+    nn.init.normal_(model.norm.bias)  # what a normalised zero would be: padding must not
+    aligned = torch.tensor([[1, 5, 3, 1, 9, 15], [0, 0, 0, 4, 4, 1], [0, 0, 0, 0, 0, 1], [0, 7, 2, 11, 13, 8]])
+    vectors = F.layer_norm(model.item_table()[aligned], (D,), model.norm.weight, model.norm.bias)
+    vectors = vectors.where((aligned > 0).unsqueeze(-1), 0)
+    expected = vectors[:, -1] + model.out(torch.cat(model.convolutions(vectors), dim=1))
+    assert close(model.user_representation(histories()), expected)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *RESIDUAL])
 def test_what_is_dropped_is_what_the_docstrings_say(name):
     model = student(name, dropout=0.5).train()
     dropped = []
@@ -211,7 +226,7 @@ def test_what_is_dropped_is_what_the_docstrings_say(name):
         if isinstance(module, Dropout):
             module.register_forward_hook(lambda _, inputs, __: dropped.append(tuple(inputs[0].shape)))
     model.encode(histories())
-    assert dropped == DROPPED[name](model)
+    assert dropped == DROPPED[name.partition("/")[0]](model)
 
 
 def model_name(model: SequentialRecommender) -> str:
