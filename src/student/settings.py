@@ -255,11 +255,22 @@ class StudentSettings(Settings):
             "{at}train.sparse_items=true moves the items of a batch alone: {at}train.decay=coupled would never reach "
             "the others",
         ),
+        Rule(
+            ("item_vectors", "text_init", "train.sparse_items"),
+            lambda s: s.item_vectors == "texts" and (s.text_init > 0 or s.train.sparse_items),
+            "{at}item_vectors=texts leaves items no vectors of their own: set {at}text_init to 0 and "
+            "{at}train.sparse_items to false",
+        ),
     )
     name: Text = setting(..., "sasrec, bsarec, gru4rec, caser, {sasrec,gru4rec,caser}_paper, or package.module:Name")
     model: Annotated[ModelSettings, ChosenBy("name", settings_of_student)]
     loss: Annotated[LossSettings, ChosenBy("loss.name", settings_of_loss)]
     train: OptimisationSettings = group(OptimisationSettings)
+    item_vectors: Literal["free", "texts"] = setting(
+        "free",
+        "free: a vector of its own for each item; texts: a learned linear map of the language model's frozen encoding "
+        "of its text alone",
+    )
     text_init: NotNegative = setting(
         0.0,
         "standard deviation of item vectors that begin as the language model's encodings of the items' texts, "
@@ -271,6 +282,11 @@ class StudentSettings(Settings):
         "of this student's training alone: initial weights, order, negatives; null: the run's",
         changes_result=False,
     )
+
+    @property
+    def begins_with_texts(self) -> bool:
+        """Whether encodings of the items' texts are needed to make it."""
+        return self.text_init > 0 or self.item_vectors == "texts"
 
     def training_seed(self, seed: int) -> int:
         """Returns what the student's training draws from in a run of this `seed`."""

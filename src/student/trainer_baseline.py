@@ -22,6 +22,7 @@ from ..evaluation.settings import MetricsSettings
 from ..training.loop import Plan, fit
 from .datamodule import StudentDataModule
 from .factory import create_loss, create_student
+from .layers.embedding import standardised
 from .losses import NextItemLoss
 from .models import SequentialRecommender
 from .optimizer import RowwiseAdamW
@@ -107,16 +108,19 @@ def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tens
         encodings: `[num_items, d]` float, of the items' texts.
 
     Raises:
-        UserError: There are no encodings, but `settings.text_init` is above 0.
+        UserError: There are no encodings, but the student begins with them.
     """
     model = create_student(settings.name, dataset.num_items, settings.model.plain())
-    if settings.text_init > 0:
+    if settings.begins_with_texts:
         if encodings is None:
             raise UserError(
-                f"student.text_init={settings.text_init} needs encodings of the items' texts to begin with, which this "
-                "command does not make: set it to 0."
+                "student.text_init above 0 and student.item_vectors=texts need encodings of the items' texts, which "
+                "this command does not make: set them to 0 and free."
             )
-        model.items.start_from(encodings, settings.text_init)
+        if settings.item_vectors == "texts":
+            model.items.read_from(standardised(encodings))
+        else:
+            model.items.start_from(encodings, settings.text_init)
     return NextItemModule(model, student_loss(settings, dataset), settings.train)
 
 

@@ -59,6 +59,11 @@ class Distilled(StudentTraining):
                 f"student.text_init={begins} goes with distill.text_init={begins} alone, since a distilled student "
                 f"begins as the latter says ({distilled_begins}): set both to the same, or student.text_init to 0."
             )
+        if self.settings.student.item_vectors != "free":
+            raise UserError(
+                "student.item_vectors=texts does not go with distillation, whose items have vectors of their own: set it "
+                f"to free, or train the baseline alone (`{command_line('run_student_baseline')}`)."
+            )
         if self.settings.student.train.sparse_items:
             raise UserError(
                 "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set "

@@ -35,7 +35,7 @@ class TrainedStudent(StudentTraining):
         self.encodings = encodings
 
     def inputs(self) -> Sequence[Stage]:
-        return (self.encodings,) if self.given is None and self.student.text_init > 0 else ()
+        return (self.encodings,) if self.given is None and self.student.begins_with_texts else ()
 
     def implied(self) -> Sequence[Stage]:
         return self.inputs()
@@ -78,6 +78,7 @@ class TrainedStudent(StudentTraining):
             run_dir=self.run.dir,
             **self.goes_on(),
         )
+        module.model.items.fold()  # of vectors that were read from texts; the artefact is one like any other
         about = {**self.about(result), "precision": student_precision(self.student.train.precision)}
         save_student(self.folder, module.model, self.student.name, self.student.model.plain(), about)
 

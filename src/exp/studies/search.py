@@ -45,10 +45,10 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
     Raises:
         UserError: The space cannot be read, or a config within it is wrong, or the student begins with encodings.
     """
-    if run.settings.student.text_init > 0:
+    if run.settings.student.begins_with_texts:
         raise UserError(
-            f"student.text_init={run.settings.student.text_init} begins with encodings that a search does not make: "
-            "set it to 0; what it searches is the student by itself."
+            "student.text_init above 0 and student.item_vectors=texts begin with encodings, which a search does not "
+            "make: set them to 0 and free; what it searches is the student by itself."
         )
     space, budget = read_space(run.settings), run.settings.search
     study = _study(run, dataset, space)

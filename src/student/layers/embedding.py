@@ -50,6 +50,15 @@ class ItemEmbedding(nn.Module):
         nn.init.zeros_(self.projection.bias)
         self.ed_weight = ed_weight
 
+    def read_from(self, encodings: Tensor) -> None:
+        """Makes every item a linear map of its encoding from now on, and no more: no item has a vector of its own.
+
+        Args:
+            encodings: `[num_items, d]` float, row j belongs to item j + 1.
+        """
+        self.distil_from(encodings, 1.0)
+        self.ids.weight.requires_grad_(False).zero_()
+
     @torch.no_grad()
     def start_from(self, embeddings: Tensor, std: float) -> None:
         """Puts `embeddings [num_items, d]` in the place of the random start, reduced to D principal components.
@@ -94,6 +103,7 @@ class ItemEmbedding(nn.Module):
         if self.projection is None:
             return
         self.ids.weight.copy_(self.table())
+        self.ids.weight.requires_grad_(True)
         self.projection, self.ed_weight = None, 0.0
         del self.teacher_embeddings
 

@@ -51,6 +51,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "dry_run": NOTHING,
     "dataset": ENCODINGS | TRAINED | RANKED,
     "student": STUDENTS,
+    "student.item_vectors": BASELINE | DISTILLED | TITLES,
     "student.text_init": BASELINE | DISTILLED,  # the control begins as the distilled student does
     "teacher": TEACHER,
     "teacher.llm": ENCODINGS | TEACHER,

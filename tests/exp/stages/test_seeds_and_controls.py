@@ -13,7 +13,7 @@ from src.exp.stages.report import SUBJECTS, report
 from src.exp.stages.road import Road
 from tests.exp.roads import road_in
 from tests.exp.stages.whole import whole
-from tests.worlds import tiny_dataset
+from tests.worlds import dataset_of, tiny_dataset, tiny_logs, tiny_titles
 
 DATASET = tiny_dataset()
 BOTH = ["student_seeds=2", "controls=true"]
@@ -98,6 +98,25 @@ def test_encodings_are_made_with_whoever_begins_with_them(tmp_path):
     assert road.encodings.is_made()
     assert list(read_manifest(road.baseline.folder)["inputs"]) == ["item encoding"]
     assert road.encodings.load().shape == (DATASET.num_items, 32)
+
+
+@pytest.mark.slow
+def test_items_of_one_text_have_one_vector_where_vectors_are_read_from_texts(tmp_path):
+    titles = tiny_titles()
+    titles[6] = titles[2]
+    road = road_in(tmp_path, dataset_of(tiny_logs(), titles), "student.item_vectors=texts")
+    assert road.go(road.prepared, road.baseline)
+    assert list(read_manifest(road.baseline.folder)["inputs"]) == ["item encoding"]
+    table = road.baseline.load().item_table()
+    torch.testing.assert_close(table[7], table[3], rtol=0, atol=1e-6)
+    apart = (table[1:] - table[3]).abs().amax(1) > 1e-4
+    assert apart.sum() == len(titles) - 2
+
+
+def test_vectors_read_from_texts_are_not_distilled(tmp_path):
+    road = road_in(tmp_path, DATASET, "student.item_vectors=texts")
+    with pytest.raises(UserError, match=r"student.item_vectors=texts does not go with distillation"):
+        road.distilled.check_settings()
 
 
 @pytest.mark.slow

@@ -32,6 +32,22 @@ def test_the_table_equals_a_literal_loop():
     assert not table[0].any()
 
 
+def test_items_read_from_their_encodings_have_nothing_of_their_own():
+    items, encodings = ItemEmbedding(NUM_ITEMS, D), torch.randn(NUM_ITEMS, D_TEACHER)
+    encodings[6] = encodings[2]
+    items.read_from(encodings)
+    learned = [parameter for parameter in items.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(learned, lr=0.1)
+    (items.table()[1:] * torch.randn(NUM_ITEMS, D)).sum().backward()
+    optimizer.step()
+    table = items.table()
+    assert torch.allclose(table[1:], encodings @ items.projection.weight.T + items.projection.bias, atol=1e-6)
+    assert torch.equal(table[7], table[3]) and not torch.equal(table[7], table[4])
+    items.fold()
+    assert torch.equal(items.table(), table) and not items.table()[0].any()
+    assert {name for name, _ in items.named_parameters()} == {"ids.weight"}
+
+
 def test_the_projection_and_the_ids_learn_and_the_teacher_does_not():
     items, teacher = distilling()
     before = teacher.clone()
