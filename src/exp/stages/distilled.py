@@ -61,8 +61,8 @@ class Distilled(StudentTraining):
             )
         if self.settings.student.item_vectors != "free":
             raise UserError(
-                "student.item_vectors=texts does not go with distillation, whose items have vectors of their own: set it "
-                f"to free, or train the baseline alone (`{command_line('run_student_baseline')}`)."
+                "student.item_vectors=texts does not go with distillation, whose items have vectors of their own: set "
+                f"it to free, or train the baseline alone (`{command_line('run_student_baseline')}`)."
             )
         if self.settings.student.train.sparse_items:
             raise UserError(
