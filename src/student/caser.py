@@ -59,12 +59,13 @@ class Caser(SequentialRecommender):
 
     The newest item stands at the last of the L places and padding before the oldest, as published: a vertical filter
     weighs the newest item alike in every history. One linear layer brings the filters' answers to the items' width.
-    With `residual`, ours, item vectors are normalised (LayerNorm) and the newest one is added to that layer's output.
+    With `residual`, ours, item vectors are normalised (LayerNorm, then dropout) and the newest one is added to that
+    layer's output.
 
     Args:
         num_items, hidden_size, history_length: See `SequentialRecommender`.
         filter_heights, num_horizontal, num_vertical: See `HistoryConvolutions`.
-        dropout: Share of the filters' answers dropped in training.
+        dropout: Share of the filters' answers dropped in training, with `residual` of item vectors, too.
         residual: See above.
     """
 
@@ -95,7 +96,7 @@ class Caser(SequentialRecommender):
         history = newest_last(history, self.history_length)
         vectors = self.items.lookup(history)
         if self.norm is not None:
-            vectors = self.norm(vectors) * (history > 0).unsqueeze(-1)  # padding stays zero
+            vectors = self.dropout(self.norm(vectors) * (history > 0).unsqueeze(-1))  # padding stays zero
         answers = torch.cat(self.convolutions(vectors), dim=1)
         state = self.out(self.dropout(answers))
         return (state if self.norm is None else vectors[:, -1] + state).unsqueeze(1)

@@ -194,7 +194,7 @@ DROPPED = {
     "sasrec": lambda model: [ITEMS] * (1 + 2 * len(model.blocks)),  # nothing within its attention
     "bsarec": lambda model: [ITEMS] * (1 + 3 * len(model.blocks)),
     "gru4rec": lambda model: [ITEMS] * 2,
-    "caser": lambda model: [(4, model.out.in_features)],
+    "caser": lambda model: [*([ITEMS] if model.norm else []), (4, model.out.in_features)],
     "sasrec_paper": lambda model: [ITEMS, WEIGHTS, STATE],
     "gru4rec_paper": lambda model: [],
     "caser_paper": lambda model: [(4, model.output.in_features)],
