@@ -39,7 +39,7 @@ class Kind:
 
 
 DATASET = Kind("dataset", 3)
-STUDENT = Kind("student", 1)
+STUDENT = Kind("student", 2)  # 2: a Caser reads the newest item at the last place
 ENCODINGS = Kind("encodings", 1)
 TEACHER = Kind("teacher", 1)
 CALIBRATION = Kind("calibration", 1)

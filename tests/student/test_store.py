@@ -67,6 +67,15 @@ def test_an_artefact_of_another_kind_is_refused(tmp_path):
         load_student(tmp_path / "teacher", tiny_dataset())
 
 
+def test_a_caser_that_was_trained_on_histories_aligned_on_the_left_is_refused(tmp_path):
+    dataset = tiny_dataset()
+    saved(tmp_path / "student", "caser", dataset.fingerprint)
+    path = tmp_path / "student" / "manifest.json"
+    write_json(path, {**json.loads(path.read_text()), "format": 1})
+    with pytest.raises(UserError, match="has format 1"):
+        load_student(tmp_path / "student", dataset)
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="no artefact"):
         load_student(tmp_path, tiny_dataset())
