@@ -182,4 +182,6 @@ def as_plain(value: Any) -> Any:
 def _key(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_key(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _key(each) for name, each in value.items()}
     return value.key() if isinstance(value, Settings) else as_plain(value)

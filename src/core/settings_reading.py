@@ -127,6 +127,9 @@ def _default(kind: type[Settings], name: str) -> Any:
 def _read_one(kind: type[Settings], name: str, tree: Mapping[str, Any], at: str, faults: dict[str, str]) -> Any:
     field = kind.model_fields[name]
     key, value, inner, choice = f"{at}{name}", tree.get(name, {}), _group_kind(field), _choice(field)
+    each_kind = _kind_of_each(field)
+    if each_kind is not None and isinstance(value, Mapping):
+        return {one: _read_group(each_kind, group, f"{key}.{one}", faults) for one, group in value.items()}
     if inner is None:
         try:
             read = _adapter(kind, name).validate_python(value)
@@ -141,18 +144,22 @@ def _read_one(kind: type[Settings], name: str, tree: Mapping[str, Any], at: str,
         except UserError as error:
             faults[key] = str(error).rstrip(".")
         return value
-    if isinstance(value, Settings):
-        return value
-    if not isinstance(value, Mapping):
-        faults[key] = f"{key}={value} must be a group of keys (a choice is written {key.replace('.', '/')}={value})"
-        return value
-    if choice is not None:
+    if choice is not None and isinstance(value, Mapping) and not isinstance(value, Settings):
         try:
             inner = choice.kind_of(str(_at(tree, choice.path)), f"{at}{choice.path}")
         except UserError as error:
             faults[f"{at}{choice.path}"] = str(error).rstrip(".")
             return value
-    return _read(inner, value, f"{key}.", faults)
+    return _read_group(inner, value, key, faults)
+
+
+def _read_group(kind: type[Settings], value: Any, key: str, faults: dict[str, str]) -> Any:
+    if isinstance(value, Settings):
+        return value
+    if not isinstance(value, Mapping):
+        faults[key] = f"{key}={value} must be a group of keys (a choice is written {key.replace('.', '/')}={value})"
+        return value
+    return _read(kind, value, f"{key}.", faults)
 
 
 @cache
@@ -186,13 +193,23 @@ def _broken_rules(settings: Settings, at: str, faults: Mapping[str, str]) -> Ite
             yield rule.says.format(at=at, s=settings)
     for name in type(settings).model_fields:
         inner = getattr(settings, name, None)
-        if isinstance(inner, Settings):
-            yield from _broken_rules(inner, f"{at}{name}.", faults)
+        groups = {name: inner}
+        if isinstance(inner, Mapping):
+            groups = {f"{name}.{one}": group for one, group in inner.items()}
+        for one, group in groups.items():
+            if isinstance(group, Settings):
+                yield from _broken_rules(group, f"{at}{one}.", faults)
 
 
 def _group_kind(field: FieldInfo) -> type[Settings] | None:
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Settings) else None
+
+
+def _kind_of_each(field: FieldInfo) -> type[Settings] | None:
+    """Returns of which kind the groups of a setting are that holds several by name; None of any other setting."""
+    kinds = get_args(field.annotation) if get_origin(field.annotation) is dict else ()
+    return kinds[1] if kinds and isinstance(kinds[1], type) and issubclass(kinds[1], Settings) else None
 
 
 def _choice(field: FieldInfo) -> ChosenBy | None:

@@ -133,3 +133,10 @@ class ExampleRows:
 
     def __getitem__(self, rows: Tensor) -> ExampleBatch:
         return self.dataset.batch(self.examples.subset(rows), self.length, self.with_seen)
+
+
+def newest(history: Tensor, length: int) -> Tensor:
+    """Returns the newest `length` items of histories `[B, L]` int64, right-padded with 0 to the longest of them."""
+    real = (history > 0).sum(1, keepdim=True)
+    place = (real - length).clamp(min=0) + torch.arange(min(length, int(real.max())), device=history.device)
+    return history.gather(1, place.clamp(max=history.shape[1] - 1)).where(place < real, 0)

@@ -1,4 +1,4 @@
-"""Evaluates popularity, baselines, teacher, distilled students, and controls that are there, on the same test users."""
+"""Evaluates popularity, baselines, what teaches, distilled students, and controls that are there, on the same users."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Trains the iLoRA teacher on its user encoder, ranks the test users, and exports what it knows."""
+"""Trains what teaches (the iLoRA teacher, the members of an ensemble), ranks the test users, exports what it knows."""
 
 import shutil
 
@@ -10,14 +10,14 @@ from .stages.road import Road
 
 def job(run: Run) -> None:
     road = Road(run)
-    first = (road.prepared, road.user_encoder, road.teacher)
-    if run.settings.teacher.objective == "generation":
-        if road.go(*first, road.answers, road.outputs):
+    *trained, outputs = road.teaching()
+    if road.ensemble is None and run.settings.teacher.objective == "generation":
+        if road.go(road.prepared, *trained, road.answers, outputs):
             (run.dir / "metrics").mkdir(exist_ok=True)
             shutil.copyfile(road.answers.folder / "answers.json", run.dir / "metrics" / "answers.json")
         return
-    evaluations = road.evaluations("popularity", "teacher")
-    if road.go(*first, road.calibration, *every(evaluations), road.outputs):
+    evaluations = road.evaluations("popularity", "teacher", "ensemble")
+    if road.go(road.prepared, *trained, *every(evaluations), outputs):
         report(run, evaluations)
 
 

@@ -16,6 +16,7 @@ COLOURS = {  # of models; told apart in light and dark, and by the colour-blind 
     "titles": "#e0a030",
     "self_distilled": "#cc79a7",
     "teacher": "#3f8fd2",
+    "ensemble": "#7a6fd0",
     "distilled": "#12a37f",
 }
 OTHERS = ("#3f8fd2", "#12a37f", "#e0a030", "#cc79a7", "#d9663b", "#7a6fd0", "#8a929c", "#56b4e9")

@@ -10,10 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.metrics import ndcg, rank_of_target
-from ..data.batches import token_batches
-from ..data.dataset import Dataset, ExampleBatch, Examples
-from ..student.models import SequentialRecommender
-from .interfaces import Scored
+from ..data.dataset import ExampleBatch
 
 # Temperatures that are looked at, the least sure first: all of `COARSE`, then 64 to an octave around the best of these.
 # The chosen one is within 0.6 % of the best there is, unless that lies beyond the ends.
@@ -46,51 +43,6 @@ class EnsembleMember(nn.Module, ABC):
     @abstractmethod
     def scores_of_both(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
         """Returns `[B, num_items]` float32 scores of the language model alone, and of the frozen student."""
-
-
-class FrozenStudent(EnsembleMember):
-    """Ranks as the user encoder does, at the temperature of `calibration`: what a teacher would be worth whose language
-    model read nothing. Its rankings are exported as a teacher's are (`export.Ranking`).
-
-    Args:
-        user_encoder: A trained student.
-        embeddings: `[num_items, d_teacher]` float, exported as they are: those of the teacher that it stands in for.
-        max_tokens: Items of histories, padding included, that are encoded at once.
-    """
-
-    embeddings: Tensor
-
-    def __init__(self, user_encoder: SequentialRecommender, embeddings: Tensor, max_tokens: int) -> None:
-        super().__init__()
-        self.user_encoder = user_encoder.requires_grad_(False).eval()
-        self.register_buffer("embeddings", embeddings)
-        self.max_tokens = max_tokens
-
-    def item_embeddings(self) -> Tensor:
-        """See `TeacherModel.item_embeddings`."""
-        return self.embeddings
-
-    def text_embeddings(self) -> Tensor:
-        """See `TeacherModel.text_embeddings`."""
-        return self.embeddings
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """See `export.Ranking.trained_state`."""
-        return self.state_dict()
-
-    @torch.no_grad()
-    def scores_of_both(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
-        """See `EnsembleMember.scores_of_both`: both are the student's."""
-        scores = self.user_encoder.predict(batch.history)
-        return scores, scores
-
-    @torch.no_grad()
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        """See `TeacherModel.scores_in_batches`; no token is read."""
-        length, device = self.user_encoder.history_length, self.embeddings.device
-        for rows in token_batches(examples.end.clamp(max=length), self.max_tokens):
-            history = dataset.batch(examples.subset(rows), length).history.to(device)
-            yield Scored(rows, self.user_encoder.predict(history) / self.calibration.temperature, 0)
 
 
 def ensemble_scores(scores: Tensor, student_scores: Tensor, weight: float) -> Tensor:

@@ -18,6 +18,7 @@ from ..core.progress import Advance, progress
 from ..data.dataset import Dataset, Examples
 from .ensemble import EnsembleMember
 from .interfaces import Scored, best_items
+from .opinion_pool import OpinionPool
 from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk
@@ -154,9 +155,16 @@ def _key(model: Ranking, examples: Examples, settings: ExportSettings) -> str:
         digest.update(name.encode())
         digest.update(value.float().cpu().contiguous().numpy().tobytes())
     digest.update(examples.example_id.numpy().tobytes())
-    ranks_by = list(model.calibration) if isinstance(model, EnsembleMember) else None
+    ranks_by = how_it_ranks(model)
     autocast = torch.is_autocast_enabled(next(model.parameters()).device.type)  # which differs between machines
     return fingerprint(digest.hexdigest(), settings.key(), ranks_by, autocast)
+
+
+def how_it_ranks(model: object) -> dict[str, float] | None:
+    """Returns what was chosen on validation of how a model ranks; None of one that ranks as it was trained."""
+    if isinstance(model, EnsembleMember):
+        return model.calibration._asdict()
+    return model.ranks_by if isinstance(model, OpinionPool) else None
 
 
 def _kept(folder: Path) -> dict[str, Tensor] | None:

@@ -262,3 +262,23 @@ class TeacherSettings(Settings):
     train: TeacherTrainingSettings = group(TeacherTrainingSettings)
     eval_tokens: PositiveInteger = setting(16384, "padded tokens of a forward pass when ranking", changes_result=False)
     export: ExportSettings = group(ExportSettings, changes_result=False)
+
+
+class EnsembleSettings(Settings):
+    """Unlike rankers that teach together (`opinion_pool.OpinionPool`)."""
+
+    rules = (
+        Rule(
+            ("members",),
+            lambda s: "language_model" in s.members or not all(name.isidentifier() for name in s.members),
+            "{at}members must have names of letters, digits and _ ('language_model' is taken)",
+        ),
+    )
+    members: dict[str, StudentSettings] = setting(
+        {},
+        "frozen students by name, each as student.*, `+student@ensemble.members.<name>=…`; none: the teacher alone",
+    )
+    language_model: YesNo = setting(True, "whether the teacher's language model is a member; false: none is trained")
+    max_examples: PositiveInteger = setting(
+        2000, "validation examples that the members' weights are fitted on; fewer where the catalogue is huge"
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..data.batches import token_batches
 from ..data.dataset import Dataset, Examples
-from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows
+from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows, newest
 from ..student.models import SequentialRecommender
 from .ilora_model import ILoRAModel
 from .interfaces import AS_RANKED, Presentation, Scored
@@ -181,13 +181,6 @@ class UserPassModel(ILoRAModel):
         if self.causal:
             return (prompt.token_ids != PADDING_ID).long()  # the model's own causal mask does the rest
         return block_causal_mask(prompt.place)
-
-
-def newest(history: Tensor, length: int) -> Tensor:
-    """Returns the newest `length` items of histories `[B, L]` int64, right-padded with 0 to the longest of them."""
-    real = (history > 0).sum(1, keepdim=True)
-    place = (real - length).clamp(min=0) + torch.arange(min(length, int(real.max())), device=history.device)
-    return history.gather(1, place.clamp(max=history.shape[1] - 1)).where(place < real, 0)
 
 
 def prefix_states(encoder: SequentialRecommender, history: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from ...distill.settings import ActiveSettings, DistillSettings
 from ...evaluation.settings import CompareSettings, MetricsSettings
 from ...report.settings import ReportSettings
 from ...student.settings import StudentSettings
-from ...teacher.settings import TeacherSettings
+from ...teacher.settings import EnsembleSettings, TeacherSettings
 
 
 def tracking_address(text: str) -> str:
@@ -124,6 +124,17 @@ class RunSettings(Settings):
             lambda s: s.distill.candidate_topk > s.teacher.export.k,
             "distill.candidate_topk must not exceed teacher.export.k, what the teacher exports",
         ),
+        Rule(
+            ("ensemble.members", "teacher.objective"),
+            lambda s: bool(s.ensemble.members) and s.ensemble.language_model and s.teacher.objective == "generation",
+            "ensemble.language_model must be false where teacher.objective=generation: likelihoods of titles join no "
+            "ensemble",
+        ),
+        Rule(
+            ("ensemble.members", "ensemble.language_model", "active.policy"),
+            lambda s: bool(s.ensemble.members) and not s.ensemble.language_model and s.active.policy != "all",
+            "active.policy must be all where ensemble.language_model=false: students answer for nothing",
+        ),
     )
     seed: Seed = setting(
         0, "of everything: students, teacher, which examples are asked about; of the students alone: student.seed"
@@ -145,6 +156,7 @@ class RunSettings(Settings):
     dataset: DatasetSettings = setting(..., "the log")
     student: StudentSettings = setting(..., "the small model")
     teacher: TeacherSettings = setting(..., "the language model")
+    ensemble: EnsembleSettings = group(EnsembleSettings)
     distill: DistillSettings = group(DistillSettings)
     active: ActiveSettings = group(ActiveSettings)
     metrics: MetricsSettings = group(MetricsSettings)

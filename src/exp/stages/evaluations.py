@@ -17,6 +17,7 @@ from .base import Prepared, Stage
 from .distilled import Distilled
 from .students import TrainedStudent
 from .teacher.calibration import Calibration
+from .teacher.ensemble import Ensemble
 from .teacher.teacher import Teacher
 from .training import Training
 
@@ -105,7 +106,7 @@ class Evaluation(Stage):
             save_file(ranked.lists.tensors(), temporary / LISTS)
 
     @property
-    def training_stage(self) -> Training | None:
+    def training_stage(self) -> Stage | None:
         """Which stage trained the model; None where nothing was trained."""
         return None
 
@@ -250,6 +251,48 @@ class TeacherEvaluation(Evaluation):
             )
             gates = gates_of_users(model, dataset, SPLIT, rows_at_once(metrics, dataset, with_seen=False))
         return replace(ranked, lists=replace(ranked.lists, gates=gates)), _parameters(model)
+
+
+class EnsembleEvaluation(Evaluation):
+    """Frozen students, and maybe the teacher's language model, ranking together."""
+
+    subject = trained = "ensemble"
+
+    def __init__(self, run: Run, prepared: Prepared, ensemble: Ensemble) -> None:
+        super().__init__(run, prepared)
+        self.ensemble = ensemble
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.ensemble,)
+
+    def also_counts(self) -> Sequence[Any]:
+        return (self.settings.teacher.eval_tokens,)
+
+    @property
+    def training_stage(self) -> Stage:
+        return self.ensemble
+
+    @property
+    def model_name(self) -> str:
+        reads = [] if self.ensemble.teacher is None else ["language model"]
+        return f"Ensemble ({', '.join([*self.ensemble.members, *reads])})"
+
+    def rank(self) -> "tuple[Ranked, int]":
+        from ...core.precision import autocast, best_device, resolve_precision
+        from ...evaluation.ranking import evaluate
+
+        model = self.ensemble.load().to(best_device())
+        with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
+            ranked = evaluate(
+                model.score,
+                self.prepared.dataset,
+                SPLIT,
+                self.settings.metrics,
+                history_length=model.history_length,
+                device=best_device(),
+                title=f"{self.model_name}: {SPLIT} users",
+            )
+        return ranked, _parameters(model)
 
 
 class Comparison(Stage):

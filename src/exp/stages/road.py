@@ -8,13 +8,21 @@ from pathlib import Path
 from ..program.run import Run
 from .base import Stage
 from .distilled import Distilled, SelfDistilled
-from .evaluations import Comparison, Evaluation, PopularityEvaluation, StudentEvaluation, TeacherEvaluation
+from .evaluations import (
+    Comparison,
+    EnsembleEvaluation,
+    Evaluation,
+    PopularityEvaluation,
+    StudentEvaluation,
+    TeacherEvaluation,
+)
 from .plan import show_plan
 from .prepare import Prepare
-from .students import Baseline, TitlesAlone, TrainedStudent, UserEncoder
+from .students import Baseline, Member, TitlesAlone, TrainedStudent, UserEncoder
 from .teacher.answers import Answers
 from .teacher.calibration import Calibration
 from .teacher.encodings import Encodings
+from .teacher.ensemble import Ensemble
 from .teacher.outputs import TeacherOutputsStage
 from .teacher.self_outputs import SelfOutputs
 from .teacher.teacher import Teacher
@@ -68,14 +76,40 @@ class Road:
         return self.teacher if self.run.settings.teacher.objective == "generation" else self.calibration
 
     @cached_property
-    def outputs(self) -> TeacherOutputsStage:
-        """Teacher → teacher outputs."""
-        return TeacherOutputsStage(self.run, self.prepared, self.ranking_teacher)
+    def members(self) -> dict[str, Member]:
+        """Dataset → frozen students of the ensemble, by name."""
+        names = self.run.settings.ensemble.members
+        return {name: Member(self.run, self.prepared, self.encodings, name) for name in names}
 
     @cached_property
-    def self_outputs(self) -> SelfOutputs:
-        """User encoder → its own rankings, in the place of a teacher's."""
-        return SelfOutputs(self.run, self.prepared, self.user_encoder, self.outputs)
+    def ensemble(self) -> Ensemble | None:
+        """Members, teacher → what teaches together; None where the teacher does alone."""
+        if not self.members:
+            return None
+        teacher = self.teacher if self.run.settings.ensemble.language_model else None
+        return Ensemble(self.run, self.prepared, self.members, self.encodings if teacher is None else None, teacher)
+
+    @cached_property
+    def students_alone(self) -> Ensemble | None:
+        """Those students that teach, or that the teacher was built over, and know no text; None: there is none.
+
+        Of a teacher alone it is the user encoder, whatever that begins with.
+        """
+        students = self.run.settings.ensemble.members
+        of_ids = {name: self.members[name] for name, student in students.items() if not student.begins_with_texts}
+        alone = of_ids if self.members else {"user_encoder": self.user_encoder}
+        return Ensemble(self.run, self.prepared, alone) if alone else None
+
+    @cached_property
+    def outputs(self) -> TeacherOutputsStage:
+        """Teacher → teacher outputs."""
+        return TeacherOutputsStage(self.run, self.prepared, self.ensemble or self.ranking_teacher)
+
+    @cached_property
+    def self_outputs(self) -> SelfOutputs | None:
+        """Students → their own rankings, in the place of a teacher's."""
+        alone = self.students_alone
+        return SelfOutputs(self.run, self.prepared, alone, self.outputs) if alone else None
 
     @property
     def distilled(self) -> Distilled:
@@ -108,28 +142,39 @@ class Road:
 
     @cached_property
     def self_distilled(self) -> list[SelfDistilled]:
-        """Control: a student that is shown the user encoder's own rankings; none where it learns from no rankings, or
-        from the teacher's states of users, too, which the user encoder has none of.
+        """Control: a student that is shown `students_alone`'s rankings; none where there are no such students, where it
+        learns from no rankings, or from the teacher's states of users, too, which students have none of.
         """
-        settings = self.run.settings
+        settings, outputs = self.run.settings, self.self_outputs
         shown = settings.controls and settings.distill.learns_rankings and settings.distill.hint == 0
-        seeds = settings.all_student_seeds if shown else []
-        return [SelfDistilled(self.run, self.prepared, self.self_outputs, seed) for seed in seeds]
+        if outputs is None or not shown:
+            return []
+        return [SelfDistilled(self.run, self.prepared, outputs, seed) for seed in settings.all_student_seeds]
 
     def trainings(self) -> list[Stage]:
         """Returns all that is trained and exported on the way to distilled students and controls, in order."""
-        teacher = [self.user_encoder, self.teacher, self.ranking_teacher, self.outputs]
         controls: list[Stage] = [*self.titles_alone]
-        if self.self_distilled:
-            controls += [self.self_outputs, *self.self_distilled]
-        return [*self.baselines, *teacher, *self.students, *controls]
+        if self.self_outputs is not None and self.self_distilled:
+            controls += [self.self_outputs.students, self.self_outputs, *self.self_distilled]
+        return [*self.baselines, *self.teaching(), *self.students, *controls]
+
+    def teaching(self) -> list[Stage]:
+        """Returns all that is trained and exported for teacher outputs, in order."""
+        read = [self.user_encoder, self.teacher, self.ranking_teacher] if self.has_teacher else []
+        together = [] if self.ensemble is None else [*self.members.values(), self.ensemble]
+        return [*read, *together, self.outputs]
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a language model is trained: not for an ensemble that does without."""
+        return self.ensemble is None or self.ensemble.teacher is not None
 
     def evaluations(self, *subjects: str) -> list[list[Evaluation]]:
         """Returns the evaluations of some models, in the order of their names, each with all of its trainings.
 
         Args:
-            subjects: Of popularity, baseline, titles, self_distilled, teacher, distilled; controls that this config
-                does not have are left out.
+            subjects: Of `report.names.SUBJECTS`; controls, teachers and ensembles that this config does not have are
+                left out.
         """
         run, prepared = self.run, self.prepared
         students: dict[str, tuple[str, Sequence[TrainedStudent | Distilled]]] = {
@@ -143,7 +188,9 @@ class Road:
             if subject == "popularity":
                 found.append([PopularityEvaluation(run, prepared)])
             elif subject == "teacher":
-                found.append([TeacherEvaluation(run, prepared, self.ranking_teacher)])
+                found.append([TeacherEvaluation(run, prepared, self.ranking_teacher)] if self.has_teacher else [])
+            elif subject == "ensemble":
+                found.append([] if self.ensemble is None else [EnsembleEvaluation(run, prepared, self.ensemble)])
             else:
                 role, trained = students[subject]
                 found.append([StudentEvaluation(run, prepared, each, subject, role) for each in trained])

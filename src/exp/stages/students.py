@@ -133,3 +133,31 @@ class UserEncoder(TrainedStudent):
     @property
     def student(self) -> StudentSettings:
         return self.settings.teacher.user_encoder
+
+
+class Member(TrainedStudent):
+    """A frozen student of the ensemble that teaches; where it is the same as another student, the same one.
+
+    Args:
+        run, prepared, encodings: See `TrainedStudent`.
+        member: Its name in `ensemble.members`.
+    """
+
+    command = "run_teacher"
+    elsewhere = "ensemble.members"
+
+    def __init__(self, run: Run, prepared: Prepared, encodings: Encodings, member: str) -> None:
+        super().__init__(run, prepared, encodings)
+        self.member = member
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return f"ensemble's {self.member}: training"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"member_{self.member}"
+
+    @property
+    def student(self) -> StudentSettings:
+        return self.settings.ensemble.members[self.member]

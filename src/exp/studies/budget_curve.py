@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt
 from torch import Tensor
 
 from ...core.artefact import fingerprint, making, read_json, read_manifest, unfinished, write_json, write_text
+from ...core.errors import UserError
 from ...core.seed import generator, seed_everything
 from ...core.settings_reading import changed
 from ...data.dataset import Dataset
@@ -60,6 +61,8 @@ def draw_budget_curve(road: Road) -> list[Point]:
     as they are there: an interrupted curve goes on. Writes `metrics/budget.{json,md,svg,png}`.
     """
     run = road.run
+    if road.ensemble is not None:
+        raise UserError("The curve is of what a teacher is asked, not of an ensemble: set ensemble=none.")
     road = Road(replace(run, settings=changed(run.settings, {"active.policy": "all", "active.share": 1.0})))
     teacher_stages = (road.user_encoder, road.teacher, road.ranking_teacher, road.outputs)
     road.distilled.check_settings()

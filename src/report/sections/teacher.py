@@ -14,7 +14,7 @@ from ..intervals import of_group
 from ..stored import StoredRun
 from .numbers import share
 
-CALIBRATED = ("baseline", "titles", "self_distilled", "teacher", "distilled")
+CALIBRATED = ("baseline", "titles", "self_distilled", "teacher", "ensemble", "distilled")
 CONTROLS = ("titles", "self_distilled")  # in the table, not in the figure
 
 

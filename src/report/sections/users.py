@@ -14,7 +14,7 @@ from ..stored import StoredRun
 from .numbers import share, with_interval
 from .quality import metric_of
 
-GAINING = ("distilled", "teacher", "self_distilled", "titles")
+GAINING = ("distilled", "ensemble", "teacher", "self_distilled", "titles")
 
 
 def slices(run: StoredRun) -> Section:
@@ -48,7 +48,7 @@ def _gains(run: StoredRun, by: str, slicing: Slicing, gaining: list[str]) -> lis
     first = found[gaining[0]]
     there = [place for place, each in enumerate(first) if each.interactions]
     names = [f"{first[place].name} ({first[place].interactions:,})" for place in there]
-    shown = [subject for subject in gaining if subject in ("distilled", "teacher")] or gaining
+    shown = [subject for subject in gaining if subject in ("distilled", "ensemble", "teacher")] or gaining
     series = [(run.models[each].name, COLOURS[each], [found[each][place].gain for place in there]) for each in shown]
     says = f"Change of {metric} from {baseline.name}, by {by} (number of interactions), with 95 % confidence intervals."
     header = [by.capitalize(), "Interactions", baseline.name, *(run.models[each].name for each in gaining)]

@@ -10,6 +10,7 @@ from ....core.artefact import TEACHER_OUTPUTS
 from ...program.run import Run
 from ..base import Prepared, Stage
 from .calibration import Calibration
+from .ensemble import Ensemble
 from .teacher import Teacher
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class TeacherOutputsStage(Outputs):
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
 
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration) -> None:
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration | Ensemble) -> None:
         super().__init__(run, prepared)
         self.teacher = teacher
 
@@ -89,14 +90,13 @@ class TeacherOutputsStage(Outputs):
         from ....core.seed import generator
         from ....distill.selection_policy import Pool, create_selection_policy
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.ensemble import EnsembleMember
-        from ....teacher.export import export_teacher_outputs
+        from ....teacher.export import export_teacher_outputs, how_it_ranks
 
         dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
         self.kept_so_far()
         model = self.teacher.load().to(best_device())
-        ranks_by = model.calibration._asdict() if isinstance(model, EnsembleMember) else None
+        ranks_by = how_it_ranks(model)
         pool = Pool(dataset, model.user_encoder, model.read_together(dataset), seed)
         asked = create_selection_policy(active).select(pool, generator(seed))
         log.info(

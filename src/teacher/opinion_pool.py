@@ -1,0 +1,228 @@
+"""Unlike rankers that teach together: a logarithmic opinion pool whose weights are those of the highest likelihood."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from ..core.metrics import ndcg, rank_of_target
+from ..data.batches import token_batches
+from ..data.dataset import Dataset, ExampleBatch, Examples
+from ..data.rows import newest
+from ..student.models import SequentialRecommender
+from .gated_model import GatedLanguageModel
+from .interfaces import Scored
+
+LANGUAGE_MODEL = "language_model"  # what the member that reads is called
+KEPT_BYTES = 2**30  # of log-probabilities that weights are fitted on
+AT_ONCE = 2**22  # of them in a step of the fit
+
+
+class OpinionPool(nn.Module):
+    """`log p = Σ_m a_m log p_m - log Z`, `a_m >= 0`: frozen students, and maybe a language model.
+
+    A logarithmic opinion pool (Genest & Zidek 1986). Its weights need not sum to 1: their sum is the inverse of a
+    temperature, so that pool and calibration are one (`fit`). Ranks, and is exported, as a teacher is.
+
+    Args:
+        students: By name; each reads the newest items that it can.
+        reader: The language model, which ranks by itself (`language_model` among the names), or None.
+        embeddings: `[num_items, d_teacher]` float, exported with the rankings.
+        max_tokens: Items of histories, padding included, that students read at once where there is no reader.
+    """
+
+    weights: Tensor  # [members] float32
+    embeddings: Tensor
+
+    def __init__(
+        self,
+        students: Mapping[str, SequentialRecommender],
+        reader: GatedLanguageModel | None,
+        embeddings: Tensor,
+        max_tokens: int,
+    ) -> None:
+        super().__init__()
+        self.students = nn.ModuleDict(students).requires_grad_(False).eval()
+        self.reader = reader
+        self.names = [*students, *([] if reader is None else [LANGUAGE_MODEL])]
+        self.max_tokens = max_tokens
+        self.register_buffer("weights", torch.full((len(self.names),), 1 / len(self.names)))
+        self.register_buffer("embeddings", embeddings)
+
+    @property
+    def _members(self) -> list[SequentialRecommender]:
+        return [cast("SequentialRecommender", each) for each in self.students.values()]  # a ModuleDict forgets its kind
+
+    @property
+    def history_length(self) -> int:
+        """The most items of a history that a member looks at."""
+        of_reader = 0 if self.reader is None else self.reader.history_length
+        return max(of_reader, *(each.history_length for each in self._members))
+
+    @property
+    def ranks_by(self) -> dict[str, float]:
+        """The members' weights."""
+        return dict(zip(self.names, self.weights.tolist(), strict=True))
+
+    @property
+    def user_encoder(self) -> SequentialRecommender:
+        """The student that selection policies judge examples by: the reader's, or the first."""
+        return self._members[0] if self.reader is None else self.reader.user_encoder
+
+    def item_embeddings(self) -> Tensor:
+        """See `TeacherModel.item_embeddings`."""
+        return self.embeddings
+
+    text_embeddings = item_embeddings
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """See `export.Ranking.trained_state`."""
+        of_reader = {} if self.reader is None else self.reader.trained_state()
+        read = {f"reader.{name}": value for name, value in of_reader.items()}
+        return {"weights": self.weights, **self.students.state_dict(), **read}
+
+    def read_together(self, dataset: Dataset) -> Tensor:
+        """See `TeacherModel.read_together`."""
+        if self.reader is None:
+            return torch.arange(len(dataset.examples["train"]))
+        return self.reader.read_together(dataset)
+
+    @torch.no_grad()
+    def log_probabilities(self, batch: ExampleBatch) -> list[Tensor]:
+        """Returns each member's own, `[B, num_items]` float32, in the order of `names`."""
+        of_students = self._of_students(batch.history)
+        if self.reader is None:
+            return of_students
+        history = newest(batch.history, self.reader.history_length)
+        return [*of_students, self.reader.score(replace(batch, history=history)).log_softmax(1)]
+
+    @torch.no_grad()
+    def score(self, batch: ExampleBatch) -> Tensor:
+        """See `TeacherModel.score`."""
+        return pooled(self.weights, self.log_probabilities(batch))
+
+    @torch.no_grad()
+    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        """See `TeacherModel.scores_in_batches`; where there is a reader, in the batches that suit it."""
+        for read in self._read(dataset, examples):
+            batch = dataset.batch(examples.subset(read.rows), self.history_length)
+            members = self._of_students(batch.history.to(self.weights.device))
+            if self.reader is not None:
+                members.append(read.scores.log_softmax(1))
+            yield read._replace(scores=pooled(self.weights, members))
+
+    def _read(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        if self.reader is not None:
+            yield from self.reader.scores_in_batches(dataset, examples)
+            return
+        for rows in token_batches(examples.end.clamp(max=self.history_length), self.max_tokens):
+            yield Scored(rows, self.weights.new_empty(0), 0)
+
+    def _of_students(self, history: Tensor) -> list[Tensor]:
+        return [each.predict(newest(history, each.history_length)).log_softmax(1) for each in self._members]
+
+
+def pooled(weights: Tensor, log_p: Iterable[Tensor]) -> Tensor:
+    """Returns `Σ_m a_m log p_m`, `[B, num_items]`, of weights `[members]` and each member's log p `[B, num_items]`."""
+    return torch.stack([weight * each for weight, each in zip(weights, log_p, strict=True)]).sum(0)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What validation says of some members together. Cross-entropies are in nats an example, over the whole catalogue.
+
+    weights: Of each member, by name; those of the highest likelihood.
+    cross_entropy: At these weights.
+    ndcg: NDCG@10.
+    """
+
+    weights: dict[str, float]
+    cross_entropy: float
+    ndcg: float
+
+
+@dataclass(frozen=True)
+class PoolFit:
+    """The fit of a pool, and of parts of it.
+
+    examples: How many validation examples it was made on.
+    whole: All members.
+    alone: Each member at the temperature that suits it best.
+    without: All but one, refitted; none where there are no two.
+    """
+
+    examples: int
+    whole: Fitted
+    alone: dict[str, Fitted]
+    without: dict[str, Fitted]
+
+
+def most_examples(members: int, num_items: int) -> int:
+    """Returns how many validation examples a pool can be fitted on (`KEPT_BYTES`), at least 1."""
+    return max(1, KEPT_BYTES // (4 * members * num_items))
+
+
+def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device) -> PoolFit:
+    """Returns the weights of the highest likelihood, what each member is worth alone, and the pool without it.
+
+    The likelihood is concave in the weights: what is found is the one maximum there is. Nothing is set in `pool`.
+
+    Args:
+        pool: On `device`.
+        batches: Validation examples, `most_examples` at most; all that is chosen by them is a weight for each member.
+        device: Where the pool is.
+    """
+    parts, answers = [], []
+    for batch in batches:
+        parts.append(torch.stack([each.cpu() for each in pool.log_probabilities(batch.to(device))]))
+        answers.append((batch.target, batch.seen))
+    log_p, target, names = torch.cat(parts, 1), torch.cat([each for each, _ in answers]), pool.names
+
+    def fitted(chosen: Sequence[int]) -> Fitted:
+        some = log_p if len(chosen) == len(names) else log_p[list(chosen)]
+        weights, loss = _most_likely(some, target - 1)
+        in_batches = zip(some.split([len(each) for each, _ in answers], dim=1), answers, strict=True)
+        ranks = [rank_of_target(pooled(weights, part), *answer) for part, answer in in_batches]
+        by_name = dict(zip([names[place] for place in chosen], weights.tolist(), strict=True))
+        return Fitted(by_name, loss, float(ndcg(torch.cat(ranks), 10).mean()))
+
+    everyone = range(len(names))
+    several = len(names) > 1
+    return PoolFit(
+        examples=len(target),
+        whole=fitted(everyone),
+        alone={names[one]: fitted([one]) for one in everyone},
+        without={names[one]: fitted([other for other in everyone if other != one]) for one in everyone if several},
+    )
+
+
+def _most_likely(log_p: Tensor, column: Tensor) -> tuple[Tensor, float]:
+    """Returns weights `[members]` float32, none below 0, and the mean cross-entropy at them.
+
+    Args:
+        log_p: `[members, n, N]` float32.
+        column: `[n]` int64, the answers.
+    """
+    members, n, num_items = log_p.shape
+    at_target = log_p[:, torch.arange(n), column]
+    rows = torch.arange(n).split(max(1, AT_ONCE // num_items))
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        a = torch.from_numpy(weights).float()
+        value, gradient = 0.0, torch.zeros(members, dtype=torch.float64)
+        for part in rows:
+            some = log_p[:, part[0] : part[-1] + 1]
+            z = pooled(a, some)
+            value += F.cross_entropy(z, column[part], reduction="sum").double().item()
+            gradient += torch.einsum("bn,mbn->m", z.softmax(1), some).double() - at_target[:, part].double().sum(1)
+        return value / n, (gradient / n).numpy()
+
+    start = np.full(members, 1 / members)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * members)
+    weights = torch.from_numpy(found.x).float()
+    return weights, float(found.fun)
