@@ -20,6 +20,7 @@ from .interfaces import Scored
 
 LANGUAGE_MODEL = "language_model"  # what the member that reads is called
 KEPT_BYTES = 2**30  # of log-probabilities that weights are fitted on
+LEAST = 2.0**-12  # weight of members none of which knows more than chance: they keep their order
 AT_ONCE = 2**22  # of them in a step of the fit
 
 
@@ -224,5 +225,7 @@ def _most_likely(log_p: Tensor, column: Tensor) -> tuple[Tensor, float]:
 
     start = np.full(members, 1 / members)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * members)
-    weights = torch.from_numpy(found.x).float()
-    return weights, float(found.fun)
+    if not found.x.any():  # uniform is likelier than any of them
+        least = np.full(members, LEAST)
+        return torch.from_numpy(least).float(), loss(least)[0]
+    return torch.from_numpy(found.x).float(), float(found.fun)

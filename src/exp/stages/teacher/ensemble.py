@@ -49,6 +49,10 @@ class Ensemble(Stage):
         super().__init__(run, prepared)
         self.members, self.encodings, self.teacher = members, encodings, teacher
 
+    @property
+    def label(self) -> str:
+        return self.title if self.teacher or self.encodings else f"{self.title} of students alone"
+
     def inputs(self) -> Sequence[Stage]:
         more = [each for each in (self.encodings, self.teacher) if each is not None]
         return (*self.members.values(), *more)
@@ -75,6 +79,7 @@ class Ensemble(Stage):
 
     def make(self) -> None:
         from ....core.precision import teacher_precision
+        from ....teacher.opinion_pool import LEAST
 
         found = self._fitted()
         for name, of in found.alone.items():
@@ -88,6 +93,10 @@ class Ensemble(Stage):
                 f"; the others without it: {without.ndcg:.4f}, {without.cross_entropy:.3f}" if without else "",
             )
         log.info("together: validation NDCG@10 %.4f, cross-entropy %.3f", found.whole.ndcg, found.whole.cross_entropy)
+        if max(found.whole.weights.values()) <= LEAST:
+            log.warning(
+                "No member ranks validation better than chance: what %s teaches says next to nothing", self.label
+            )
         about = self.about(asdict(found))
         if self.teacher is not None:
             about["precision"] = teacher_precision(self.settings.teacher.train.precision)
