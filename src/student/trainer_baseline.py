@@ -108,7 +108,7 @@ def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tens
         encodings: `[num_items, d]` float, of the items' texts.
 
     Raises:
-        UserError: There are no encodings, but the student begins with them.
+        UserError: There are no encodings, but the student begins with them; or it has more than a text for an item.
     """
     model = create_student(settings.name, dataset.num_items, settings.model.plain())
     if settings.begins_with_texts:
@@ -118,6 +118,11 @@ def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tens
                 "this command does not make: set them to 0 and free."
             )
         if settings.item_vectors == "texts":
+            if type(model).output_layer is not SequentialRecommender.output_layer:
+                raise UserError(
+                    f"student.name={settings.name} scores items by an output layer of its own, so that their vectors "
+                    "would not be of their texts alone: set student.item_vectors=free, or use another student."
+                )
             model.items.read_from(standardised(encodings))
         else:
             model.items.start_from(encodings, settings.text_init)

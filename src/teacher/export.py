@@ -16,9 +16,9 @@ from ..core.artefact import EXPORTED_PART, TEACHER_OUTPUTS, fingerprint, opened,
 from ..core.errors import UserError
 from ..core.progress import Advance, progress
 from ..data.dataset import Dataset, Examples
-from .ensemble import EnsembleMember
+from .ensemble.calibration import EnsembleMember
+from .ensemble.opinion_pool import OpinionPool
 from .interfaces import Scored, best_items
-from .opinion_pool import OpinionPool
 from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk

@@ -13,7 +13,7 @@ from ..data.dataset import Dataset, ExampleBatch, Examples
 from ..data.rows import ExampleRows, Rows, TrainingBatch
 from ..student.models import SequentialRecommender
 from ..training.softmax import full_softmax_loss
-from .ensemble import EnsembleMember, ensemble_scores
+from .ensemble.calibration import EnsembleMember, ensemble_scores
 from .gated_model import GatedLanguageModel
 from .interfaces import AS_RANKED, Presentation, Scored
 from .language_model.encodings import of_one_length, pool

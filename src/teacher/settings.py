@@ -265,7 +265,7 @@ class TeacherSettings(Settings):
 
 
 class EnsembleSettings(Settings):
-    """Unlike rankers that teach together (`opinion_pool.OpinionPool`)."""
+    """Unlike rankers that teach together (`ensemble.opinion_pool.OpinionPool`)."""
 
     rules = (
         Rule(

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data.rows import ChosenRows, ExampleRows, TrainingExamples, TrainingWindows, WindowBatch
+from src.data.rows import ChosenRows, ExampleRows, TrainingExamples, TrainingWindows, WindowBatch, newest
 from tests.worlds import dataset_of, tiny_dataset
 
 Window = list[tuple[int, int, int]]  # (last history item, target, example id) of each position
@@ -136,3 +136,10 @@ def test_training_examples_are_the_train_split_one_target_each():
 def test_a_batch_moves_to_a_device_whole():
     batch = WindowBatch(*torch.ones(3, 2, 2)).to(torch.device("meta"))
     assert {batch.history.device.type, batch.target.device.type, batch.example_id.device.type} == {"meta"}
+
+
+def test_the_newest_items_are_kept():
+    history = torch.tensor([[3, 1, 4, 1, 5], [2, 9, 0, 0, 0]])
+    assert newest(history, 3).tolist() == [[4, 1, 5], [2, 9, 0]]
+    assert newest(history[1:], 4).tolist() == [[2, 9]]
+    assert newest(history, 9).tolist() == history.tolist()

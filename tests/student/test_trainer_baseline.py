@@ -257,3 +257,11 @@ def test_without_validation_examples_there_is_nothing_to_choose_by(tmp_path):
     empty = dataset_of([[1, 2, 3]], num_train=[3])
     with pytest.raises(UserError, match="Dataset tiny has no validation examples to choose a checkpoint by"):
         fit_student(baseline_module(SMALL, empty), SMALL, empty, METRICS, 0, stage="baseline", run_dir=tmp_path)
+
+
+def test_a_student_that_scores_by_vectors_of_its_own_is_not_read_from_texts():
+    settings = changed(shipped("gru4rec_paper"), {"item_vectors": "texts"})
+    with pytest.raises(UserError, match="scores items by an output layer of its own"):
+        baseline_module(settings, tiny_dataset(), torch.randn(15, 4))
+    module = baseline_module(changed(SMALL, {"item_vectors": "texts"}), tiny_dataset(), torch.randn(15, 4))
+    assert not module.model.items.ids.weight.any()

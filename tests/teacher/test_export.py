@@ -10,7 +10,7 @@ from src.core.artefact import read_manifest
 from src.core.errors import UserError
 from src.distill.data_bridge import load_teacher_outputs
 from src.teacher import export as export_module
-from src.teacher.ensemble import Calibration
+from src.teacher.ensemble.calibration import Calibration
 from src.teacher.export import export_teacher_outputs, write_rankings
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.settings import ExportSettings

@@ -22,11 +22,11 @@ from transformers import (
 
 from src.core.errors import UserError
 from src.core.seed import generator
-from src.data.rows import TrainingWindows
+from src.data.rows import TrainingWindows, newest
 from src.student.caser import Caser
-from src.teacher.ensemble import Calibration, ensemble_scores
+from src.teacher.ensemble.calibration import Calibration, ensemble_scores
 from src.teacher.prompts.prompt import MARKER_ID, PADDING_ID
-from src.teacher.user_pass import UserPassModel, newest, prefix_states
+from src.teacher.user_pass import UserPassModel, prefix_states
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
 from tests.worlds import LONGEST, tiny_dataset
 
@@ -200,12 +200,6 @@ def test_windows_are_drawn_until_they_hold_as_many_examples_as_asked(most):
 def test_the_prompt_shows_no_more_than_the_student_reads():
     assert teacher_of(prompt_items=3).window_length == 3
     assert teacher_of(prompt_items=100).window_length == HISTORY_LENGTH
-
-
-def test_the_newest_items_are_kept():
-    assert newest(HISTORY, 3).tolist() == [[4, 1, 5], [2, 9, 0]]
-    assert newest(HISTORY[1:], 4).tolist() == [[2, 9]]
-    assert newest(HISTORY, 9).tolist() == HISTORY.tolist()
 
 
 def test_the_student_ranks_by_the_whole_history_where_the_prompt_shows_a_part():

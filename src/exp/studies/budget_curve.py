@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from ...core.artefact import fingerprint, making, read_json, read_manifest, unfinished, write_json, write_text
+from ...core.artefact import STUDENT, fingerprint, making, read_json, read_manifest, unfinished, write_json, write_text
 from ...core.errors import UserError
 from ...core.seed import generator, seed_everything
 from ...core.settings_reading import changed
@@ -97,7 +97,7 @@ def draw_budget_curve(road: Road) -> list[Point]:
 
 def _key(road: Road) -> str:
     settings = road.run.settings
-    student = [settings.student.key(), settings.distill.key(), settings.metrics.filter_seen]
+    student = [STUDENT.format, settings.student.key(), settings.distill.key(), settings.metrics.filter_seen]
     pool = [road.teacher.identity, road.teacher.content_digest, settings.seed]  # what is asked, and what that costs
     return fingerprint("budget", road.prepared.fingerprint, *student, *pool, road.outputs.content_digest)
 

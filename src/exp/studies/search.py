@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from ...core.artefact import fingerprint
+from ...core.artefact import STUDENT, fingerprint
 from ...core.errors import DiskFullError, DivergedError, UserError
 from ...core.seed import seed_everything
 from ...core.settings_reading import changed
@@ -83,7 +83,7 @@ def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> op
         _forget(fixed, searched.removeprefix("student."))
     filter_seen = run.settings.metrics.filter_seen
     seed = run.settings.student_seed
-    key = fingerprint("search", dataset.fingerprint, fixed, filter_seen, plain_space(space), seed)
+    key = fingerprint("search", STUDENT.format, dataset.fingerprint, fixed, filter_seen, plain_space(space), seed)
     folder = run.settings.paths.models_dir / dataset.name / f"search-{name.replace(':', '.')}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

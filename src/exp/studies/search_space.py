@@ -45,6 +45,9 @@ def read_space(settings: RunSettings) -> dict[str, BaseDistribution]:
             "search.space names student.seed, and the best of several seeds is luck: search settings, then train them "
             "with several seeds."
         )
+    encoded = [key for key in ("student.text_init", "student.item_vectors") if key in leaves]
+    if encoded:
+        raise UserError(f"search.space names {', '.join(encoded)}, which needs encodings that a search does not make.")
     unknown = [key for key in leaves if not _knows(settings, key)]
     if unknown:
         raise UserError(f"search.space names keys that the config does not have: {', '.join(unknown)}.")

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ...core.errors import UserError
 
+ROUNDING = 1e-5  # share of embeddings' length
 INITIAL_STD = 0.02  # small, so that what is learned soon outweighs the chance of the start, for rare items most of all
 
 
@@ -70,12 +71,7 @@ class ItemEmbedding(nn.Module):
             UserError: All embeddings are the same.
         """
         keep = min(embeddings.shape[1], self.ids.embedding_dim)
-        centred = (embeddings - embeddings.mean(0)).double()
-        if not centred.any():
-            raise UserError(
-                "All items have the same encoding, as where all titles are the same: item vectors cannot begin with "
-                "it; set text_init to 0, of the student, of teacher.user_encoder and of distill."
-            )
+        centred = without_mean(embeddings).double()
         reduced = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -keep:].flip(1)
         self.ids.weight[1:, :keep] = (reduced * (std / reduced.std())).float()
 
@@ -108,10 +104,29 @@ class ItemEmbedding(nn.Module):
         del self.teacher_embeddings
 
 
+def without_mean(embeddings: Tensor) -> Tensor:
+    """Returns embeddings `[n, d]` float with their common part taken out.
+
+    Raises:
+        UserError: Nothing but rounding is left.
+    """
+    centred = embeddings - embeddings.mean(0)
+    if float(centred.norm()) <= ROUNDING * float(embeddings.norm()):
+        raise UserError(
+            "All items have the same encoding, as where all titles are the same: item vectors cannot begin with it, or "
+            "be read from it; set text_init to 0 and item_vectors to free, of the student, of teacher.user_encoder and "
+            "of distill."
+        )
+    return centred
+
+
 def standardised(embeddings: Tensor) -> Tensor:
     """Returns embeddings `[n, d]` float with their common part taken out and a variance of one on average.
 
     Encodings of texts share a large mean and are short; a linear map learns faster without either.
+
+    Raises:
+        UserError: All are the same.
     """
-    centred = embeddings - embeddings.mean(0)
+    centred = without_mean(embeddings)
     return centred / centred.std()

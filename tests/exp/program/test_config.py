@@ -46,6 +46,7 @@ def test_every_group_has_options():
     assert {group for group, _ in OPTIONS} == {
         "active",
         "dataset",
+        "ensemble",
         "distill",
         "experiment",
         "hydra",

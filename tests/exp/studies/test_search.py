@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
+from src.core.artefact import STUDENT
 from src.core.errors import DivergedError, UserError
 from src.exp.program.config import compose_settings
 from src.exp.studies import search as search_module
@@ -132,6 +134,21 @@ def test_a_search_has_the_students_seed(tmp_path, scripted):
     assert "seed 1)" in (tmp_path / "search" / "best.yaml").read_text()
     scripted()  # nothing more is trained: it is the search of seed=1
     assert values(search(run_of(tmp_path, "search.trials=2", "seed=1"), DATASET)) == [0.1, 0.3]
+
+
+def test_students_of_another_format_are_another_search(tmp_path, scripted, monkeypatch):
+    scripted(0.1)
+    search(run_of(tmp_path, "search.trials=1"), DATASET)
+    monkeypatch.setattr(search_module, "STUDENT", replace(STUDENT, format=STUDENT.format + 1))
+    trained = scripted(0.2)
+    assert values(search(run_of(tmp_path, "search.trials=1"), DATASET)) == [0.2]
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize("key", ["text_init", "item_vectors"])
+def test_what_needs_encodings_is_not_searched(tmp_path, key):
+    with pytest.raises(UserError, match=f"names student.{key}, which needs encodings"):
+        search(run_of(tmp_path, f"search.space={{student:{{{key}:{{choices:[1,2]}}}}}}"), DATASET)
 
 
 def test_seeds_are_not_searched(tmp_path):

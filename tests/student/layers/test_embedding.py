@@ -153,6 +153,10 @@ def test_a_start_is_the_teacher_s_principal_components(d):
         assert torch.allclose(ratio, ratio[0].expand_as(ratio), rtol=1e-4)
 
 
-def test_encodings_that_are_all_the_same_are_no_start():
+@pytest.mark.parametrize("noise", [0.0, 1e-8])
+def test_encodings_that_are_all_the_same_are_no_start_and_no_vectors(noise):
+    same = torch.full((3, 5), 0.3) + noise * torch.randn(3, 5)
     with pytest.raises(UserError, match="All items have the same encoding"):
-        ItemEmbedding(3, 2).start_from(torch.ones(3, 5), 0.05)
+        ItemEmbedding(3, 2).start_from(same, 0.05)
+    with pytest.raises(UserError, match="All items have the same encoding"):
+        standardised(same)

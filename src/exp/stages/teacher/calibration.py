@@ -15,7 +15,7 @@ from .teacher import Teacher
 if TYPE_CHECKING:
     from ....data.dataset import ExampleBatch
     from ....data.rows import Rows
-    from ....teacher.ensemble import EnsembleMember
+    from ....teacher.ensemble.calibration import EnsembleMember
     from ....teacher.gated_model import GatedLanguageModel
 
 FILE = "calibration.json"
@@ -59,7 +59,7 @@ class Calibration(Stage):
 
     def make(self) -> None:
         from ....core.precision import teacher_precision
-        from ....teacher.ensemble import EnsembleMember
+        from ....teacher.ensemble.calibration import EnsembleMember
         from ....teacher.trainer_ilora import validation_rows
 
         model = self.teacher.load()
@@ -82,8 +82,8 @@ class Calibration(Stage):
         Raises:
             UserError: It has not been trained or not been calibrated, or is another one.
         """
-        from ....teacher.ensemble import Calibration as Chosen
-        from ....teacher.ensemble import EnsembleMember
+        from ....teacher.ensemble.calibration import Calibration as Chosen
+        from ....teacher.ensemble.calibration import EnsembleMember
 
         found = self.read(FILE)
         model = self.teacher.load()
@@ -96,7 +96,7 @@ class Calibration(Stage):
         from ....core.precision import autocast, best_device, resolve_precision
         from ....data.batches import loader_in_order
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.ensemble import calibrate
+        from ....teacher.ensemble.calibration import calibrate
 
         dataset, metrics, teacher = self.prepared.dataset, self.settings.metrics, self.settings.teacher
         batches = loader_in_order(rows, rows_at_once(metrics, dataset, metrics.filter_seen))

@@ -1,5 +1,6 @@
 """Dataset and language model → encodings of the items' texts, for students that begin with them."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 FILE = "item_texts.safetensors"
 
+log = logging.getLogger(__name__)
+
 
 class Encodings(ReadsLanguageModel):
     """`data/models/<dataset>/encodings-<key>/`: what the language model makes of each item's text, untrained."""
@@ -20,7 +23,7 @@ class Encodings(ReadsLanguageModel):
     what = "encodings of the items' texts"
     kind = ENCODINGS
     command = "run_student_baseline"
-    elsewhere = "text_init=0"
+    elsewhere = "text_init=0 and item_vectors=free"
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.models_dir, "encodings-", *self.counted)
@@ -40,9 +43,15 @@ class Encodings(ReadsLanguageModel):
         if not any(texts):
             raise UserError(
                 f"No item of {self.settings.dataset.name} has a title, so there is nothing to encode: give titles in "
-                "dataset.items, or set student.text_init, teacher.user_encoder.text_init and distill.text_init to 0."
+                "dataset.items, or set text_init to 0 and item_vectors to free, of student, teacher.user_encoder, "
+                "distill and the ensemble's members."
             )
         language_models = self.settings.paths.language_models_dir
+        without = sum(not text for text in texts)
+        if without:
+            log.warning(
+                "%d of %d items have no text and share one encoding: by texts they are one item", without, len(texts)
+            )
         encodings = item_encodings(self.settings.teacher, texts, language_models)
         with writing(self.folder, self.kind, self.about({})) as temporary:
             save_file({"item_texts": encodings}, temporary / FILE)

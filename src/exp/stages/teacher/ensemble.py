@@ -15,7 +15,7 @@ from .encodings import Encodings
 from .teacher import Teacher
 
 if TYPE_CHECKING:
-    from ....teacher.opinion_pool import OpinionPool, PoolFit
+    from ....teacher.ensemble.opinion_pool import OpinionPool, PoolFit
 
 FILE = "ensemble.json"
 
@@ -79,7 +79,7 @@ class Ensemble(Stage):
 
     def make(self) -> None:
         from ....core.precision import teacher_precision
-        from ....teacher.opinion_pool import LEAST
+        from ....teacher.ensemble.opinion_pool import LEAST
 
         found = self._fitted()
         for name, of in found.alone.items():
@@ -119,7 +119,7 @@ class Ensemble(Stage):
     def _pool(self) -> "OpinionPool":
         import torch
 
-        from ....teacher.opinion_pool import OpinionPool
+        from ....teacher.ensemble.opinion_pool import OpinionPool
 
         students = {name: stage.load() for name, stage in self.members.items()}
         reader = None if self.teacher is None else self.teacher.load()
@@ -138,7 +138,7 @@ class Ensemble(Stage):
         from ....data.batches import loader_in_order
         from ....data.rows import ExampleRows
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.opinion_pool import fit, most_examples
+        from ....teacher.ensemble.opinion_pool import fit, most_examples
 
         dataset, metrics, most = self.prepared.dataset, self.settings.metrics, self.settings.ensemble.max_examples
         device, pool = best_device(), self._pool().to(best_device())

@@ -9,8 +9,8 @@ from torch import nn
 from src.core.artefact import read_manifest
 from src.core.precision import student_precision
 from src.exp.stages.teacher.calibration import Calibration
-from src.teacher import ensemble
-from src.teacher.ensemble import Calibrated
+from src.teacher.ensemble import calibration
+from src.teacher.ensemble.calibration import Calibrated
 from tests.exp.roads import road_in
 from tests.exp.stages.whole import whole
 from tests.worlds import tiny_dataset
@@ -52,7 +52,7 @@ def test_what_was_chosen_and_why_stands_in_file_and_manifest(made):
 @pytest.mark.parametrize("at_end", [True, False])
 def test_a_temperature_at_the_end_of_those_looked_at_is_told(made, monkeypatch, caplog, at_end):
     found = {0.0: Calibrated(0.3, 2.0, 2.0, 2.0, 2.0, True), 2.0: Calibrated(0.4, 4096.0, 3.0, 3.0, 2.7, at_end)}
-    monkeypatch.setattr(ensemble, "calibrate", lambda *_: found)
+    monkeypatch.setattr(calibration, "calibrate", lambda *_: found)
     road = made()
     stage = Calibration(road.run, road.prepared, road.teacher)
     stage.folder = road.calibration.folder.with_name(f"calibration-{at_end}")

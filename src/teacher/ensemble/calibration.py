@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.metrics import ndcg, rank_of_target
-from ..data.dataset import ExampleBatch
+from ...core.metrics import ndcg, rank_of_target
+from ...data.dataset import ExampleBatch
 
 # Temperatures that are looked at, the least sure first: all of `COARSE`, then 64 to an octave around the best of these.
 # The chosen one is within 0.6 % of the best there is, unless that lies beyond the ends.

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from ..core.metrics import ndcg, rank_of_target
-from ..data.batches import token_batches
-from ..data.dataset import Dataset, ExampleBatch, Examples
-from ..data.rows import newest
-from ..student.models import SequentialRecommender
-from .gated_model import GatedLanguageModel
-from .interfaces import Scored
+from ...core.metrics import ndcg, rank_of_target
+from ...data.batches import token_batches
+from ...data.dataset import Dataset, ExampleBatch, Examples
+from ...data.rows import newest
+from ...student.models import SequentialRecommender
+from ..gated_model import GatedLanguageModel
+from ..interfaces import Scored
 
 LANGUAGE_MODEL = "language_model"  # what the member that reads is called
 KEPT_BYTES = 2**30  # of log-probabilities that weights are fitted on

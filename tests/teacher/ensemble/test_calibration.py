@@ -10,8 +10,8 @@ from scipy.optimize import minimize_scalar
 from src.core.metrics import ndcg, rank_of_target
 from src.core.seed import generator
 from src.data.dataset import ExampleBatch
-from src.teacher import ensemble
-from src.teacher.ensemble import Calibrated, Calibration, EnsembleMember, FrozenStudent, calibrate, ensemble_scores
+from src.teacher.ensemble import calibration
+from src.teacher.ensemble.calibration import Calibrated, Calibration, EnsembleMember, calibrate, ensemble_scores
 from src.teacher.export import export_teacher_outputs
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.settings import ExportSettings
@@ -112,7 +112,7 @@ def test_every_weight_is_judged_on_the_same_ranking_read_again_only_where_it_is_
     assert DATASET.num_items == 15
     own_scores = model.own_scores
     once = calibrate(model, HALVES, WEIGHTS, CPU)
-    monkeypatch.setattr(ensemble, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(calibration, "KEPT_BYTES", kept_bytes)
     monkeypatch.setattr(model, "own_scores", lambda batch: read.append(len(batch.target)) or own_scores(batch))
     found = calibrate(model, HALVES, WEIGHTS, CPU)
     assert read == expected
@@ -226,36 +226,3 @@ def test_exported_scores_are_the_calibrated_log_probabilities(kind, weight, tmp_
     joined = own.log_softmax(1) + weight * student.log_softmax(1)
     expected = (joined / (1 + weight) / 1.7).log_softmax(1).sort(1, descending=True).values
     torch.testing.assert_close(written, expected, rtol=1e-3, atol=1e-4)
-
-
-# --- the student by itself
-
-
-def test_a_frozen_student_ranks_as_the_user_encoder_does_and_is_exported_like_a_teacher(tmp_path):
-    encoder, vectors = distinct().user_encoder, torch.randn(DATASET.num_items, 5)
-    model = FrozenStudent(encoder, vectors, max_tokens=20)
-    model.calibration = Calibration(0.0, 2.0)
-    train = DATASET.examples["train"]
-    asked = train.subset(torch.arange(0, len(train), 3))
-    settings = ExportSettings(k=3, exclude_seen=True)
-    export_teacher_outputs(model, DATASET, asked, tmp_path / "out", settings, 4, lambda: {})
-    found = load_file(tmp_path / "out" / "rankings.safetensors")
-    whole = DATASET.batch(asked, HISTORY_LENGTH, with_seen=True)
-    log_p = (encoder.predict(whole.history) / 2).log_softmax(1)
-    unseen = torch.cat([torch.zeros(len(asked), 1), log_p], 1).scatter(1, whole.seen, -torch.inf)[:, 1:]
-    best = unseen.topk(3)
-    assert torch.equal(found["example_ids"], asked.example_id)
-    torch.testing.assert_close(found["scores"], best.values)
-    assert torch.equal(found["items"], best.indices)
-    torch.testing.assert_close(torch.load(tmp_path / "out" / "all_embeddings.pt", weights_only=True), vectors)
-
-
-def test_the_temperature_of_a_frozen_student_is_the_one_that_validation_likes_best():
-    encoder = distinct().user_encoder
-    (found,) = calibrate(FrozenStudent(encoder, torch.zeros(1, 1), 20), HALVES, [0.0], CPU).values()
-    scores = torch.cat([encoder.predict(half.history) for half in HALVES])
-    target = torch.cat([half.target for half in HALVES]) - 1
-    wanted = minimize_scalar(
-        lambda log_t: float(F.cross_entropy(scores / math.exp(log_t), target)), bounds=(-8, 8), method="bounded"
-    )
-    assert found.calibrated == pytest.approx(wanted.fun, rel=1e-3)
