@@ -92,6 +92,7 @@ def create_ilora(
             pooling=pooling,
             max_tokens=settings.eval_tokens,
             gate_input=settings.gate_input,
+            shows_ids=settings.shows_ids,
         )
     if settings.llm.gradient_checkpointing:
         enable_gradient_checkpointing(language_model, teacher.binding)

@@ -41,6 +41,8 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         binding, user_encoder, router: See `GatedLanguageModel`.
         item_texts: `[num_items, d_llm]` encodings of the items' texts (`encode_texts`).
         item_counts: `[num_items + 1]` training interactions of each item.
+        shows_ids: False: no item vector of the student is read, at markers or on the item side; `v_i` is of the item's
+            text alone.
         gate_input: "student", the frozen student's representation of the history, or "h_seq", the language model's own
             with its adapters at rest (specification §8.4; a second reading of the prompt, without gradient).
         pooling: "mean" over the prompt's tokens (encoders), or "last" token (causal models).
@@ -63,8 +65,10 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         pooling: str,
         max_tokens: int,
         gate_input: str,
+        shows_ids: bool = True,
     ) -> None:
         super().__init__(language_model, binding, user_encoder, router)
+        self.shows_ids = shows_ids
         self.prompts = prompts
         self.pooling = pooling
         self.max_tokens = max_tokens
@@ -72,7 +76,7 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         d_llm, d_item = item_texts.shape[1], user_encoder.item_table().shape[1]
         self.query = nn.Sequential(nn.LayerNorm(d_llm), nn.Linear(d_llm, d_llm))
         self.item_from_text = nn.Linear(d_llm, d_llm, bias=False)
-        self.item_from_id = nn.Linear(d_item, d_llm, bias=False)
+        self.item_from_id = nn.Linear(d_item, d_llm, bias=False).requires_grad_(shows_ids)
         share = (item_counts[1:] + 1).double() / (item_counts[1:] + 1).sum()
         self.item_bias = nn.Parameter(share.log().float())
         self.register_buffer("item_texts", of_one_length(item_texts))
@@ -87,7 +91,11 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         return self.item_texts
 
     def _item_ids(self) -> Tensor:
-        """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have."""
+        """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have; zeros
+        where none is shown.
+        """
+        if not self.shows_ids:
+            return torch.zeros_like(self.user_encoder.item_table()[1:])
         ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
         return ids * ids.shape[1] ** 0.5
 

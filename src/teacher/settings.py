@@ -210,6 +210,11 @@ class TeacherSettings(Settings):
             "{at}reading must be example where {at}objective=generation",
         ),
         Rule(
+            ("objective", "shows_ids"),
+            lambda s: s.objective == "generation" and not s.shows_ids,
+            "{at}shows_ids must be true where {at}objective=generation",
+        ),
+        Rule(
             ("objective", "gate_input"),
             lambda s: s.objective == "generation" and s.gate_input != "student",
             "{at}gate_input must be student where {at}objective=generation",
@@ -244,6 +249,11 @@ class TeacherSettings(Settings):
     )
     mode: Literal["ilora", "lora", "freeze"] = setting(
         "ilora", "ilora; lora: one expert of the same rank for everyone; freeze: no adapters at all"
+    )
+    shows_ids: YesNo = setting(
+        True,
+        "false: the language model is shown no item vectors of the user encoder, at markers or on the item side: it "
+        "reads titles, and only the gates know ids",
     )
     gate_input: Literal["student", "h_seq"] = setting(
         "student", "what the router reads: the user encoder's representation, or h_seq, the language model's own"

@@ -38,6 +38,7 @@ def tiny_teacher(
     language_model: PreTrainedModel | None = None,
     gate_input: str = "student",
     gate_per_layer: bool = False,
+    shows_ids: bool = True,
 ) -> ILoRAModel:
     """A fresh teacher in evaluation mode; `adapters_at_work` fills lora_B, which starts at zero, at random."""
     torch.manual_seed(seed)
@@ -61,6 +62,7 @@ def tiny_teacher(
         pooling=pooling,
         max_tokens=max_tokens,
         gate_input=gate_input,
+        shows_ids=shows_ids,
     )
     if adapters_at_work:
         for name, parameter in teacher.named_parameters():

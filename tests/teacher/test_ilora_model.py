@@ -11,6 +11,7 @@ from src.teacher.language_model.encodings import encode_texts, pool
 from src.teacher.language_model.tiny import tiny_random
 from src.teacher.moe_lora_model import MoELoRALinear, adapters_of
 from src.teacher.prompts.prompt import MARKER_ID
+from src.teacher.user_pass import UserPassModel
 from tests.teacher.merging import merged
 from tests.teacher.teachers import first_batch, prompt_builder, tiny_teacher
 from tests.worlds import tiny_dataset
@@ -165,6 +166,21 @@ def test_the_markers_items_change_scores():
     before = teacher.score(BATCH)
     nn.init.zeros_(teacher.projector.layers[-1].weight)
     assert far_apart(teacher.score(BATCH), before)
+
+
+@pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
+@pytest.mark.parametrize("shows_ids", [True, False])
+def test_a_teacher_that_is_shown_no_ids_reads_titles_alone(kind, shows_ids):
+    model = tiny_teacher(DATASET, kind=kind, shows_ids=shows_ids, gate_input="h_seq")  # its gates read, too
+    batch = first_batch(DATASET, 4)
+    h_seq = torch.randn(4, 32)
+    before, loss = model.score(batch), model.catalogue_loss(h_seq, batch.target)
+    nn.init.normal_(model.user_encoder.items.ids.weight[1:])
+    assert torch.equal(model.score(batch), before) is not shows_ids
+    assert torch.equal(model.catalogue_loss(h_seq, batch.target), loss) is not shows_ids
+    assert model.item_from_id.weight.requires_grad is shows_ids
+    of_texts = model.item_from_text(model.item_texts)
+    assert torch.equal(model.item_embeddings(), of_texts) is not shows_ids
 
 
 def test_an_items_text_changes_its_own_column_alone():
