@@ -43,6 +43,7 @@ STUDENT = Kind("student", 2)  # 2: a Caser reads the newest item at the last pla
 ENCODINGS = Kind("encodings", 1)
 TEACHER = Kind("teacher", 1)
 CALIBRATION = Kind("calibration", 1)
+PROBE = Kind("probe", 1)
 ENSEMBLE = Kind("ensemble", 1)
 TEACHER_OUTPUTS = Kind("teacher outputs", 1)
 EXPORTED_PART = Kind("part of teacher outputs", 1)

@@ -77,10 +77,10 @@ def tables(comparison: Comparison) -> list[TextTable]:
     columns = ["Model", "± over", *metrics] if several else ["Model", *metrics]
     means = TextTable(f"Means over {about}", columns, list(cells.values()))
     header = ["Model", "Metric", "Difference", "Relative", "p (t)", "p (rand.)", "p (Holm)"]
-    rows = [_difference_cells(each, each.model) for each in comparison.differences]
+    rows = [[each.model, each.metric, *difference_cells(each)] for each in comparison.differences]
     found = [means, TextTable(f"Differences to {comparison.differences[0].baseline}, {about}", header, rows)]
     if comparison.steps:
-        rows = [_difference_cells(each, f"{each.baseline} → {each.model}") for each in comparison.steps]
+        rows = [[f"{each.baseline} → {each.model}", each.metric, *difference_cells(each)] for each in comparison.steps]
         found.append(TextTable(f"What the gain is made of, {about}", ["Step", *header[1:]], rows))
     return found
 
@@ -90,11 +90,12 @@ def _mean_cell(mean: Mean) -> str:
     return f"{mean.mean:.4f}{sd} [{mean.low:.4f}, {mean.high:.4f}]"
 
 
-def _difference_cells(d: Difference, name: str) -> list[str]:
+def difference_cells(d: Difference) -> list[str]:
+    """Returns a difference with its interval, the relative one, and the three p of it."""
     relative = "" if d.relative is None else f"{100 * d.relative:+.1f}%"
     figures = [f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]", relative]
     chances = ["< 0.0001" if p < 0.0001 else f"{p:.4f}" for p in (d.p_t, d.p_randomisation, d.p_holm)]
-    return [name, d.metric, *(figure.replace("-", "−") for figure in figures), *chances]
+    return [*(figure.replace("-", "−") for figure in figures), *chances]
 
 
 def how_compared(comparison: Comparison) -> str:

@@ -50,7 +50,7 @@ class GatedLanguageModel(TeacherModel[Batch]):
         router: `[..., d_user]` to `[..., E]`.
     """
 
-    shows_ids = True  # False: markers are one learned vector, whatever the item
+    ids_at_markers = True  # False: markers are one learned vector, whatever the item
     kept_buffers: ClassVar[frozenset[str]] = frozenset()  # saved with what was trained
     max_tokens: int  # padded tokens of one forward pass when ranking
 
@@ -98,7 +98,7 @@ class GatedLanguageModel(TeacherModel[Batch]):
 
     def embedded(self, token_ids: Tensor, marked_items: Tensor) -> Tensor:
         """Returns `[B, T, d_llm]`: the embeddings of `token_ids [B, T]`, and at markers the projected item vectors, or
-        where it `shows_ids` not, the projection of nothing.
+        without `ids_at_markers` the projection of nothing.
 
         Args:
             token_ids: `[B, T]` int64, `MARKER_ID` at markers, any negative number at padding.
@@ -106,7 +106,7 @@ class GatedLanguageModel(TeacherModel[Batch]):
         """
         words = self.language_model.get_input_embeddings()(token_ids.clamp(min=0))
         vectors = self.user_encoder.item_table()[marked_items]
-        projected = self.projector(vectors if self.shows_ids else torch.zeros_like(vectors)).to(words.dtype)
+        projected = self.projector(vectors if self.ids_at_markers else torch.zeros_like(vectors)).to(words.dtype)
         return words.masked_scatter((token_ids == MARKER_ID).unsqueeze(-1), projected)
 
 

@@ -68,7 +68,7 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         shows_ids: bool = True,
     ) -> None:
         super().__init__(language_model, binding, user_encoder, router)
-        self.shows_ids = shows_ids
+        self.shows_ids = self.ids_at_markers = self.ids_of_items = shows_ids
         self.prompts = prompts
         self.pooling = pooling
         self.max_tokens = max_tokens
@@ -92,9 +92,9 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
 
     def _item_ids(self) -> Tensor:
         """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have; zeros
-        where none is shown.
+        where they are not of the items (`ids_of_items`).
         """
-        if not self.shows_ids:
+        if not self.ids_of_items:
             return torch.zeros_like(self.user_encoder.item_table()[1:])
         ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
         return ids * ids.shape[1] ** 0.5

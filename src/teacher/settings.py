@@ -292,3 +292,9 @@ class EnsembleSettings(Settings):
     max_examples: PositiveInteger = setting(
         2000, "validation examples that the members' weights are fitted on; fewer where the catalogue is huge"
     )
+
+
+class ProbeSettings(Settings):
+    """`run_probe`: what a teacher's language model lives on."""
+
+    max_examples: Limit = setting(2000, "validation examples that it ranks under each alteration; -1: all")

@@ -31,7 +31,7 @@ from ...distill.settings import ActiveSettings, DistillSettings
 from ...evaluation.settings import CompareSettings, MetricsSettings
 from ...report.settings import ReportSettings
 from ...student.settings import StudentSettings
-from ...teacher.settings import EnsembleSettings, TeacherSettings
+from ...teacher.settings import EnsembleSettings, ProbeSettings, TeacherSettings
 
 
 def tracking_address(text: str) -> str:
@@ -161,6 +161,7 @@ class RunSettings(Settings):
     active: ActiveSettings = group(ActiveSettings)
     metrics: MetricsSettings = group(MetricsSettings)
     compare: CompareSettings = group(CompareSettings)
+    probe: ProbeSettings = group(ProbeSettings)
     report: ReportSettings = group(ReportSettings)
     curve: CurveSettings = group(CurveSettings)
     search: SearchSettings = group(SearchSettings)

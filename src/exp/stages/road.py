@@ -24,6 +24,7 @@ from .teacher.calibration import Calibration
 from .teacher.encodings import Encodings
 from .teacher.ensemble import Ensemble
 from .teacher.outputs import TeacherOutputsStage
+from .teacher.probe import Probe
 from .teacher.self_outputs import SelfOutputs
 from .teacher.teacher import Teacher
 
@@ -69,6 +70,11 @@ class Road:
     def calibration(self) -> Calibration:
         """Teacher → how it ranks."""
         return Calibration(self.run, self.prepared, self.teacher)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Teacher → what its language model lives on."""
+        return Probe(self.run, self.prepared, self.teacher)
 
     @property
     def ranking_teacher(self) -> Teacher | Calibration:

@@ -69,6 +69,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "compare.runs": NOTHING,
     "compare.names": NOTHING,
     "compare.baseline": NOTHING,
+    "probe": NOTHING,
     "report": NOTHING,
     "curve": NOTHING,
     "search": NOTHING,
