@@ -1,10 +1,9 @@
 """What a trained teacher's language model lives on: its ranking when one thing that it is shown is taken away."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ def alterations(model: ILoRAModel) -> list[str]:
     ids = ["no ids at markers", "no ids on the item side"] if model.shows_ids else []
     adapters = ["no adapters"] if any("lora_" in name for name, _ in model.named_parameters()) else []
     mixes = not isinstance(model.router, OneExpert)
-    experts = [name for name in GATES if name != "no adapters"] if mixes else []
+    experts = [name for name in (*GATES, *GATES_OF_OTHERS) if name != "no adapters"] if mixes else []
     return [AS_IT_IS, "titles of other items", "texts of other items", *ids, *adapters, *experts]
 
 
@@ -55,12 +54,13 @@ def probe(
     Args:
         model: In evaluation mode.
         batches: Examples, on its device.
-        name: Which alteration.
+        name: Which alteration; those to the gates of others read everything twice.
         generator: Of whose titles, texts and gates it is shown instead.
         done: Told the number of examples ranked since it was last called.
     """
+    gates = _gates(model, batches) if name in GATES_OF_OTHERS else None
     ranks, likelihoods = [], []
-    with _altered(model, name, generator):
+    with _altered(model, name, gates, generator):
         for batch in batches:
             scores = model.own_scores(batch)
             ranks.append(rank_of_target(scores, batch.target, batch.seen).cpu())
@@ -69,24 +69,41 @@ def probe(
     return Probed(name, torch.cat(ranks), -float(torch.cat(likelihoods).double().mean()))
 
 
-@contextmanager
-def _altered(model: ILoRAModel, name: str, generator: torch.Generator) -> Iterator[None]:
+def _gates(model: ILoRAModel, batches: Sequence[ExampleBatch]) -> Tensor:
+    """Returns all gates that the router gives while `batches` are ranked, `[n, mixtures, E]`, as they are read."""
+    seen: list[Tensor] = []
+
+    def keep(gates: Tensor) -> Tensor:
+        seen.append(gates)
+        return gates
+
+    with _replaced(model, {"router": _Regated(model.router, keep, model.binding.mixtures)}):
+        for batch in batches:
+            model.own_scores(batch)
+    return torch.cat(seen)
+
+
+def _altered(
+    model: ILoRAModel, name: str, gates: Tensor | None, generator: torch.Generator
+) -> AbstractContextManager[None]:
     others = torch.randperm(len(model.item_texts), generator=generator)
-    changes: dict[str, Any] = {}
+    if name == AS_IT_IS:
+        return _replaced(model, {})
     if name == "titles of other items":
-        changes["prompts"] = _retitled(model.prompts, others)
-        if isinstance(model, UserPassModel):
-            changes["user_prompts"] = _retitled(model.user_prompts, others)
-    elif name == "texts of other items":
-        changes["item_texts"] = model.item_texts[others.to(model.item_texts.device)]
-    elif name == "no ids at markers":
-        changes["ids_at_markers"] = False
-    elif name == "no ids on the item side":
-        changes["ids_of_items"] = False
-    elif name in GATES:
-        changes["router"] = _Regated(model.router, partial(GATES[name], generator=generator), model.binding.mixtures)
-    elif name != AS_IT_IS:
-        raise ValueError(name)
+        users = {"user_prompts": _retitled(model.user_prompts, others)} if isinstance(model, UserPassModel) else {}
+        return _replaced(model, {"prompts": _retitled(model.prompts, others), **users})
+    if name == "texts of other items":
+        return _replaced(model, {"item_texts": model.item_texts[others.to(model.item_texts.device)]})
+    if name == "no ids at markers":
+        return _replaced(model, {"ids_at_markers": False})
+    if name == "no ids on the item side":
+        return _replaced(model, {"ids_of_items": False})
+    how = GATES[name] if gates is None else GATES_OF_OTHERS[name](gates, generator)
+    return _replaced(model, {"router": _Regated(model.router, how, model.binding.mixtures)})
+
+
+@contextmanager
+def _replaced(model: ILoRAModel, changes: dict[str, Any]) -> Iterator[None]:
     before = {attribute: getattr(model, attribute) for attribute in changes}
     try:
         for attribute, value in changes.items():
@@ -116,30 +133,35 @@ class _Regated(nn.Module):
         return self.how(self.router(states).unflatten(-1, (self.mixtures, -1))).flatten(-2)
 
 
-def _no_adapters(gates: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.zeros_like(gates)
-
-
-def _equal(gates: Tensor, generator: torch.Generator) -> Tensor:
+def _equal(gates: Tensor) -> Tensor:
     return torch.full_like(gates, 1 / gates.shape[-1])
 
 
-def _mean(gates: Tensor, generator: torch.Generator) -> Tensor:
-    return gates.mean(0, keepdim=True).expand_as(gates)
-
-
-def _reversed(gates: Tensor, generator: torch.Generator) -> Tensor:
+def _reversed(gates: Tensor) -> Tensor:
     return gates.flip(-1)
 
 
-def _of_others(gates: Tensor, generator: torch.Generator) -> Tensor:
-    return gates[torch.randperm(len(gates), generator=generator).to(gates.device)]
+def _mean_of(everyone: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    return everyone.mean(0).expand_as
 
 
-GATES = {  # adapters that nothing flows through add nothing
-    "no adapters": _no_adapters,
+def _of_others(everyone: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Returns what gives each history, in the order of reading, the gates of one other, and each one's to one."""
+    drawn = torch.randperm(len(everyone), generator=generator).to(everyone.device)
+    others = torch.empty_like(everyone)
+    others[drawn] = everyone[drawn.roll(1)]  # one round: nobody keeps its own
+    parts = iter(others)
+
+    def given(gates: Tensor) -> Tensor:
+        return torch.stack([next(parts) for _ in gates])
+
+    return given
+
+
+# What the router's gates `[n, mixtures, E]` become; adapters that nothing flows through add nothing.
+GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "no adapters": torch.zeros_like,
     "equal gates": _equal,
-    "the mean gates of a batch": _mean,
     "gates in reverse order": _reversed,
-    "gates of other histories": _of_others,
 }
+GATES_OF_OTHERS = {"the mean gates": _mean_of, "gates of other histories": _of_others}

@@ -9,7 +9,7 @@ from src.core.metrics import log_likelihood_of_target, rank_of_target
 from src.core.seed import generator
 from src.teacher.gating import OneExpert
 from src.teacher.ilora_model import ILoRAModel
-from src.teacher.probe import AS_IT_IS, GATES, alterations, probe
+from src.teacher.probe import AS_IT_IS, GATES, GATES_OF_OTHERS, alterations, probe
 from src.teacher.user_pass import UserPassModel
 from tests.exp.roads import road_in
 from tests.teacher.teachers import HISTORY_LENGTH, prompt_builder, tiny_teacher
@@ -55,7 +55,7 @@ def test_as_it_is_is_the_language_model_alone(kind):
 def test_each_alteration_changes_something_and_leaves_nothing_behind(kind, gate_per_layer):
     model = teacher(kind, gate_per_layer=gate_per_layer)
     names = alterations(model)
-    assert names[0] == AS_IT_IS and set(GATES) <= set(names) and len(names) == 10
+    assert names[0] == AS_IT_IS and {*GATES, *GATES_OF_OTHERS} <= set(names) and len(names) == 10
     before = {name: value.clone() for name, value in model.state_dict().items()}
     entropies = [probed(model, name).cross_entropy for name in names]
     assert len(set(entropies)) == len(names)
@@ -115,14 +115,34 @@ def test_without_adapters_it_is_the_frozen_language_model(kind):
 
 def test_gates_are_altered_as_they_are_called():
     gates = torch.randn(50, 2, 4).softmax(-1)
-    altered = {name: how(gates, generator(0)) for name, how in GATES.items()}
+    altered = {name: how(gates) for name, how in GATES.items()}
     assert torch.equal(altered["equal gates"], torch.full_like(gates, 0.25))
     assert torch.equal(altered["gates in reverse order"], gates[..., [3, 2, 1, 0]])
-    torch.testing.assert_close(altered["the mean gates of a batch"][7], gates.mean(0))
-    of_others = altered["gates of other histories"]
-    assert not torch.equal(of_others, gates)
-    assert torch.equal(of_others.sort(0).values, gates.sort(0).values)
     assert not altered["no adapters"].any()
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50])
+def test_gates_of_others_are_of_all_that_are_read_however_many_are_read_at_once(at_once):
+    gates = torch.randn(50, 2, 4).softmax(-1)
+    altered = {}
+    for name, of in GATES_OF_OTHERS.items():
+        how = of(gates, generator(0))
+        altered[name] = torch.cat([how(part) for part in gates.split(at_once)])
+    assert torch.equal(altered["the mean gates"], gates.mean(0).expand_as(gates))
+    of_others = altered["gates of other histories"]
+    assert (of_others != gates).flatten(1).any(1).all()
+    assert torch.equal(of_others.flatten(1).unique(dim=0), gates.flatten(1).unique(dim=0))
+
+
+@every_kind
+@pytest.mark.parametrize("name", list(GATES_OF_OTHERS))
+def test_one_history_read_at_a_time_has_the_gates_of_others_too(kind, name):
+    model = teacher(kind, max_tokens=1)
+    assert probed(model, name).cross_entropy != probed(model, AS_IT_IS).cross_entropy
+    whole = teacher(kind)
+    if name == "the mean gates":
+        found, wanted = (probed(each, name).cross_entropy for each in (model, whole))
+        assert found == pytest.approx(wanted, rel=1e-5)
 
 
 def test_what_a_teacher_does_not_have_is_not_taken_away():
@@ -130,8 +150,8 @@ def test_what_a_teacher_does_not_have_is_not_taken_away():
     assert not [name for name in names if "ids" in name]
     model = teacher()
     model.router = OneExpert()
-    assert [name for name in alterations(model) if name in GATES] == ["no adapters"]
-    with pytest.raises(ValueError, match="no such"):
+    assert [name for name in alterations(model) if name in (*GATES, *GATES_OF_OTHERS)] == ["no adapters"]
+    with pytest.raises(KeyError, match="no such"):
         probed(model, "no such")
 
 

@@ -97,14 +97,16 @@ class Road:
 
     @cached_property
     def students_alone(self) -> Ensemble | None:
-        """Those students that teach, or that the teacher was built over, and know no text; None: there is none.
+        """Those students that teach, or that the teacher was built over, and know no text; None: there is none, or
+        nobody else teaches.
 
         Of a teacher alone it is the user encoder, whatever that begins with.
         """
         students = self.run.settings.ensemble.members
         of_ids = {name: self.members[name] for name, student in students.items() if not student.begins_with_texts}
-        alone = of_ids if self.members else {"user_encoder": self.user_encoder}
-        return Ensemble(self.run, self.prepared, alone) if alone else None
+        if self.ensemble is not None and (not of_ids or (len(of_ids) == len(students) and not self.has_teacher)):
+            return None
+        return Ensemble(self.run, self.prepared, of_ids or {"user_encoder": self.user_encoder})
 
     @cached_property
     def outputs(self) -> TeacherOutputsStage:

@@ -110,12 +110,15 @@ def explanation(run: StoredRun) -> Section:
 def _steps_in_words(run: StoredRun, steps: Sequence[Difference]) -> str:
     subject_of = {model.name: subject for subject, model in run.models.items()}
     through = [subject_of.get(each.model) for each in steps]
-    titles, rankings = "beginning with encodings of the titles", "learning the rankings of the frozen student alone"
+    together = "ensemble" in run.models
+    who = "the ensemble's members that know no text" if together else "the frozen student alone"
+    titles, rankings = "beginning with encodings of the titles", f"learning the rankings of {who}"
     if "titles" not in through:  # the step to these rankings is one to the vectors, too
         rankings += ", beside the teacher's item embeddings where the student learns from them"
     first = {"titles": titles, "self_distilled": rankings}
     told = [words for subject, words in first.items() if subject in through]
-    last = "those of the language model in their place" if "self_distilled" in through else "the teacher's rankings"
+    whole = "the whole ensemble" if together else "the language model"
+    last = f"those of {whole} in their place" if "self_distilled" in through else f"the rankings of {whole}"
     return ", then ".join([*told, last])
 
 

@@ -6,7 +6,6 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from ..interfaces import Scored
 LANGUAGE_MODEL = "language_model"  # what the member that reads is called
 KEPT_BYTES = 2**30  # of log-probabilities that weights are fitted on
 LEAST = 2.0**-12  # weight of members none of which knows more than chance: they keep their order
+SCALES = [2.0**octave for octave in range(-12, 13)]  # of a member's weight
 AT_ONCE = 2**22  # of them in a step of the fit
 
 
@@ -48,7 +48,7 @@ class OpinionPool(nn.Module):
         max_tokens: int,
     ) -> None:
         super().__init__()
-        self.students = nn.ModuleDict(students).requires_grad_(False).eval()
+        self.students = nn.ModuleList(students.values()).requires_grad_(False).eval()
         self.reader = reader
         self.names = [*students, *([] if reader is None else [LANGUAGE_MODEL])]
         self.max_tokens = max_tokens
@@ -57,7 +57,7 @@ class OpinionPool(nn.Module):
 
     @property
     def _members(self) -> list[SequentialRecommender]:
-        return [cast("SequentialRecommender", each) for each in self.students.values()]  # a ModuleDict forgets its kind
+        return [cast("SequentialRecommender", each) for each in self.students]  # a ModuleList forgets its kind
 
     @property
     def history_length(self) -> int:
@@ -183,10 +183,11 @@ def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device
         parts.append(torch.stack([each.cpu() for each in pool.log_probabilities(batch.to(device))]))
         answers.append((batch.target, batch.seen))
     log_p, target, names = torch.cat(parts, 1), torch.cat([each for each, _ in answers]), pool.names
+    scales = [_scale(each, target - 1) for each in log_p]
 
     def fitted(chosen: Sequence[int]) -> Fitted:
         some = log_p if len(chosen) == len(names) else log_p[list(chosen)]
-        weights, loss = _most_likely(some, target - 1)
+        weights, loss = _most_likely(some, target - 1, [scales[place] for place in chosen])
         in_batches = zip(some.split([len(each) for each, _ in answers], dim=1), answers, strict=True)
         ranks = [rank_of_target(pooled(weights, part), *answer) for part, answer in in_batches]
         by_name = dict(zip([names[place] for place in chosen], weights.tolist(), strict=True))
@@ -202,30 +203,42 @@ def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device
     )
 
 
-def _most_likely(log_p: Tensor, column: Tensor) -> tuple[Tensor, float]:
+def _most_likely(log_p: Tensor, column: Tensor, scales: Sequence[float]) -> tuple[Tensor, float]:
     """Returns weights `[members]` float32, none below 0, and the mean cross-entropy at them.
 
     Args:
         log_p: `[members, n, N]` float32.
         column: `[n]` int64, the answers.
+        scales: About each member's best weight alone: members may be of any sureness, and the search takes steps of
+            one size.
     """
-    members, n, num_items = log_p.shape
-    at_target = log_p[:, torch.arange(n), column]
-    rows = torch.arange(n).split(max(1, AT_ONCE // num_items))
+    scale = np.array(scales)
 
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        a = torch.from_numpy(weights).float()
-        value, gradient = 0.0, torch.zeros(members, dtype=torch.float64)
-        for part in rows:
-            some = log_p[:, part[0] : part[-1] + 1]
-            z = pooled(a, some)
-            value += F.cross_entropy(z, column[part], reduction="sum").double().item()
-            gradient += torch.einsum("bn,mbn->m", z.softmax(1), some).double() - at_target[:, part].double().sum(1)
-        return value / n, (gradient / n).numpy()
+    def scaled(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = _cross_entropy(log_p, column, weights * scale)
+        return value, gradient * scale
 
-    start = np.full(members, 1 / members)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * members)
-    if not found.x.any():  # uniform is likelier than any of them
-        least = np.full(members, LEAST)
-        return torch.from_numpy(least).float(), loss(least)[0]
-    return torch.from_numpy(found.x).float(), float(found.fun)
+    start, how = np.full(len(scale), 1 / len(scale)), {"ftol": 1e-12, "gtol": 1e-7}
+    found = minimize(scaled, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scale), options=how)
+    weights = found.x * scale
+    if not weights.any():  # uniform is likelier than any of them
+        weights = np.full(len(scale), LEAST)
+    return torch.from_numpy(weights).float(), _cross_entropy(log_p, column, weights)[0]
+
+
+def _scale(log_p: Tensor, column: Tensor) -> float:
+    """Returns the best of `SCALES` for one member `[n, N]`."""
+    return min(SCALES, key=lambda weight: _cross_entropy(log_p.unsqueeze(0), column, np.array([weight]))[0])
+
+
+def _cross_entropy(log_p: Tensor, column: Tensor, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Returns the mean cross-entropy of a pool, in float64, and its gradient by the weights, `[members]` float64."""
+    a, (members, n, num_items) = torch.from_numpy(weights).float(), log_p.shape
+    value, gradient = 0.0, torch.zeros(members, dtype=torch.float64)
+    for part in torch.arange(n).split(max(1, AT_ONCE // num_items)):
+        some, answers = log_p[:, part[0] : part[-1] + 1], column[part].unsqueeze(1)
+        log_q = pooled(a, some).double().log_softmax(1)
+        value -= log_q.gather(1, answers).sum().item()
+        told = some.gather(2, answers.expand(members, -1, 1)).double().sum((1, 2))
+        gradient += torch.einsum("bn,mbn->m", log_q.exp().float(), some).double() - told
+    return value / n, (gradient / n).numpy()

@@ -51,7 +51,7 @@ def literal(made: OpinionPool, examples) -> torch.Tensor:
     rows = []
     for row in range(len(examples)):
         one = examples.subset(torch.tensor([row]))
-        members = [each.predict(batch_of(one, 6).history) for each in made.students.values()]
+        members = [each.predict(batch_of(one, 6).history) for each in made.students]
         if made.reader is not None:
             members.append(made.reader.score(batch_of(one, 8)))
         logs = [member.softmax(1).log() for member in members]
@@ -138,6 +138,17 @@ def test_the_weights_that_made_the_answers_are_found_and_no_others_are_likelier(
     for name, other in (("m0", "m1"), ("m1", "m0")):
         assert found.without[name] == found.alone[other]
         assert found.alone[name].cross_entropy > found.whole.cross_entropy + 0.01
+
+
+@pytest.mark.parametrize("scales", [(0.01, 20.0), (1e-3, 1e-3), (1e-3, 300.0)])
+def test_members_of_any_sureness_are_weighed(scales):
+    log_p, target = drawn(n=400)
+    alike = given(log_p, target).whole
+    scores = torch.stack([scale * each.double() for scale, each in zip(scales, log_p, strict=True)])
+    found = given(scores.log_softmax(-1).float(), target).whole
+    assert found.cross_entropy == pytest.approx(alike.cross_entropy, abs=2e-4)
+    for scale, (name, weight) in zip(scales, alike.weights.items(), strict=True):
+        assert found.weights[name] * scale == pytest.approx(weight, rel=0.05)
 
 
 def test_one_member_is_brought_to_the_temperature_of_the_highest_likelihood():

@@ -45,10 +45,13 @@ class Outputs(Stage, ABC):
 class TeacherOutputsStage(Outputs):
     """`data/teacher_outputs/<dataset>/<key>/`; or anyone's, that the config names."""
 
-    title = "teacher: export"
     what = "teacher outputs"
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return "ensemble: export" if isinstance(self.teacher, Ensemble) else "teacher: export"
 
     def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration | Ensemble) -> None:
         super().__init__(run, prepared)
@@ -71,7 +74,8 @@ class TeacherOutputsStage(Outputs):
         with are not, nor are a generation teacher's, which are of the titles alone, nor, maybe, those of given outputs.
         """
         teacher = self.settings.teacher
-        return self.given is None and teacher.export.item_embeddings == "text" and teacher.objective == "ranking"
+        reads_titles = teacher.objective == "generation" and not isinstance(self.teacher, Ensemble)
+        return self.given is None and teacher.export.item_embeddings == "text" and not reads_titles
 
     def own_folder(self) -> Path:
         return self.keyed(

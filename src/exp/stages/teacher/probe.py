@@ -43,7 +43,15 @@ class Probe(Stage):
     def counted(self) -> list[Any]:
         compare = self.settings.compare
         how = [compare.confidence, compare.resamples, compare.seed]
-        return [self.settings.probe.max_examples, self.settings.metrics.filter_seen, how]
+        read = self.settings.teacher.eval_tokens  # histories that are read at once come in an order of their own
+        return [self.settings.probe.max_examples, self.settings.metrics.filter_seen, read, how]
+
+    def check_settings(self) -> None:
+        """Makes sure that the teacher can be altered."""
+        if self.settings.teacher.objective != "ranking":
+            raise UserError(
+                "A probe alters teachers that rank the catalogue: set teacher.objective=ranking, or another teacher."
+            )
 
     def make(self) -> None:
         from ....core.precision import teacher_precision
@@ -53,8 +61,7 @@ class Probe(Stage):
         model, compare = self.teacher.load(), self.settings.compare
         if not isinstance(model, ILoRAModel):
             raise UserError(
-                f"The teacher {self.teacher.folder.name} is none of teacher.name=ilora with teacher.objective=ranking, "
-                "the only ones that a probe knows how to alter."
+                f"The teacher {self.teacher.folder.name} is none of teacher.name=ilora, which alone a probe can alter."
             )
         found, user = self._probed(model)
         models = [Model(each.name, [each.rank]) for each in found]

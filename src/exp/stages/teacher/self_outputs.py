@@ -21,7 +21,7 @@ class SelfOutputs(Outputs):
         outputs: The teacher's, which these stand beside.
     """
 
-    title = "students alone: export"
+    title = "self-teacher: export"
     what = "students' rankings"
     command = "run_all"
     elsewhere = "controls=false"

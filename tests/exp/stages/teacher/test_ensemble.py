@@ -29,7 +29,7 @@ def labels(road: Road) -> list[str]:
 def test_without_a_language_model_no_teacher_is_trained(tmp_path):
     road = road_in(tmp_path, DATASET, *NOBODY_READS)
     assert labels(road) == [
-        "baseline: training", *(f"ensemble's {name}: training" for name in MEMBERS), "ensemble", "teacher: export",
+        "baseline: training", *(f"ensemble's {name}: training" for name in MEMBERS), "ensemble", "ensemble: export",
         "distilled: training",
     ]  # fmt: skip
     assert [each[0].subject for each in road.evaluations(*SUBJECTS)] == [
@@ -37,7 +37,7 @@ def test_without_a_language_model_no_teacher_is_trained(tmp_path):
     ]  # fmt: skip
     road = road_in(tmp_path, DATASET, *UNLIKE)
     assert [name for name in labels(road) if name.startswith(("user", "teacher"))] == [
-        "user encoder: training", "teacher: training", "teacher: calibration", "teacher: export"
+        "user encoder: training", "teacher: training", "teacher: calibration"
     ]  # fmt: skip
 
 
@@ -47,6 +47,10 @@ def test_the_control_is_taught_by_the_members_that_know_no_text(tmp_path):
     known = [f"ensemble.members.{name}.text_init=0.1" for name in MEMBERS[:3]]
     road = road_in(tmp_path, DATASET, *UNLIKE, *known, "controls=true")
     assert road.students_alone is None and road.self_distilled == []
+    known = ["~ensemble.members.texts", "controls=true"]
+    alike = [item for item in NOBODY_READS if "texts" not in item]
+    assert road_in(tmp_path, DATASET, *alike, *known).students_alone is None  # they are all that teaches
+    assert road_in(tmp_path, DATASET, *alike[:-1], *known).students_alone is not None  # a language model does, too
     assert [*road_in(tmp_path, DATASET).students_alone.members] == ["user_encoder"]
 
 
