@@ -18,6 +18,8 @@ from .listwise_losses import create_list_losses
 from .settings import DistillSettings
 from .trainer_distill import DistillationTerms, DistilModule
 
+ROUNDING = 1e-3  # of probabilities that were written as text
+
 
 def distil_module(
     student: StudentSettings, distill: DistillSettings, dataset: Dataset, outputs: TeacherOutputs, seed: int
@@ -38,6 +40,8 @@ def distil_module(
             f"The teacher outputs hold {outputs.candidates.shape[1]} items per example, fewer than "
             f"distill.candidate_topk={distill.candidate_topk}: lower it, or export more (teacher.export.k)."
         )
+    if distill.soft_targets.weight > 0 and distill.soft_targets.rest:
+        _check_probabilities(outputs, distill.candidate_topk)
     return DistilModule(
         _student(student, distill, dataset, outputs),
         student_loss(student, dataset),
@@ -48,6 +52,15 @@ def distil_module(
         student.train,
         seed,
     )
+
+
+def _check_probabilities(outputs: TeacherOutputs, k: int) -> None:
+    most = float((-outputs.distance[:, :k]).exp().sum(1).max())
+    if most > 1 + ROUNDING:
+        raise UserError(
+            "distill.soft_targets.rest=true needs log-probabilities over the whole catalogue, and these outputs hold "
+            f"lists whose probabilities sum to {most:.4g}: set it to false."
+        )
 
 
 def check_negatives(student: StudentSettings, distill: DistillSettings, dataset: Dataset) -> None:

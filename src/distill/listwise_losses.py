@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..student.losses import catalogue_cross_entropy
+from ..student.losses import catalogue_cross_entropies
 from ..student.models import SequentialRecommender
+from ..training.softmax import Answers
 from .settings import DistillSettings, ListLossSettings
 
 
@@ -65,12 +66,15 @@ class ListLoss:
     weight: Above 0.
     temperature: T, above 0.
     dtype: Of the softmax's matrix products (`full_softmax_loss`).
+    rest: Of soft targets: the teacher's probabilities as they are (`exp(-distance)`), and what they leave to one as the
+        share of all other items (`softmax.Answers`), in the place of a distribution over K items alone.
     """
 
     name: str
     weight: float
     temperature: float
     dtype: torch.dtype
+    rest: bool = False
 
     def __call__(
         self,
@@ -94,21 +98,25 @@ class ListLoss:
             places = torch.arange(candidates.shape[1], device=scores.device).expand_as(candidates)
             losses = listwise_kl(scores, places, distance, self.temperature)
             return self.weight * (losses if importance is None else importance * losses).mean()
-        weights = self.answer_weights(distance, importance)
-        return catalogue_cross_entropy(model, hidden, candidates, self.dtype, weights)
+        answers = {self.name: self.answers(candidates, distance, importance)}
+        return catalogue_cross_entropies(model, hidden, answers, self.dtype)[self.name]
 
     @property
     def over_catalogue(self) -> bool:
         """Whether it is a softmax over the whole catalogue, with the candidates as answers."""
         return self.name != "kl"
 
-    def answer_weights(self, distance: Tensor, importance: Tensor | None) -> Tensor:
-        """Returns the weights of the candidates as answers, the loss's own among them, `[m, K]`."""
+    def answers(self, candidates: Tensor, distance: Tensor, importance: Tensor | None) -> Answers:
+        """Returns the candidates as answers, with their weights and the loss's own among them."""
+        each = self.weight if importance is None else self.weight * importance.unsqueeze(1)
         if self.name == "rd":
             weights = rank_weights(distance.shape[1], self.temperature, distance.device).expand_as(distance)
+        elif self.rest:
+            weights = (-distance).exp()
+            return Answers(candidates, each * weights, each * (1 - weights.sum(1, keepdim=True)).clamp_min(0))
         else:
             weights = probability_weights(distance, self.temperature)
-        return self.weight * (weights if importance is None else weights * importance.unsqueeze(1))
+        return Answers(candidates, each * weights)
 
 
 LIST_LOSSES = ("kl", "rd", "soft_targets")
@@ -117,4 +125,9 @@ LIST_LOSSES = ("kl", "rd", "soft_targets")
 def create_list_losses(settings: DistillSettings, dtype: torch.dtype) -> list[ListLoss]:
     """Returns the losses that are switched on; `dtype`: see `ListLoss`."""
     chosen: dict[str, ListLossSettings] = {name: getattr(settings, name) for name in LIST_LOSSES}
-    return [ListLoss(name, how.weight, how.temperature, dtype) for name, how in chosen.items() if how.weight > 0]
+    rest = {"soft_targets": settings.soft_targets.rest}
+    return [
+        ListLoss(name, how.weight, how.temperature, dtype, rest.get(name, False))
+        for name, how in chosen.items()
+        if how.weight > 0
+    ]

@@ -14,6 +14,7 @@ from ..core.settings import (
     Share,
     Text,
     UserPath,
+    YesNo,
     group,
     setting,
 )
@@ -34,6 +35,23 @@ class RankingDistillationSettings(ListLossSettings):
     """Ranking Distillation's softmax over the catalogue, its weights by rank."""
 
     temperature: Positive = setting(3.0, "T of the weights exp(-rank / T)")
+
+
+class SoftTargetSettings(ListLossSettings):
+    """The teacher's probabilities as targets."""
+
+    rules = (
+        Rule(
+            ("rest", "temperature"),
+            lambda s: s.rest and s.temperature != 1,
+            "{at}temperature must be 1 where {at}rest=true: of a flatter distribution the rest is not known",
+        ),
+    )
+    rest: YesNo = setting(
+        False,
+        "true: the teacher's probabilities as they are, and what they leave to one as the share of all other items; "
+        "false: those of the list alone, made to sum to one",
+    )
 
 
 class DistillSettings(Settings):
@@ -64,7 +82,7 @@ class DistillSettings(Settings):
     weighting: Weighting = setting("uniform", "of the examples: uniform, kl_divergence, ground_truth_error or meta")
     kl: ListLossSettings = group(ListLossSettings)
     rd: RankingDistillationSettings = group(RankingDistillationSettings)
-    soft_targets: ListLossSettings = group(ListLossSettings)
+    soft_targets: SoftTargetSettings = group(SoftTargetSettings)
     hint: NotNegative = setting(0.0, "weight of the teacher's user representation as a target (0 = off)")
     text_init: NotNegative = setting(
         0.0, "standard deviation of item vectors that begin as the teacher's, reduced by PCA (0 = at random)"

@@ -12,6 +12,7 @@ from ..student.losses import CrossEntropy, NextItemLoss, catalogue_cross_entropi
 from ..student.models import SequentialRecommender
 from ..student.settings import OptimisationSettings
 from ..student.trainer_baseline import NextItemModule
+from ..training.softmax import Answers
 from .data_bridge import TeacherOutputs
 from .hint import Hint
 from .informativeness import output_gradient
@@ -117,10 +118,12 @@ class DistilModule(NextItemModule):
 
         if isinstance(self.loss, CrossEntropy):
             joint = [loss for loss in self.list_losses if loss.over_catalogue]
-            answers = {"next_item": (target.unsqueeze(1) - 1, torch.ones_like(target.unsqueeze(1), dtype=torch.float))}
+            ones = torch.ones_like(target.unsqueeze(1), dtype=torch.float)
+            answers, more = {"next_item": Answers(target.unsqueeze(1) - 1, ones)}, len(target) / len(asked)
             for loss in joint:
-                of_all = len(target) / len(asked) * loss.answer_weights(known.distance, weights)  # a mean over asked
-                answers[loss.name] = (spread(known.candidates), spread(of_all))
+                columns, each, rest = loss.answers(known.candidates, known.distance, weights)
+                rest = None if rest is None else spread(more * rest)  # more: a mean over those asked
+                answers[loss.name] = Answers(spread(columns), spread(more * each), rest)
             terms = catalogue_cross_entropies(self.model, hidden, answers, self.loss.dtype)
         else:
             joint, terms = [], {"next_item": self.loss(self.model, hidden, target)}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self
 
-from ..training.softmax import full_softmax_loss, full_softmax_losses
+from ..training.softmax import Answers, full_softmax_loss, full_softmax_losses
 from .models import SequentialRecommender
 from .settings import CrossEntropySettings, GBCESettings, LossSettings, SampledLossSettings, SampledSoftmaxSettings
 
@@ -67,9 +67,9 @@ def catalogue_cross_entropy(
 
 
 def catalogue_cross_entropies(
-    model: SequentialRecommender, hidden: Tensor, answers: dict[str, tuple[Tensor, Tensor]], dtype: torch.dtype
+    model: SequentialRecommender, hidden: Tensor, answers: dict[str, Answers], dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """Returns `catalogue_cross_entropy` of each kind of answers, its columns and weights, by name.
+    """Returns `catalogue_cross_entropy` of each kind of answers by name.
 
     They share one softmax: only their sum is to be differentiated (`full_softmax_losses`).
     """

@@ -1,6 +1,7 @@
 """Cross-entropy over the whole catalogue without ever storing the logits of all positions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,21 @@ from ..core.precision import float32_scores
 # Logits held at once. A tile of this many stays in the cores' caches: on 2 cores four to five times as fast as a
 # matrix of all logits (benchmarks/README.md), and the memory does not grow with positions x catalogue.
 TILE = 1 << 22
+LEAST_LEFT = 1e-6  # of the softmax for the columns that are no answers
+
+
+class Answers(NamedTuple):
+    """What is to be likely at M positions.
+
+    columns, weights: `[M, C]` int64 and float without gradient: `-Σ_c w_c log softmax_c`.
+    rest: `[M, 1]` float without gradient: besides, `-rest · log(1 - Σ_c softmax_c)`, all other columns as one answer
+        (a position's columns are distinct then). With weights that are probabilities p and `rest = 1 - Σ p` the sum is
+        the cross-entropy to a distribution of which no more is known. None: nothing.
+    """
+
+    columns: Tensor
+    weights: Tensor
+    rest: Tensor | None = None
 
 
 def full_softmax_loss(
@@ -34,24 +50,28 @@ def full_softmax_loss(
         columns = columns.unsqueeze(1)
     if weights is None:
         weights = torch.ones_like(columns, dtype=torch.float32)
-    return full_softmax_losses(hidden, table, [(columns, weights)], dtype)[0]
+    return full_softmax_losses(hidden, table, [Answers(columns, weights)], dtype)[0]
 
 
-def full_softmax_losses(
-    hidden: Tensor, table: Tensor, answers: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
-) -> list[Tensor]:
+def full_softmax_losses(hidden: Tensor, table: Tensor, answers: Sequence[Answers], dtype: torch.dtype) -> list[Tensor]:
     """Returns `full_softmax_loss` of each of several kinds of answers, for little more than the cost of one.
 
     The gradient of all of them lies with the first: only their sum is to be differentiated.
 
     Args:
-        answers: Columns `[M, C]` and weights `[M, C]` of each kind; C may differ.
+        answers: Of each kind; C may differ.
         The others: See `full_softmax_loss`.
     """
-    widths = [columns.shape[1] for columns, _ in answers]
-    columns, weights = (torch.cat(kind, dim=1) for kind in zip(*answers, strict=True))
+    widths = [kind.columns.shape[1] for kind in answers]
+    columns, weights = (
+        torch.cat([kind.columns for kind in answers], 1),
+        torch.cat([kind.weights for kind in answers], 1),
+    )
+    rests = [None if kind.rest is None else kind.rest.float() for kind in answers]
     with float32_scores(hidden.device):
-        total, by_kind = _FullSoftmaxLoss.apply(hidden.float(), table.float(), columns, weights.float(), widths, dtype)
+        total, by_kind = _FullSoftmaxLoss.apply(
+            hidden.float(), table.float(), columns, weights.float(), widths, rests, dtype
+        )
     _, *others = by_kind
     return [total - sum(others), *others]
 
@@ -67,16 +87,18 @@ class _FullSoftmaxLoss(torch.autograd.Function):
         columns: Tensor,
         weights: Tensor,
         widths: list[int],
+        rests: list[Tensor | None],
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         M, mass = len(hidden), weights.sum(1, keepdim=True)
         kinds = [
-            _Answers.of(*kind, hidden, table)
-            for kind in zip(columns.split(widths, 1), weights.split(widths, 1), strict=True)
+            _Answered.of(*kind, hidden, table)
+            for kind in zip(columns.split(widths, 1), weights.split(widths, 1), rests, strict=True)
         ]
         grad_hidden = torch.zeros_like(hidden)
         for kind in kinds:
-            grad_hidden.index_add_(0, kind.rows, kind.mean_vectors, alpha=-1 / M)
+            if kind.mean_vectors is not None:
+                grad_hidden.index_add_(0, kind.rows, kind.mean_vectors, alpha=-1 / M)
         grad_table = torch.zeros_like(table)
         table_, log_sums = table.to(dtype), []
         step = max(1, TILE // len(table))
@@ -87,11 +109,17 @@ class _FullSoftmaxLoss(torch.autograd.Function):
             exp = tile.sub_(largest).exp_()
             total = exp.sum(1, keepdim=True, dtype=torch.float32)
             log_sums.append(total.log() + largest)
+            for kind in kinds:
+                if kind.rest is not None:
+                    kind.count_rest(first, log_sums[-1], mass)
             share = mass[part] / total  # softmax = exp * share: scaling D columns is cheaper than N
             grad_hidden[part] += (exp @ table_) * (share / M)
             grad_table += exp.T @ (hidden[part] * share).to(dtype)
         grad_table.div_(M)
         for kind in kinds:
+            if kind.mean_vectors is None:
+                mean_vectors = (kind.weights.unsqueeze(1) @ table[kind.columns]).squeeze(1)
+                grad_hidden.index_add_(0, kind.rows, mean_vectors, alpha=-1 / M)
             for place in range(kind.columns.shape[1]):  # one after the other: a second [m, C, D] would be large
                 weighted = kind.states * kind.weights[:, place : place + 1]
                 grad_table.index_add_(0, kind.columns[:, place], weighted, alpha=-1 / M)
@@ -102,36 +130,64 @@ class _FullSoftmaxLoss(torch.autograd.Function):
         return by_kind.sum().float(), by_kind.float()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         grad_hidden, grad_table = ctx.saved_tensors
-        return grad * grad_hidden, grad * grad_table, None, None, None, None
+        return grad * grad_hidden, grad * grad_table, None, None, None, None, None
 
 
-class _Answers(NamedTuple):
+@dataclass
+class _Answered:
     """One kind of answers, at the positions that have any: a teacher may have been asked about few.
 
-    rows: `[m]` int64.
-    columns, weights: `[m, C]`.
+    rows: `[m]` int64, ascending.
+    columns, weights: `[m, C]`; with a rest, weights are later those that its gradient has, too.
+    rest: `[m, 1]`, or None.
     states: `[m, D]`.
     products: `[m, C]`, of states and answers' vectors.
-    mean_vectors: `[m, D]`, the answers' vectors times their weights.
+    mean_vectors: `[m, D]`, the answers' vectors times their weights; None with a rest, which changes them.
+    summed: The loss, float64, gathered tile by tile where there is a rest.
     """
 
     rows: Tensor
     columns: Tensor
     weights: Tensor
+    rest: Tensor | None
     states: Tensor
     products: Tensor
-    mean_vectors: Tensor
+    mean_vectors: Tensor | None
+    summed: Tensor
 
     @classmethod
-    def of(cls, columns: Tensor, weights: Tensor, hidden: Tensor, table: Tensor) -> "_Answers":
-        rows = weights.any(1).nonzero().squeeze(1)
+    def of(cls, columns: Tensor, weights: Tensor, rest: Tensor | None, hidden: Tensor, table: Tensor) -> "_Answered":
+        any_weight = weights.any(1) if rest is None else weights.any(1) | rest.any(1)
+        rows = any_weight.nonzero().squeeze(1)
         columns, weights, states = columns[rows], weights[rows], hidden[rows]
         vectors = table[columns]  # [m, C, D]
         products = (vectors @ states.unsqueeze(2)).squeeze(2)
-        return cls(rows, columns, weights, states, products, (weights.unsqueeze(1) @ vectors).squeeze(1))
+        mean = (weights.unsqueeze(1) @ vectors).squeeze(1) if rest is None else None
+        rest = None if rest is None else rest[rows]
+        return cls(rows, columns, weights, rest, states, products, mean, weights.new_zeros((), dtype=torch.float64))
+
+    def count_rest(self, first: int, log_sum: Tensor, mass: Tensor) -> None:
+        """Adds what the rest's loss says of the positions from `first` on, of which `log_sum [tile, 1]` are known.
+
+        With Q the softmax's share of the answers, -r log(1 - Q) has the gradient -r q_j Q / (1 - Q) at another column j
+        and r q_c at an answer c: the first for all columns, as further `mass [M, 1]`, the difference at the answers.
+        """
+        assert self.rest is not None
+        ends = torch.tensor([first, first + len(log_sum)], device=self.rows.device)
+        start, end = torch.searchsorted(self.rows, ends).tolist()
+        rows, rest = self.rows[start:end], self.rest[start:end]
+        log_q = self.products[start:end] - log_sum[rows - first]
+        q = log_q.exp()
+        left = (1 - q.sum(1, keepdim=True)).clamp_min(LEAST_LEFT)
+        self.summed -= (self.weights[start:end] * log_q).sum(dtype=torch.float64)
+        self.summed -= (rest * left.log()).sum(dtype=torch.float64)
+        mass[rows] -= rest * (1 - left) / left
+        self.weights[start:end] -= rest * q / left
 
     def loss(self, log_sum: Tensor) -> Tensor:
-        """Returns the weighted `-log softmax` summed over positions, from all positions' log-sums `[M]`; float64."""
+        """Returns the loss summed over positions, from all positions' log-sums `[M]`; float64."""
+        if self.rest is not None:
+            return self.summed
         return (self.weights * (log_sum[self.rows].unsqueeze(1) - self.products)).sum(dtype=torch.float64)

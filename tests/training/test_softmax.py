@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from src.training import softmax
-from src.training.softmax import full_softmax_loss, full_softmax_losses
+from src.training.softmax import Answers, full_softmax_loss, full_softmax_losses
 
 
 def case(M: int = 23, N: int = 31, D: int = 8, scale: float = 1.0):
@@ -41,13 +41,56 @@ def test_several_weighted_answers_are_a_weighted_sum(monkeypatch, tile):
 def test_several_kinds_of_answers_are_as_many_losses(monkeypatch):
     monkeypatch.setattr(softmax, "TILE", 31 * 5)
     hidden, table, column = case()
-    kinds = [(column.unsqueeze(1), torch.ones(23, 1)), (torch.randint(31, (23, 4)), torch.rand(23, 4))]
+    kinds = [Answers(column.unsqueeze(1), torch.ones(23, 1)), Answers(torch.randint(31, (23, 4)), torch.rand(23, 4))]
     found = full_softmax_losses(hidden, table, kinds, torch.float32)
-    alone = [full_softmax_loss(hidden, table, columns, torch.float32, weights) for columns, weights in kinds]
+    alone = [full_softmax_loss(hidden, table, columns, torch.float32, weights) for columns, weights, _ in kinds]
     assert torch.allclose(torch.stack(found), torch.stack(alone))
     both = loss_and_gradients(sum(found), hidden, table), loss_and_gradients(sum(alone), hidden, table)
     for one, other in zip(*both, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def distinct(M: int = 23, N: int = 31, C: int = 4):
+    """Distinct columns of each position, probabilities that leave a rest, and no answers at all at some positions."""
+    columns = torch.stack([torch.randperm(N)[:C] for _ in range(M)])
+    p = torch.rand(M, C) / C
+    p[::5] = 0
+    rest = (1 - p.sum(1, keepdim=True)) * (p.sum(1, keepdim=True) > 0)
+    return columns, p, rest
+
+
+@pytest.mark.parametrize("tile", [1, 31 * 5, 1 << 22])
+def test_what_answers_leave_is_the_share_of_all_other_columns(monkeypatch, tile):
+    monkeypatch.setattr(softmax, "TILE", tile)
+    hidden, table, column = case()
+    columns, p, rest = distinct()
+    kinds = [Answers(column.unsqueeze(1), torch.ones(23, 1)), Answers(columns, p, rest)]
+    found = full_softmax_losses(hidden, table, kinds, torch.float32)
+    log_q = (hidden @ table.T).log_softmax(1)
+    others = torch.ones_like(log_q).scatter(1, columns, 0).log()
+    of_rest = -(rest * (log_q + others).logsumexp(1, keepdim=True)).sum(1)
+    wanted = [F.cross_entropy(hidden @ table.T, column), (of_rest - (p * log_q.gather(1, columns)).sum(1)).mean()]
+    assert torch.allclose(torch.stack(found), torch.stack(wanted), rtol=1e-5)
+    both = loss_and_gradients(sum(found), hidden, table), loss_and_gradients(sum(wanted), hidden, table)
+    for one, other in zip(*both, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_of_a_distribution_with_its_rest_is_zero_where_it_is_learned():
+    hidden, table, _ = case()
+    columns, _, _ = distinct()
+    p = (hidden @ table.T).softmax(1).gather(1, columns).detach()
+    answers = [Answers(columns, p, 1 - p.sum(1, keepdim=True))]
+    _, *gradients = loss_and_gradients(full_softmax_losses(hidden, table, answers, torch.float32)[0], hidden, table)
+    assert all(gradient.abs().max() < 1e-6 for gradient in gradients)
+
+
+def test_a_student_that_is_sure_of_its_answers_is_told_of_the_rest_within_bounds():
+    hidden, table, _ = case(scale=300.0)
+    columns = (hidden @ table.T).argmax(1, keepdim=True)
+    answers = [Answers(columns, torch.full((23, 1), 0.4), torch.full((23, 1), 0.6))]
+    loss, *gradients = loss_and_gradients(full_softmax_losses(hidden, table, answers, torch.float32)[0], hidden, table)
+    assert 0 < float(loss) < 20 and all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_bf16_comes_near():
