@@ -209,3 +209,13 @@ def test_a_catalogue_without_room_for_negatives_is_refused_before_training(roomy
         check_negatives(changed(student, {"model.history_length": 3}), distill, DATASET)
     else:
         check_negatives(student, changed(distill, roomy), DATASET)
+
+
+def test_a_rest_needs_probabilities(outputs):
+    rest = {"soft_targets": {"weight": 0.4, "temperature": 1.0, "rest": True}}
+    likely = dataclasses.replace(outputs, distance=torch.full_like(outputs.distance, 1.0))
+    assert float((-likely.distance).exp().sum(1).max()) > 1
+    with pytest.raises(UserError, match="rest=true needs log-probabilities over the whole catalogue"):
+        made(likely, **rest)
+    unlikely = dataclasses.replace(outputs, distance=torch.full_like(outputs.distance, 6.0))
+    assert "soft_targets" in terms_of(made(unlikely, **rest))

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.core.errors import UserError
 from src.core.settings_reading import read_settings
 from src.distill.listwise_losses import (
     LIST_LOSSES,
@@ -112,6 +113,21 @@ def test_losses_of_states_are_those_of_their_scores(importance):
         assert torch.allclose(found, 0.3 * whole.mean(), atol=1e-6), name
 
 
+@pytest.mark.parametrize("importance", [None, torch.tensor([2.0, 0.0, 1.5, 0.5])])
+def test_with_their_rest_soft_targets_are_the_cross_entropy_to_what_is_known_of_the_distribution(importance):
+    (model, hidden), candidates = student_and_states(), taught()[0]
+    p = torch.rand(4, NUM_ITEMS, generator=torch.Generator().manual_seed(1)).softmax(1)
+    distance, q = -p.gather(1, candidates).log(), model.score(hidden).softmax(1)
+    others = torch.ones_like(p).scatter(1, candidates, 0)
+    known = -(p * (1 - others) * q.log()).sum(1)
+    expected = known - (p * others).sum(1) * (q * others).sum(1).log()
+    expected = expected if importance is None else importance * expected
+    found = ListLoss("soft_targets", 0.3, 1.0, torch.float32, rest=True)(
+        model, hidden, candidates, distance, importance
+    )
+    assert torch.allclose(found, 0.3 * expected.mean(), atol=1e-6)
+
+
 @given(st.permutations(range(K)))
 @settings(deadline=None, max_examples=10)
 def test_only_the_rank_weights_look_at_the_order_of_the_list(order):
@@ -132,3 +148,13 @@ def test_only_what_has_a_weight_is_made():
     assert create_list_losses(read_settings(DistillSettings, all_of_them), torch.float32) == [
         ListLoss(name, place + 1.0, place + 2.0, torch.float32) for place, name in enumerate(LIST_LOSSES)
     ]
+
+
+def test_a_rest_is_of_soft_targets_alone_and_at_no_other_temperature():
+    settings = read_settings(DistillSettings, {"soft_targets": {"weight": 2.0, "rest": True}, "rd": {"weight": 1.0}})
+    assert [(each.name, each.rest) for each in create_list_losses(settings, torch.float32)] == [
+        ("rd", False),
+        ("soft_targets", True),
+    ]
+    with pytest.raises(UserError, match=r"soft_targets\.temperature must be 1 where soft_targets\.rest=true"):
+        read_settings(DistillSettings, {"soft_targets": {"weight": 2.0, "rest": True, "temperature": 2.0}})

@@ -187,7 +187,8 @@ def test_other_losses_are_handed_what_the_teacher_says_of_the_asked_positions(da
     assert torch.allclose(terms[name], loss(module.model, hidden, candidates, distance, None), atol=1e-6)
 
 
-def test_losses_that_share_a_softmax_have_the_gradient_of_each_alone(dataset, outputs):
+@pytest.mark.parametrize("rest", [False, True])
+def test_losses_that_share_a_softmax_have_the_gradient_of_each_alone(dataset, outputs, rest):
     """All at once against a next-item loss that is none the module knows, which shares nothing."""
 
     class Plain(NextItemLoss):
@@ -196,7 +197,7 @@ def test_losses_that_share_a_softmax_have_the_gradient_of_each_alone(dataset, ou
         def __call__(self, *arguments):
             return LOSS(*arguments)
 
-    batch, lists = whole_batch(dataset), [ListLoss(name, 0.7, 2.0, torch.float32) for name in LIST_LOSSES]
+    batch, lists = whole_batch(dataset), [ListLoss(name, 0.7, 2.0, torch.float32, rest) for name in LIST_LOSSES]
     found = []
     for loss in (LOSS, Plain()):
         module = module_of(outputs, *losses(dataset, lam=0, alpha=0), list_losses=lists)
