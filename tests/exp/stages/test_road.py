@@ -187,9 +187,10 @@ def names(run: Run, settings: RunSettings) -> dict[str, str]:
         "self_outputs",
         "distilled",
     )
-    stages = {name: getattr(road, name) for name in trained}
+    stages = {name: stage for name in trained if (stage := getattr(road, name)) is not None}
     stages["titles_alone"] = TitlesAlone(road.run, road.prepared, road.encodings)
-    stages["self_distilled"] = SelfDistilled(road.run, road.prepared, road.self_outputs)
+    if "self_outputs" in stages:
+        stages["self_distilled"] = SelfDistilled(road.run, road.prepared, stages["self_outputs"])
     popularity, *trained = road.evaluations(*SUBJECTS)
     for each in (*every([popularity, *trained]), road.comparison(trained)):
         stages.setdefault(each.title, each)  # the first of several trainings
