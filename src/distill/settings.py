@@ -9,7 +9,6 @@ from ..core.settings import (
     NotNegative,
     Positive,
     PositiveInteger,
-    Probability,
     Rule,
     Settings,
     Share,
@@ -19,8 +18,6 @@ from ..core.settings import (
     group,
     setting,
 )
-from ..core.settings_reading import changed
-from ..student.settings import StudentSettings
 from .choices import POLICIES, WEIGHTINGS
 
 Weighting = Annotated[Text, NamedIn(WEIGHTINGS.check)]
@@ -90,25 +87,12 @@ class DistillSettings(Settings):
     text_init: NotNegative = setting(
         0.0, "standard deviation of item vectors that begin as the teacher's, reduced by PCA (0 = at random)"
     )
-    dropout: Probability | None = setting(
-        None, "student.model.dropout of distilled students: a teacher's probabilities regularise, too; null: the same"
-    )
-    weight_decay: NotNegative | None = setting(None, "student.train.weight_decay of distilled students; null: the same")
     teacher_outputs_path: UserPath | None = setting(
         None, "a folder of anyone's teacher outputs; null: this config's own", changes_result=False
     )
     score_direction: Literal["higher", "lower"] | None = setting(
         None, "outputs without a manifest: higher = log-probability, lower = distance; null = the manifest says it"
     )
-
-    def of(self, student: StudentSettings) -> StudentSettings:
-        """Returns the settings of the distilled student.
-
-        Raises:
-            UserError: It has no dropout.
-        """
-        own = {"model.dropout": self.dropout, "train.weight_decay": self.weight_decay}
-        return changed(student, {key: value for key, value in own.items() if value is not None})
 
     @property
     def learns_rankings(self) -> bool:

@@ -6,24 +6,17 @@ from src.distill.kd_losses import PRESETS
 from src.distill.listwise_losses import LIST_LOSSES
 from src.distill.settings import ActiveSettings, DistillSettings
 from src.exp.program.config import compose_settings
-from tests.student.students import shipped
 
 DISTILL = read_settings(DistillSettings, {})
 
 
-@pytest.mark.parametrize(
-    "name", ["combined", "kl", "rd", "soft_targets", "hint", "text_init", "embedding", "calibrated"]
-)
+@pytest.mark.parametrize("name", ["combined", "kl", "rd", "soft_targets", "hint", "text_init", "embedding"])
 def test_each_method_has_a_file_that_turns_dllm2rec_off(name):
     settings = compose_settings(f"distill={name}").distill
     assert settings.lam == 0 and (settings.ed_weight > 0) == (name == "embedding")
     on = {loss for loss in LIST_LOSSES if getattr(settings, loss).weight > 0}
     on |= {key for key in ("hint", "text_init") if getattr(settings, key) > 0}
-    assert on == {
-        "combined": {"text_init", "soft_targets"},
-        "calibrated": {"text_init", "soft_targets"},
-        "embedding": set(),
-    }.get(name, {name})
+    assert on == {"combined": {"text_init", "soft_targets"}, "embedding": set()}.get(name, {name})
     if name in LIST_LOSSES:
         assert getattr(settings, name).weight == 1
     others = set(DistillSettings.model_fields) - on - {"lam", "ed_weight", "candidate_topk"}
@@ -90,13 +83,3 @@ def test_a_selection_that_cannot_be_is_refused(policy, share, words):
 
 def test_every_example_is_asked_about_where_the_config_is_silent():
     assert read_settings(ActiveSettings, {}) == ActiveSettings(policy="all", share=1.0)
-
-
-def test_a_distilled_student_may_be_regularised_otherwise():
-    student, distill = shipped("gru4rec"), read_settings(DistillSettings, {})
-    assert distill.of(student) == student
-    own = changed(distill, {"dropout": 0.05, "weight_decay": 0.25}).of(student)
-    assert (own.model.dropout, own.train.weight_decay) == (0.05, 0.25)
-    assert changed(own, {"model.dropout": student.model.dropout, "train.weight_decay": 0.0}) == student
-    with pytest.raises(UserError, match=r"model\.dropout is not known"):
-        changed(distill, {"dropout": 0.05}).of(shipped("gru4rec_paper"))

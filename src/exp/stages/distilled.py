@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from ...core.artefact import STUDENT
 from ...core.errors import UserError
 from ...core.paths import command_line
-from ...student.settings import StudentSettings
 from ..program.run import Run
 from .base import Prepared, Stage
 from .teacher.outputs import Outputs
@@ -35,10 +34,6 @@ class Distilled(StudentTraining):
         super().__init__(run, prepared, seed)
         self.outputs = outputs
 
-    @property
-    def student(self) -> StudentSettings:
-        return self.settings.distill.of(self.settings.student)
-
     def inputs(self) -> Sequence[Stage]:
         return (self.outputs,)
 
@@ -58,7 +53,6 @@ class Distilled(StudentTraining):
 
     def check_settings(self) -> None:
         """Makes sure that the student's settings can be distilled."""
-        self.settings.distill.of(self.settings.student)
         begins, distilled_begins = self.settings.student.text_init, self.settings.distill.text_init
         if begins > 0 and begins != distilled_begins:
             raise UserError(
@@ -88,7 +82,7 @@ class Distilled(StudentTraining):
         from ...student.store import save_student
         from ...student.trainer_baseline import fit_student
 
-        student, distill, seed = self.student, self.settings.distill, self.seed
+        student, distill, seed = self.settings.student, self.settings.distill, self.seed
         dataset = self.prepared.dataset
         outputs = self.outputs.load()
         module = distil_module(student, distill, dataset, outputs, seed)

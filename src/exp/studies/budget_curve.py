@@ -123,16 +123,15 @@ def _student(
 ) -> tuple[float, float]:
     """Trains a student, with a teacher or without; returns its NDCG@10 on validation and test."""
     settings = run.settings
-    student = settings.student if outputs is None else settings.distill.of(settings.student)
     seed_everything(seed)
     module = (
-        baseline_module(student, dataset, encodings)
+        baseline_module(settings.student, dataset, encodings)
         if outputs is None
-        else distil_module(student, settings.distill, dataset, outputs, seed)
+        else distil_module(settings.student, settings.distill, dataset, outputs, seed)
     )
     result = fit_student(
         module,
-        student,
+        settings.student,
         dataset,
         settings.metrics,
         seed,
