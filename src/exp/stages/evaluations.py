@@ -234,21 +234,13 @@ class TeacherEvaluation(Evaluation):
 
     def rank(self) -> "tuple[Ranked, int]":
         from ...core.precision import autocast, best_device, resolve_precision
-        from ...evaluation.ranking import evaluate, rows_at_once
+        from ...evaluation.ranking import rows_at_once
         from ...teacher.gated_model import gates_of_users
 
         dataset, metrics = self.prepared.dataset, self.settings.metrics
         model = self.teacher.load().to(best_device())
+        ranked = _ranked_by(model, self)
         with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
-            ranked = evaluate(
-                model.score,
-                dataset,
-                SPLIT,
-                metrics,
-                history_length=model.history_length,
-                device=best_device(),
-                title=f"{self.model_name}: {SPLIT} users",
-            )
             gates = gates_of_users(model, dataset, SPLIT, rows_at_once(metrics, dataset, with_seen=False))
         return replace(ranked, lists=replace(ranked.lists, gates=gates)), _parameters(model)
 
@@ -278,21 +270,10 @@ class EnsembleEvaluation(Evaluation):
         return f"Ensemble ({', '.join([*self.ensemble.members, *reads])})"
 
     def rank(self) -> "tuple[Ranked, int]":
-        from ...core.precision import autocast, best_device, resolve_precision
-        from ...evaluation.ranking import evaluate
+        from ...core.precision import best_device
 
         model = self.ensemble.load().to(best_device())
-        with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
-            ranked = evaluate(
-                model.score,
-                self.prepared.dataset,
-                SPLIT,
-                self.settings.metrics,
-                history_length=model.history_length,
-                device=best_device(),
-                title=f"{self.model_name}: {SPLIT} users",
-            )
-        return ranked, _parameters(model)
+        return _ranked_by(model, self), _parameters(model)
 
 
 class Comparison(Stage):
@@ -367,3 +348,21 @@ def every(models: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
 
 def _parameters(model: "nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _ranked_by(model: Any, evaluation: Evaluation) -> "Ranked":
+    """Returns how a teacher, or what ranks as one, ranks the test targets, in the teacher's precision."""
+    from ...core.precision import autocast, best_device, resolve_precision
+    from ...evaluation.ranking import evaluate
+
+    settings = evaluation.settings
+    with autocast(resolve_precision(settings.teacher.train.precision), best_device()):
+        return evaluate(
+            model.score,
+            evaluation.prepared.dataset,
+            SPLIT,
+            settings.metrics,
+            history_length=model.history_length,
+            device=best_device(),
+            title=f"{evaluation.model_name}: {SPLIT} users",
+        )

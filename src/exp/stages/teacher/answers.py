@@ -1,20 +1,17 @@
 """What a generation teacher answers: HitRatio@1 among frozen candidates, as iLoRA's papers report it."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
 from ....core.artefact import ANSWERS, write_json, writing
-from ...program.run import Run
-from ..base import Prepared, Stage
-from .teacher import Teacher
+from .teacher import OfTeacher
 
 log = logging.getLogger(__name__)
 
 
-class Answers(Stage):
+class Answers(OfTeacher):
     """`data/evaluations/<dataset>/answers-<key>/answers.json`: the teacher chooses among candidates of test examples,
     as many as validation has (`teacher.train.max_val_examples`).
     """
@@ -23,13 +20,6 @@ class Answers(Stage):
     what = "judged answers"
     kind = ANSWERS
     command = "run_teacher"
-
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
-        super().__init__(run, prepared)
-        self.teacher = teacher
-
-    def inputs(self) -> Sequence[Stage]:
-        return (self.teacher,)
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.evaluations_dir, "answers-")

@@ -2,15 +2,12 @@
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.artefact import CALIBRATION, write_json, writing
-from ...program.run import Run
-from ..base import Prepared, Stage
-from .teacher import Teacher
+from .teacher import OfTeacher
 
 if TYPE_CHECKING:
     from ....data.dataset import ExampleBatch
@@ -23,7 +20,7 @@ FILE = "calibration.json"
 log = logging.getLogger(__name__)
 
 
-class Calibration(Stage):
+class Calibration(OfTeacher):
     """`data/models/<dataset>/calibration-<key>/calibration.json`: what follows from a trained teacher within a minute,
     and so is no part of its training.
 
@@ -36,13 +33,6 @@ class Calibration(Stage):
     kind = CALIBRATION
     command = "run_teacher"
     elsewhere = "the teacher's settings back"
-
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
-        super().__init__(run, prepared)
-        self.teacher = teacher
-
-    def inputs(self) -> Sequence[Stage]:
-        return (self.teacher,)
 
     def own_folder(self) -> Path:
         return self.keyed(

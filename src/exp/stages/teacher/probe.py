@@ -1,6 +1,5 @@
 """Trained teacher → what its language model lives on: its ranking with one thing after the other taken away."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ....core.artefact import PROBE, write_json, writing
 from ....core.errors import UserError
 from ....evaluation.tables import TextTable
-from ...program.run import Run
-from ..base import Prepared, Stage
-from .teacher import Teacher
+from .teacher import OfTeacher
 
 if TYPE_CHECKING:
     from ....teacher.probe import Probed
@@ -19,7 +16,7 @@ FILE = "probe.json"
 METRIC = "NDCG@10"
 
 
-class Probe(Stage):
+class Probe(OfTeacher):
     """`data/evaluations/<dataset>/probe-<key>/probe.json`: NDCG@10 and cross-entropy on validation, of the language
     model without the user encoder's ranking, as it is and under each of `teacher.probe.alterations`.
     """
@@ -28,13 +25,6 @@ class Probe(Stage):
     what = "teacher's probe"
     kind = PROBE
     command = "run_probe"
-
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
-        super().__init__(run, prepared)
-        self.teacher = teacher
-
-    def inputs(self) -> Sequence[Stage]:
-        return (self.teacher,)
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.evaluations_dir, "probe-", *self.counted, self.settings.seed)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from abc import ABC
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,22 @@ class Teacher(ReadsLanguageModel, Training):
         if isinstance(model, GenerationTeacher):
             return GenerationModule(model, self.settings.teacher.train, self.settings.seed)
         return ILoRAModule(model, self.settings.teacher.train, self.settings.seed)
+
+
+class OfTeacher(Stage, ABC):
+    """A stage that reads a trained teacher and no other artefact.
+
+    Args:
+        run, prepared: See `Stage`.
+        teacher: Which.
+    """
+
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher) -> None:
+        super().__init__(run, prepared)
+        self.teacher = teacher
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.teacher,)
 
 
 def batches_of(steps: int, in_epoch: int, accumulate: int) -> int:
