@@ -13,6 +13,8 @@ from ..core.precision import float32_scores
 # matrix of all logits (benchmarks/README.md), and the memory does not grow with positions x catalogue.
 TILE = 1 << 22
 LEAST_LEFT = 1e-6  # of the softmax for the columns that are no answers
+BOUNDED = 60.0  # scores of at most this size are exponentiated as they are: e^60, 1e26, and its sums are finite in bf16
+BLOCK = 128  # columns
 
 
 class Answers(NamedTuple):
@@ -100,15 +102,15 @@ class _FullSoftmaxLoss(torch.autograd.Function):
             if kind.mean_vectors is not None:
                 grad_hidden.index_add_(0, kind.rows, kind.mean_vectors, alpha=-1 / M)
         grad_table = torch.zeros_like(table)
-        table_, log_sums = table.to(dtype), []
+        table_, log_sums, bounded = table.to(dtype), [], _is_bounded(hidden, table)
         step = max(1, TILE // len(table))
         for first in range(0, M, step):
             part = slice(first, first + step)
             tile = hidden[part].to(dtype) @ table_.T
-            largest = tile.amax(1, keepdim=True)
-            exp = tile.sub_(largest).exp_()
-            total = exp.sum(1, keepdim=True, dtype=torch.float32)
-            log_sums.append(total.log() + largest)
+            shift = 0.0 if bounded else tile.amax(1, keepdim=True)
+            exp = (tile if bounded else tile.sub_(shift)).exp_()
+            total = _row_sums(exp)
+            log_sums.append(total.log() + shift)
             for kind in kinds:
                 if kind.rest is not None:
                     kind.count_rest(first, log_sums[-1], mass)
@@ -133,6 +135,30 @@ class _FullSoftmaxLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         grad_hidden, grad_table = ctx.saved_tensors
         return grad * grad_hidden, grad * grad_table, None, None, None, None, None
+
+
+def _is_bounded(hidden: Tensor, table: Tensor) -> bool:
+    """Returns whether no product of a row of `hidden` and one of `table` can be larger than `BOUNDED` (Cauchy-Schwarz):
+    the largest of each row of scores need not be sought and subtracted then. Asked on a CPU alone: a GPU would wait.
+    """
+    if hidden.device.type != "cpu" or len(hidden) == 0:
+        return False
+    largest = hidden.norm(dim=1).amax() * table.norm(dim=1).amax()
+    return bool(largest <= BOUNDED)  # not where there is a NaN
+
+
+def _row_sums(exp: Tensor) -> Tensor:
+    """Returns the sums of `exp [m, N]` over its columns, `[m, 1]` float32.
+
+    A CPU adds up bf16 numbers in float32 only after it has copied them; blocks of columns are added up in float32 too,
+    but each block's sum is rounded to bf16, as every number in it was.
+    """
+    if exp.dtype == torch.float32 or exp.device.type != "cpu":
+        return exp.sum(1, keepdim=True, dtype=torch.float32)
+    whole = exp.shape[1] // BLOCK * BLOCK
+    blocks = exp[:, :whole].unflatten(1, (whole // BLOCK, BLOCK)).sum(2)
+    rest = exp[:, whole:].sum(1, keepdim=True, dtype=torch.float32)
+    return blocks.sum(1, keepdim=True, dtype=torch.float32) + rest
 
 
 @dataclass
