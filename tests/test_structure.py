@@ -25,7 +25,8 @@ BELOW = {  # what each package may import; what stands directly in src is above 
     "student": {"core", "data", "training", "evaluation"},
     "teacher": {"core", "data", "training", "evaluation", "student"},
     "distill": {"core", "data", "training", "evaluation", "student"},
-    "exp": {"core", "data", "training", "evaluation", "report", "student", "teacher", "distill"},
+    "serve": {"core", "data", "evaluation", "student"},
+    "exp": {"core", "data", "training", "evaluation", "report", "student", "teacher", "distill", "serve"},
 }
 HEAVY = ("torch", "polars", "lightning", "transformers", "scipy", "matplotlib", "optuna", "mlflow", "plotly", "jinja2")
 

@@ -51,6 +51,7 @@ EVALUATION = Kind("evaluation", 3)
 COMPARISON = Kind("comparison", 2)
 ANSWERS = Kind("answers", 1)
 EXPORTED = Kind("exported data", 1)
+SERVED = Kind("served model", 1)
 
 
 def fingerprint(*parts: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 from pydantic.config import JsonDict
@@ -131,6 +132,17 @@ def nameable(path: str) -> str:
     return path
 
 
+def without_password(address: str) -> str:
+    """Returns the address of a store or a database that may stand in config.yaml.
+
+    Raises:
+        ValueError: It is no address, or holds a password.
+    """
+    if "://" not in address or urlsplit(address).password:
+        raise ValueError("no address, or one with a password")
+    return address
+
+
 def _absolute(path: Path) -> Path:
     return Path(absolute(nameable(str(path))))
 
@@ -141,6 +153,7 @@ Whole = Annotated[int, Strict(), Field(le=LARGEST)]
 YesNo = Annotated[bool, Strict(), Words("true or false")]
 Text = Annotated[str, Strict(), Words("a text")]
 Nameable = Annotated[str, Strict(), AfterValidator(nameable), Words("a path")]
+Address = Annotated[str, Strict(), AfterValidator(without_password), Words("an address with ://, without a password")]
 FolderName = Annotated[
     str, Strict(), Field(pattern=r"^\w[\w.-]{0,99}$"), Words("a name of letters, digits, '.', '-' and '_'")
 ]

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field
 
 from ...core.settings import (
     LARGEST_SEED,
+    Address,
     Between,
     NamedIn,
     Names,
@@ -30,26 +30,12 @@ from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
 from ...evaluation.settings import CompareSettings, MetricsSettings
 from ...report.settings import ReportSettings
+from ...serve.settings import RecommendSettings, ServerSettings, ServeSettings
 from ...student.settings import StudentSettings
 from ...teacher.settings import EnsembleSettings, ProbeSettings, TeacherSettings
 
-
-def tracking_address(text: str) -> str:
-    """Returns the address of a store of MLflow's that may stand in config.yaml.
-
-    Raises:
-        ValueError: It is no address, or holds a password.
-    """
-    if "://" not in text or urlsplit(text).password:
-        raise ValueError("no address, or one with a password")
-    return text
-
-
 Shares = Annotated[list[Between], Field(min_length=1), Words("a list of numbers above 0 and below 1")]
 Policies = Annotated[Names, NamedIn(lambda names, key: [POLICIES.check(name, key) for name in names])]
-TrackingAddress = Annotated[
-    str, Strict(), AfterValidator(tracking_address), Words("an address with ://, without a password")
-]
 Seeds = Annotated[list[Seed], Field(min_length=1), Words("a list of whole numbers from 0 to 4294967295")]
 
 
@@ -64,6 +50,7 @@ class PathSettings(Settings):
     models_dir: UserPath = setting(..., "trained students and teachers", changes_result=False)
     teacher_outputs_dir: UserPath = setting(..., "what teachers exported", changes_result=False)
     evaluations_dir: UserPath = setting(..., "figures of models, and every user's rank", changes_result=False)
+    served_dir: UserPath = setting(..., "served models", changes_result=False)
     language_models_dir: UserPath = setting(..., "language models' files", changes_result=False)
     prompts_dir: UserPath = setting(..., "prompt templates", changes_result=False)
 
@@ -80,7 +67,7 @@ class LoggingSettings(Settings):
         "INFO", "what goes to the terminal and to run.log", changes_result=False
     )
     mlflow: YesNo = setting(False, "true: settings, figures, tables and report go to MLflow, too", changes_result=False)
-    mlflow_uri: TrackingAddress | None = setting(
+    mlflow_uri: Address | None = setting(
         None,
         "MLflow's store; null: what MLFLOW_TRACKING_URI names (which may hold a password), else the run's mlruns/",
         changes_result=False,
@@ -165,6 +152,9 @@ class RunSettings(Settings):
     report: ReportSettings = group(ReportSettings)
     curve: CurveSettings = group(CurveSettings)
     search: SearchSettings = group(SearchSettings)
+    serve: ServeSettings = group(ServeSettings)
+    recommend: RecommendSettings = group(RecommendSettings)
+    server: ServerSettings = group(ServerSettings)
     inspect: InspectSettings = group(InspectSettings)
     export: ExportSettings = group(ExportSettings)
     convert: ConvertSettings = group(ConvertSettings)

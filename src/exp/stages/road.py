@@ -18,6 +18,7 @@ from .evaluations import (
 )
 from .plan import show_plan
 from .prepare import Prepare
+from .served import Served
 from .students import Baseline, Member, TitlesAlone, TrainedStudent, UserEncoder
 from .teacher.answers import Answers
 from .teacher.calibration import Calibration
@@ -138,6 +139,12 @@ class Road:
     def students(self) -> list[Distilled]:
         """The distilled student, once for each seed."""
         return [Distilled(self.run, self.prepared, self.outputs, seed) for seed in self.run.settings.all_student_seeds]
+
+    @cached_property
+    def served(self) -> Served:
+        """Student, distilled or not → served model."""
+        distilled = self.run.settings.serve.student == "distilled"
+        return Served(self.run, self.prepared, self.distilled if distilled else self.baseline)
 
     @cached_property
     def titles_alone(self) -> list[TitlesAlone]:

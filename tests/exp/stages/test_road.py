@@ -33,7 +33,14 @@ DATASET = tiny_dataset()
 
 RANKED = {f"evaluation: {subject}" for subject in SUBJECTS} | {"comparison"}
 TITLES = {"titles_alone", "evaluation: titles", "comparison"}
-DISTILLED = {"distilled", "self_distilled", "evaluation: distilled", "evaluation: self_distilled", "comparison"}
+DISTILLED = {
+    "distilled",
+    "self_distilled",
+    "evaluation: distilled",
+    "evaluation: self_distilled",
+    "comparison",
+    "served",
+}
 OUTPUTS = {"outputs", "self_outputs"} | DISTILLED
 CALIBRATION = {"calibration", "evaluation: teacher"} | OUTPUTS
 TEACHER = {"teacher"} | CALIBRATION
@@ -65,6 +72,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "distill.text_init": DISTILLED | TITLES,
     "metrics": RANKED,
     "metrics.filter_seen": TRAINED | RANKED,
+    "metrics.ks": RANKED | {"served"},
     "compare": {"comparison"},
     "compare.runs": NOTHING,
     "compare.names": NOTHING,
@@ -73,6 +81,10 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "report": NOTHING,
     "curve": NOTHING,
     "search": NOTHING,
+    "serve": NOTHING,
+    "serve.student": {"served"},
+    "recommend": NOTHING,
+    "server": NOTHING,
     "inspect": NOTHING,
     "export": NOTHING,
     "convert": NOTHING,
@@ -160,6 +172,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
+    "server.events": {"server.events": "sqlite:///{}/events.db"},
     "logging.mlflow_uri": {"logging.mlflow_uri": "sqlite:///{}/mlflow.db"},
 }
 
@@ -186,6 +199,7 @@ def names(run: Run, settings: RunSettings) -> dict[str, str]:
         "outputs",
         "self_outputs",
         "distilled",
+        "served",
     )
     stages = {name: stage for name in trained if (stage := getattr(road, name)) is not None}
     stages["titles_alone"] = TitlesAlone(road.run, road.prepared, road.encodings)

@@ -1,0 +1,124 @@
+"""Recommendations for many users, written part by part: with the memory of one, and from where it was stopped."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ..core.artefact import fingerprint, read_json, told_where_disk_is_full, unfinished, write_json
+from ..core.errors import UserError
+from ..core.progress import progress
+from .recommender import Query, Recommender
+from .settings import EmptyHistory
+
+ABOUT = "about.json"
+SUFFIXES = (".parquet", ".csv")
+
+
+def check_output(output: Path) -> None:
+    """Makes sure that a file of this name can be written.
+
+    Raises:
+        UserError: It ends in something else than what can be written.
+    """
+    if output.suffix not in SUFFIXES:
+        raise UserError(f"recommend.output={output} must end in {' or '.join(SUFFIXES)}.")
+
+
+def read_users(path: Path) -> list[str]:
+    """Returns the raw user ids of a text file, one on each line; empty lines are passed over.
+
+    Raises:
+        UserError: It is not there, no text, or holds none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a list of users ({error}): one raw id on each line.") from None
+    users = [line for line in lines if line]
+    if not users:
+        raise UserError(f"{path} holds no user: one raw id on each line.")
+    return users
+
+
+def recommend_to_file(
+    recommender: Recommender,
+    users: Sequence[str],
+    output: Path,
+    k: int = 10,
+    filter_seen: bool = True,
+    empty_history: EmptyHistory = "popular",
+    chunk: int = 20_000,
+) -> None:
+    """Writes `output` whole or not at all: `user, rank, item, title, score, by`; `k` rows for each user, one by one.
+
+    What is done lies in `<output>.unfinished/` until all is; the same call goes on from there.
+
+    Args:
+        recommender: Who recommends.
+        users: Raw ids; one that the log does not know has no history.
+        output: A .parquet or .csv file.
+        k, filter_seen, empty_history: See `Recommender.recommend`.
+        chunk: Users whose rows are in memory at once.
+
+    Raises:
+        UserError: See `check_output`; or a user has no history, and `empty_history` refuses.
+    """
+    check_output(output)
+    folder = unfinished(output)
+    about = {"model": recommender.files.version, "k": k, "filter_seen": filter_seen, "chunk": chunk}
+    about |= {"empty_history": empty_history, "users": fingerprint(list(users))}
+    if not (folder / ABOUT).is_file() or read_json(folder / ABOUT) != about:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_json(folder / ABOUT, about)
+    parts = []
+    with told_where_disk_is_full(output), progress("recommend: users", len(users)) as advance:
+        for first in range(0, len(users), chunk):
+            some = users[first : first + chunk]
+            parts.append(folder / f"{first:012d}{output.suffix}")
+            if not parts[-1].is_file():
+                rows = _rows(recommender, some, k, filter_seen, empty_history)
+                temporary = parts[-1].with_suffix(".writing")
+                if output.suffix == ".csv":
+                    rows.write_csv(temporary, include_header=first == 0)
+                else:
+                    rows.write_parquet(temporary)
+                temporary.replace(parts[-1])
+            advance(len(some))
+        whole = folder / "whole"
+        if output.suffix == ".csv":
+            with whole.open("wb") as file:
+                for part in parts:
+                    with part.open("rb") as read:
+                        shutil.copyfileobj(read, file)
+        else:
+            pl.scan_parquet(parts).sink_parquet(whole)
+        whole.replace(output)
+    shutil.rmtree(folder)
+
+
+def _rows(
+    recommender: Recommender, users: Sequence[str], k: int, filter_seen: bool, empty_history: EmptyHistory
+) -> pl.DataFrame:
+    files = recommender.files
+    histories = [files.history(user) for user in users]
+    if empty_history == "refuse" and not all(histories):
+        raise UserError(f"User {users[histories.index([])]!r} has no history in the log: no recommendation.")
+    rankings = recommender.rank([Query(each, each if filter_seen else (), k=k) for each in histories])
+    lengths = [len(ranking.items) for ranking in rankings]
+    row, column = np.repeat(np.arange(len(users)), lengths), partial(pl.Series, dtype=pl.String)
+    item = np.array([item - 1 for ranking in rankings for item in ranking.items], dtype=np.int64)
+    return pl.DataFrame(
+        {
+            "user": column(users).gather(row),
+            "rank": pl.Series([place for n in lengths for place in range(1, n + 1)], dtype=pl.Int32),
+            "item": column(files.raw_ids).gather(item),
+            "title": column(files.titles).gather(item),
+            "score": pl.Series([score for ranking in rankings for score in ranking.scores], dtype=pl.Float32),
+            "by": column([ranking.by for ranking in rankings]).gather(row),
+        }
+    )

@@ -1,0 +1,110 @@
+"""What users did since the log ended, kept in a database: SQLite in a file, or PostgreSQL."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..core.errors import UserError
+
+TABLE = Table(
+    "events",
+    MetaData(),
+    Column("id", Integer, primary_key=True),  # in the order in which they were stored
+    Column("user", String, nullable=False, index=True),
+    Column("item", String, nullable=False),
+    Column("time", Float, nullable=False),  # seconds since 1970
+)
+OF_USERS = (
+    select(TABLE.c.user, TABLE.c.item)
+    .where(TABLE.c.user.in_(bindparam("users", expanding=True)))
+    .order_by(TABLE.c.time, TABLE.c.id)
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A user took an item.
+
+    user, item: Raw ids.
+    time: Seconds since 1970; None: now.
+    """
+
+    user: str
+    item: str
+    time: float | None = None
+
+
+class Events:
+    """A store of events. What `add` has returned from outlives a crash of the process and of the machine.
+
+    Args:
+        address: Of the database, such as `sqlite:///events.db`; its table is made where there is none.
+
+    Raises:
+        UserError: There is no such database.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            self._engine = create_engine(address)
+            if self._engine.dialect.name == "sqlite":
+                event.listen(self._engine, "connect", _durable)
+            TABLE.metadata.create_all(self._engine)
+            self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # no BEGIN, no ROLLBACK
+        except (SQLAlchemyError, ImportError) as error:  # ImportError: no driver for that kind of database
+            raise UserError(f"server.events={_safe(address)} cannot be used ({_first_line(error)}).") from None
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Stores events, all or none, in their order."""
+        now = time.time()
+        rows = [
+            {"user": each.user, "item": each.item, "time": now if each.time is None else each.time} for each in events
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(TABLE.insert(), rows)
+
+    def of(self, users: Sequence[str]) -> dict[str, list[str]]:
+        """Returns the items of some users' events, oldest first; by time, and of the same time as they were stored."""
+        found: dict[str, list[str]] = {}
+        with self._reading.connect() as connection:
+            for user, item in connection.execute(OF_USERS, {"users": users}):
+                found.setdefault(user, []).append(item)
+        return found
+
+    def __len__(self) -> int:
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(TABLE)).scalar_one()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+
+def _durable(connection, record) -> None:  # type: ignore[no-untyped-def]  # SQLAlchemy's own classes
+    """Readers do not wait for a writer, and what is committed is on the disk."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _safe(address: str) -> str:
+    """Returns an address without a password."""
+    return address if "@" not in address else f"{address.partition('://')[0]}://…@{address.rpartition('@')[2]}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,132 @@
+"""What a served model's folder holds, read without PyTorch: an ONNX file, the catalogue, what users have seen."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from typing_extensions import Self
+
+from ..core.artefact import MANIFEST, SERVED, digest, opened, read_manifest
+from ..core.errors import UserError
+
+GRAPH = "model.onnx"
+ITEMS, USERS, INTERACTIONS = "items.parquet", "users.parquet", "interactions.parquet"
+BIAS, VECTORS = "item_bias.npy", "item_vectors.npy"
+CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class ServedFiles:
+    """A served model.
+
+    folder: Where it lies.
+    version: 16 hex digits that change with any of its files.
+    name: The folder's name: student, dataset's settings and training in a key.
+    dataset: The dataset's name.
+    distilled: Whether the student was distilled from a teacher.
+    history_length: The most items that the model reads; of longer histories the newest.
+    raw_ids, titles: Of item number i + 1 at i.
+    counts: `[num_items + 1]` int64, interactions of each item in the training part; [0] is 0.
+    offsets, item_log: User u of the log owns `item_log[offsets[u]:offsets[u + 1]]`, item numbers, oldest first.
+    """
+
+    folder: Path
+    version: str
+    name: str
+    dataset: str
+    distilled: bool
+    history_length: int
+    raw_ids: list[str]
+    titles: list[str]
+    counts: np.ndarray
+    offsets: np.ndarray
+    item_log: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads a folder that `run_export_onnx` made.
+
+        Raises:
+            UserError: It is no such folder, or not as it was written.
+        """
+        manifest = opened(folder, SERVED, "dataset", "history_length", "student_is_distilled")
+        items = pl.read_parquet(folder / ITEMS)
+        lengths = pl.read_parquet(folder / USERS, columns=["num_interactions"])["num_interactions"].to_numpy()
+        return cls(
+            folder=folder,
+            version=digest(folder),
+            name=folder.name,
+            dataset=manifest["dataset"],
+            distilled=manifest["student_is_distilled"],
+            history_length=manifest["history_length"],
+            raw_ids=items["raw_id"].to_list(),
+            titles=items["title"].to_list(),
+            counts=np.concatenate([[0], items["count"].to_numpy()]),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+            item_log=pl.read_parquet(folder / INTERACTIONS)["item"].to_numpy(),
+        )
+
+    @property
+    def num_items(self) -> int:
+        return len(self.raw_ids)
+
+    @cached_property
+    def raw_user_ids(self) -> list[str]:
+        """The raw log's id of every user."""
+        return pl.read_parquet(self.folder / USERS, columns=["raw_id"])["raw_id"].to_list()
+
+    @cached_property
+    def _users(self) -> dict[str, int]:
+        return {raw_id: user for user, raw_id in enumerate(self.raw_user_ids)}
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {raw_id: item for item, raw_id in enumerate(self.raw_ids, start=1)}
+
+    @cached_property
+    def item_bias(self) -> np.ndarray:
+        """`[num_items + 1]` float32, what the model adds to scores where a caller names nothing else; [0] is -inf."""
+        return np.load(self.folder / BIAS)
+
+    @cached_property
+    def item_vectors(self) -> np.ndarray:
+        """`[num_items, D]` float32 of length 1 each, read from the disk where they are looked at."""
+        return np.load(self.folder / VECTORS, mmap_mode="r")
+
+    def item(self, raw_id: str) -> int:
+        """Returns the number of an item, 0 where the catalogue holds none of that id."""
+        return self._items.get(raw_id, 0)
+
+    def history(self, raw_user_id: str) -> list[int]:
+        """Returns the item numbers that a user has in the log, oldest first; none of a user whom it does not know."""
+        user = self._users.get(raw_user_id)
+        return [] if user is None else self.item_log[self.offsets[user] : self.offsets[user + 1]].tolist()
+
+
+def newest_served(served_dir: Path, dataset: str | None = None) -> Path:
+    """Returns the folder of the served model that was made last: of distilled students, where there are any.
+
+    Args:
+        served_dir: Where served models lie, in a folder for each dataset.
+        dataset: Whose; None: any.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = [path.parent for path in served_dir.glob(f"{dataset or '*'}/[!.]*/{MANIFEST}")]
+    if not found:
+        raise UserError(
+            f"There is no served model below {served_dir / (dataset or '')}: make one with `run_export_onnx` and the "
+            "overrides of your run, or name its folder in serve.model."
+        )
+    return max(found, key=_order)
+
+
+def _order(folder: Path) -> tuple[bool, int, str]:
+    return (
+        read_manifest(folder).get("student_is_distilled") is True,
+        (folder / MANIFEST).stat().st_mtime_ns,
+        folder.name,
+    )

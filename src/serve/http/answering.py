@@ -1,0 +1,101 @@
+"""What is recommended for a batch of requests, with the events that users had since the log ended."""
+
+from collections.abc import Mapping, Sequence
+
+from ...core.errors import UserError
+from ..events import Events
+from ..recommender import Query, Ranking, Recommender
+from ..settings import ServeSettings
+from .current import CurrentModel
+from .schemas import Item, RecommendAnswer, RecommendRequest
+
+
+class Answering:
+    """Answers requests: those of a batch that ask the same model by that one, together.
+
+    Args:
+        current: Which model answers where a request names none.
+        beside: Others, by name.
+        policies: What is done where a model has nothing to go by.
+        events: What users did since; None: nothing is known.
+    """
+
+    def __init__(
+        self,
+        current: CurrentModel,
+        beside: Mapping[str, Recommender],
+        policies: ServeSettings,
+        events: Events | None,
+    ) -> None:
+        self.current, self.beside, self.policies, self.events = current, beside, policies, events
+
+    def __call__(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer | Exception]:
+        """Returns an answer for each request, or a UserError where there is none."""
+        models = self.models()
+        since = self._events_of([each.user for each in requests if each.user is not None])
+        answers: dict[int, RecommendAnswer | Exception] = {}
+        groups: dict[str, list[int]] = {}
+        for place, request in enumerate(requests):
+            name = next(iter(models)) if request.model is None else request.model
+            if name in models:
+                groups.setdefault(name, []).append(place)
+            else:
+                answers[place] = UserError(f"There is no model {name!r}: ask one of {', '.join(models)}.")
+        for name, places in groups.items():
+            answered = self._by(models[name], [requests[place] for place in places], since)
+            answers.update(zip(places, answered, strict=True))
+        return [answers[place] for place in range(len(requests))]
+
+    def models(self) -> dict[str, Recommender]:
+        """Returns all models by name, the one that answers where a request names none first."""
+        recommender = self.current.recommender
+        return {recommender.files.name: recommender, **self.beside}
+
+    def _by(
+        self, recommender: Recommender, requests: Sequence[RecommendRequest], since: Mapping[str, Sequence[str]]
+    ) -> list[RecommendAnswer | Exception]:
+        asked: list[Query | UserError] = []
+        for each in requests:
+            try:
+                asked.append(self._query(recommender, each, since))
+            except UserError as error:
+                asked.append(error)
+        rankings = iter(recommender.rank([each for each in asked if isinstance(each, Query)]))
+        return [
+            each if isinstance(each, UserError) else _answer(recommender, request, each, next(rankings))
+            for request, each in zip(requests, asked, strict=True)
+        ]
+
+    def _events_of(self, users: Sequence[str]) -> dict[str, list[str]]:
+        return {} if self.events is None or not users else self.events.of(list(dict.fromkeys(users)))
+
+    def _query(self, recommender: Recommender, request: RecommendRequest, since: Mapping[str, Sequence[str]]) -> Query:
+        skip = self.policies.unknown_items == "skip"
+        if request.user is not None:
+            events = recommender.numbers(since.get(request.user, ()), skip=True)
+            history = [*recommender.files.history(request.user), *events]
+        else:
+            history = recommender.numbers(request.history or (), skip)
+        if not history and self.policies.empty_history == "refuse":
+            raise UserError("The history holds nothing that the model knows: there is nothing to go by.")
+        seen = self.policies.filter_seen if request.filter_seen is None else request.filter_seen
+        allowed = None if request.items is None else frozenset(recommender.numbers(request.items, skip))
+        denied = recommender.numbers(request.exclude, skip)
+        return Query(history, [*denied, *(history if seen else ())], allowed, request.k)
+
+
+def _answer(recommender: Recommender, request: RecommendRequest, query: Query, ranking: Ranking) -> RecommendAnswer:
+    files, because = recommender.files, None
+    if request.because and ranking.by == "model" and ranking.items:
+        because = [
+            [files.raw_ids[item - 1] for item in carriers]
+            for carriers in recommender.carriers(query.history, ranking.items)
+        ]
+    told = recommender.told(ranking)
+    items = [
+        Item.model_construct(
+            item=each.raw_id, title=each.title, score=each.score, because=None if because is None else because[place]
+        )
+        for place, each in enumerate(told.items)
+    ]
+    return RecommendAnswer.model_construct(model=files.name, version=files.version, by=told.by, items=items)

@@ -1,0 +1,241 @@
+"""The application: its addresses, and what runs beside them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from ...core.errors import UserError
+from ..events import Event, Events
+from ..recommender import Recommender
+from ..settings import ServerSettings, ServeSettings
+from .answering import Answering
+from .batching import Batcher, TooManyError
+from .current import CurrentModel
+from .limits import Limits
+from .observation import Observation
+from .schemas import (
+    BatchAnswer,
+    BatchRequest,
+    EventsAnswer,
+    EventsRequest,
+    Health,
+    Item,
+    ItemsAnswer,
+    KnownItem,
+    KnownModel,
+    ModelsAnswer,
+    Problem,
+    RecommendAnswer,
+    RecommendRequest,
+    SimilarAnswer,
+)
+
+log = logging.getLogger(__name__)
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        401: "without the key",
+        408: "the request came too slowly",
+        413: "the request is too large",
+        422: "unusable input",
+        429: "too many requests of this client",
+        503: "too many requests wait",
+    }.items()
+}
+
+
+def create_app(
+    current: CurrentModel,
+    beside: Mapping[str, Recommender],
+    serve: ServeSettings,
+    server: ServerSettings,
+    events: Events | None = None,
+    api_key: str | None = None,
+) -> FastAPI:
+    """Returns the application.
+
+    Args:
+        current: Which model answers where a request names none.
+        beside: Others, by name.
+        serve, server: See the settings.
+        events: Where events are kept; None: they are refused.
+        api_key: What `X-API-Key` must hold; None: nothing.
+    """
+    seen = Observation()
+    answering = Answering(current, beside, serve, events)
+
+    def compute(requests: Any) -> list[Any]:
+        seen.batch.observe(len(requests))
+        return list(answering(requests))
+
+    batcher: Batcher[RecommendRequest, RecommendAnswer] = Batcher(
+        compute, server.max_batch, server.max_waiting, server.timeout_seconds
+    )
+    seen.waiting.set_function(lambda: batcher.waiting)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        seen.answers_with(current.recommender.files.name, current.recommender.files.version)
+        batcher.start()
+        watching = asyncio.create_task(_watch(current, server.reload_seconds, seen))
+        yield
+        watching.cancel()
+        await batcher.stop()
+        if events is not None:
+            events.close()
+
+    app = FastAPI(
+        title="anyo",
+        summary="Recommendations of a small sequential recommender, by the log's own ids.",
+        version="1",
+        lifespan=lifespan,
+        responses=PROBLEMS,
+    )
+    app.add_middleware(
+        Limits,
+        observation=seen,
+        max_body=server.max_body_kb * 1024,
+        timeout=server.timeout_seconds,
+        api_key=api_key,
+        per_second=server.requests_per_second,
+    )
+
+    async def ask(request: RecommendRequest) -> RecommendAnswer:
+        if request.k > server.max_k:
+            raise HTTPException(422, f"k may be {server.max_k} at most")
+        try:
+            answer = await batcher.ask(request)
+        except TooManyError:
+            raise HTTPException(503, "Too many requests wait.", {"Retry-After": "1"}) from None
+        except UserError as error:
+            raise HTTPException(422, str(error)) from None
+        seen.by.labels(answer.by).inc()
+        return answer
+
+    @app.post("/recommend", response_model=RecommendAnswer)
+    async def recommend(request: RecommendRequest) -> Response:
+        """Recommends to a user of the log, or after a history that need not be in it."""
+        return _json(await ask(request))
+
+    @app.post("/batch", response_model=BatchAnswer)
+    async def batch(request: BatchRequest) -> Response:
+        """Answers several requests; if one cannot be answered, none is."""
+        answers = await asyncio.gather(*(ask(each) for each in request.requests))
+        return _json(BatchAnswer.model_construct(answers=answers))
+
+    @app.get("/similar/{item:path}", response_model=SimilarAnswer)
+    async def similar(item: str, k: Annotated[int, Query(ge=1)] = 10) -> Response:
+        """Tells the items whose vectors are most like an item's; an id may hold slashes."""
+        if k > server.max_k:
+            raise HTTPException(422, f"k may be {server.max_k} at most")
+        recommender = current.recommender
+        try:
+            found = await asyncio.to_thread(recommender.similar, item, k)
+        except UserError as error:
+            raise HTTPException(422, str(error)) from None
+        files = recommender.files
+        items = [
+            Item.model_construct(item=each.raw_id, title=each.title, score=each.score, because=None) for each in found
+        ]
+        return _json(SimilarAnswer.model_construct(model=files.name, version=files.version, items=items))
+
+    @app.get("/items", response_model=ItemsAnswer)
+    async def items(
+        query: Annotated[str, Query(max_length=200)] = "",
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    ) -> Response:
+        """Tells the items of the catalogue whose title or id holds a text, those that were taken most first."""
+        recommender = current.recommender
+        return _json(await asyncio.to_thread(_items, recommender, query.casefold(), limit, offset))
+
+    @app.get("/models", response_model=ModelsAnswer)
+    async def models() -> Response:
+        """Tells which models answer."""
+        known = [
+            KnownModel.model_construct(
+                model=name, version=each.files.version, distilled=each.files.distilled, items=each.files.num_items
+            )
+            for name, each in answering.models().items()
+        ]
+        return _json(ModelsAnswer.model_construct(models=known))
+
+    @app.post("/events", response_model=EventsAnswer, responses={404: {"model": Problem}})
+    async def add_events(request: EventsRequest) -> Response:
+        """Stores what users did: their next recommendation knows it. An answer means that it is on the disk."""
+        if events is None:
+            raise HTTPException(404, "This service keeps no events: start it with server.events=sqlite:///<path>.")
+        given = [Event(each.user, each.item, each.time) for each in request.events]
+        await asyncio.to_thread(events.add, given)
+        seen.events.inc(len(given))
+        files = current.recommender.files
+        unknown = list(dict.fromkeys(each.item for each in given if not files.item(each.item)))
+        return _json(EventsAnswer(stored=len(given), unknown_items=unknown))
+
+    @app.get("/health", response_model=Health, response_model_exclude_none=True)
+    async def health() -> Health:
+        """Tells that the process answers."""
+        return Health(status="ok")
+
+    @app.get("/ready", response_model=Health)
+    async def ready() -> Health:
+        """Tells that a model answers, and which."""
+        files = current.recommender.files
+        return Health(status="ok", model=files.name, version=files.version)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Tells Prometheus what was counted and measured."""
+        return Response(generate_latest(seen.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(RequestValidationError)
+    async def unusable(request: Request, error: RequestValidationError) -> JSONResponse:
+        """Tells what is wrong with a request in one sentence, without repeating what was sent."""
+        told = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:10]]
+        return JSONResponse({"detail": "; ".join(told)}, 422)
+
+    return app
+
+
+async def _watch(current: CurrentModel, seconds: float, seen: Observation) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            changed = await asyncio.to_thread(current.look)
+        except Exception:  # a look that fails must not be the last one
+            log.exception("could not look for another model")
+            continue
+        if changed is not None:
+            seen.models.labels("taken over" if changed else "refused").inc()
+            files = current.recommender.files
+            seen.answers_with(files.name, files.version)
+
+
+def _items(recommender: Recommender, query: str, limit: int, offset: int) -> ItemsAnswer:
+    files = recommender.files
+    found = [
+        item
+        for item in recommender.by_popularity
+        if query in files.titles[item - 1].casefold() or query in files.raw_ids[item - 1].casefold()
+    ]
+    shown = [
+        KnownItem.model_construct(
+            item=files.raw_ids[item - 1], title=files.titles[item - 1], count=int(files.counts[item])
+        )
+        for item in found[offset : offset + limit]
+    ]
+    return ItemsAnswer.model_construct(total=len(found), items=shown)
+
+
+def _json(answer: BaseModel) -> Response:
+    """Returns an answer that is known to be sound as JSON: FastAPI would look at it again."""
+    return Response(answer.model_dump_json(), media_type="application/json")

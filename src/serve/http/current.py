@@ -1,0 +1,78 @@
+"""Which model answers: loaded whole, replaced while requests run, never by one that does not work."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from ...core.artefact import MANIFEST, sha256_of
+from ...core.errors import UserError
+from ..files import ServedFiles
+from ..recommender import Query, Recommender
+
+log = logging.getLogger(__name__)
+
+
+class CurrentModel:
+    """The model that answers now. Whoever asks takes `recommender` once and keeps it until his answer is made.
+
+    Args:
+        find: Returns the folder of the model that should answer; raises UserError where there is none.
+        threads: Of onnxruntime, for each question.
+
+    Raises:
+        UserError: There is no model, or it does not work.
+    """
+
+    def __init__(self, find: Callable[[], Path], threads: int) -> None:
+        self._find, self._threads = find, threads
+        self._refused: tuple[Path, str] | None = None
+        folder = find()
+        self._seen = (folder, _mark(folder))
+        self.recommender = _working(folder, threads)
+
+    def look(self) -> bool | None:
+        """Takes over the model that should answer now, if that is another one.
+
+        Returns:
+            True where one was taken over; False where it was refused and the earlier one stays; None where nothing has
+            changed.
+        """
+        try:
+            folder = self._find()
+            seen = (folder, _mark(folder))
+        except (UserError, OSError):  # between two models, while one is replaced
+            return None
+        if seen in (self._seen, self._refused):
+            return None
+        try:
+            self.recommender = _working(folder, self._threads)
+        except UserError as error:
+            log.warning("refused, %s stays: %s", self.recommender.files.name, error)
+            self._refused = seen
+            return False
+        self._seen, self._refused = seen, None
+        log.info("taken over: %s, version %s", self.recommender.files.name, self.recommender.files.version)
+        return True
+
+
+def _mark(folder: Path) -> str:
+    return sha256_of(folder / MANIFEST)
+
+
+def _working(folder: Path, threads: int) -> Recommender:
+    """Returns the model of a folder, once it has recommended something.
+
+    Raises:
+        UserError: It is damaged, or does not.
+    """
+    recommender = Recommender(ServedFiles.load(folder), threads)
+    try:
+        (ranking,) = recommender.rank([Query([1], k=1)])
+    except Exception as error:  # whatever is wrong with a model: the one before it goes on answering
+        raise UserError(
+            f"The model in {folder} answers nothing ({str(error).splitlines()[0]}): make it again."
+        ) from None
+    if not ranking.items:
+        raise UserError(f"The model in {folder} recommends nothing after item 1: make it again.")
+    recommender.files.history("")  # makes the tables that the first request would wait for
+    return recommender

@@ -1,0 +1,93 @@
+"""Whether an ONNX file recommends what its student does, on every user of the test split."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.errors import UserError
+from ...core.metrics import competing_scores, mean_metrics
+from ...core.progress import progress
+from ...data.dataset import Dataset
+from ...student.models import SequentialRecommender
+from ..graph import Graph
+
+TOLERANCE = 1e-4  # between scores of PyTorch and onnxruntime, and between scores that count as the same
+LIST_LENGTH = 20
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Both ways to rank the test users, held against each other.
+
+    users: How many.
+    filter_seen: Whether items of the history were left out.
+    largest_difference: Between the two scores of an item, among the `LIST_LENGTH` best of every user.
+    other_lists: Users whose lists are not the same item by item; their scores are within `TOLERANCE` at every place.
+    onnx, pytorch: `mean_metrics` at the cut-offs that a list of `LIST_LENGTH` tells.
+    """
+
+    users: int
+    filter_seen: bool
+    largest_difference: float
+    other_lists: int
+    onnx: dict[str, float]
+    pytorch: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_parity(
+    student: SequentialRecommender, graph: Path, dataset: Dataset, filter_seen: bool, ks: Sequence[int]
+) -> Parity:
+    """Ranks every test user by PyTorch and by onnxruntime.
+
+    Args:
+        student: In evaluation mode, on the CPU.
+        graph: Its file.
+        dataset: Whose test examples.
+        filter_seen: Whether items of the history are left out.
+        ks: Cut-offs of the figures; those above `LIST_LENGTH` are left out.
+
+    Raises:
+        UserError: Scores differ by more than `TOLERANCE`.
+    """
+    session, examples = Graph(graph, torch.get_num_threads()), dataset.examples["test"]
+    k = min(LIST_LENGTH, dataset.num_items)
+    difference, others, by_onnx, by_pytorch = 0.0, 0, [], []
+    with progress("served: parity", len(examples)) as advance, torch.inference_mode():
+        for rows in torch.arange(len(examples)).split(BATCH):
+            batch = dataset.batch(examples.subset(rows), student.history_length, with_seen=filter_seen)
+            width = int((batch.history > 0).sum(1).max())
+            seen = torch.zeros_like(batch.history) if batch.seen is None else batch.seen
+            scores = competing_scores(student.predict(batch.history), seen)
+            best, columns = scores.topk(k, dim=1)
+            found, told = (
+                torch.from_numpy(each) for each in session.best(batch.history[:, :width].numpy(), seen.numpy(), k)
+            )
+            left = best > -torch.inf
+            own = scores.gather(1, (found - 1).clamp(min=0))
+            gaps = torch.stack([(best - told).abs(), (own - told).abs()]).where(left, 0)
+            difference = max(difference, float(gaps.max()))
+            others += int(((columns + 1 != found) & left).any(1).sum())
+            by_pytorch.append(_rank(columns + 1, left, batch.target))
+            by_onnx.append(_rank(found, left, batch.target))
+            advance(len(rows))
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"onnxruntime's scores of the student differ from PyTorch's by up to {difference:.1e}, which is more than "
+            f"{TOLERANCE:.0e}: this student cannot be served as it is."
+        )
+    told_ks = [each for each in ks if each <= LIST_LENGTH]
+    figures = [mean_metrics(torch.cat(ranks), told_ks) for ranks in (by_onnx, by_pytorch)]
+    return Parity(len(examples), filter_seen, difference, others, *figures)
+
+
+def _rank(items: torch.Tensor, left: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Returns the place of each target in its list, from 1; one behind the list where it is not in it."""
+    hit = (items == target.unsqueeze(1)) & left
+    return torch.where(hit.any(1), hit.int().argmax(1) + 1, items.shape[1] + 1)

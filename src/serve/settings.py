@@ -1,0 +1,73 @@
+"""Settings of what serves: which student, whom to recommend to in a batch, how the server behaves."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ..core.paths import absolute
+from ..core.settings import Address, Positive, PositiveInteger, Settings, Text, UserPath, Whole, Words, YesNo, setting
+
+Port = Annotated[Whole, Field(ge=0, le=65535), Words("a whole number from 0 to 65535")]
+SQLITE = "sqlite:///"
+
+
+def in_start_folder(address: str) -> str:
+    """Returns the address of a database; a relative path of SQLite's means the folder the command was started in."""
+    path = address.removeprefix(SQLITE)
+    if path == address or path in ("", ":memory:"):
+        return address
+    return SQLITE + absolute(path)
+
+
+Database = Annotated[Address, AfterValidator(in_start_folder)]
+EmptyHistory = Literal["popular", "refuse"]  # what is done for users without a history
+UnknownItems = Literal["skip", "refuse"]  # and about items that a model does not know
+
+
+class ServeSettings(Settings):
+    """What is served, and what is done where a model has nothing to go by: in a batch and over HTTP."""
+
+    student: Literal["distilled", "baseline"] = setting(
+        "distilled", "run_export_onnx: which student is made a served model"
+    )
+    model: UserPath | None = setting(
+        None, "folder of a served model; null: the one made last, of distilled students first"
+    )
+    filter_seen: YesNo = setting(True, "whether items that a user has seen are left out")
+    empty_history: EmptyHistory = setting(
+        "popular", "for users without a history that the model knows: popular items, or an error"
+    )
+    unknown_items: UnknownItems = setting(
+        "skip", "items of a history that the model does not know: passed over, or an error"
+    )
+    threads: PositiveInteger = setting(1, "of onnxruntime, for each question")
+
+
+class RecommendSettings(Settings):
+    """`run_recommend`: recommendations for many users, written to a file."""
+
+    output: UserPath = setting(Path("recommendations.parquet"), "the file: .parquet or .csv")
+    users: UserPath | None = setting(None, "a text file of raw user ids, one on each line; null: every user of the log")
+    k: PositiveInteger = setting(10, "items for each user")
+    chunk: PositiveInteger = setting(20_000, "users that are written at once, and where it goes on")
+
+
+class ServerSettings(Settings):
+    """`run_serve`: the HTTP service."""
+
+    host: Text = setting("127.0.0.1", "address it listens on; 0.0.0.0: every one")
+    port: Port = setting(8000, "port; 0: any that is free")
+    beside: Annotated[list[UserPath], Words("a list of paths")] = setting(
+        [], "folders of more served models, which answer the requests that name them"
+    )
+    max_batch: PositiveInteger = setting(64, "requests that are ranked together")
+    max_waiting: PositiveInteger = setting(1024, "requests that may wait; one more is answered 503 with Retry-After")
+    timeout_seconds: Positive = setting(5.0, "after which a request that still waits is answered 503")
+    max_body_kb: PositiveInteger = setting(256, "size of a request in KiB; a larger one is answered 413")
+    max_k: PositiveInteger = setting(1000, "items that a request may ask for")
+    reload_seconds: Positive = setting(5.0, "how often a newer model is looked for, and taken over")
+    events: Database | None = setting(
+        None, "where POST /events is kept: sqlite:///<path> or postgresql://…; null: events are refused"
+    )
+    requests_per_second: Positive | None = setting(None, "of one client; above that 429; null: any number")
