@@ -3,20 +3,14 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from .serve.answers import Recommendation
 
 if TYPE_CHECKING:
     from .data.dataset import Dataset
     from .evaluation.ranking import Evaluation
     from .student.models import SequentialRecommender
-
-
-class Recommendation(NamedTuple):
-    """An item that is recommended: the raw log's id, its title ("" if it has none), its score (higher is better)."""
-
-    raw_id: str
-    title: str
-    score: float
 
 
 def load_dataset(*overrides: str) -> "Dataset":

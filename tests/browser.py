@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ ARGUMENTS = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
 )  # fmt: skip
 SECONDS = 60.0
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40}
 DRAWN = """new Promise((done, failed) => {
   const until = Date.now() + 60000;
   const look = () => {
@@ -114,10 +116,10 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, page: Path) -> None:
-        """Opens a page of the disk and waits for its load event."""
+    def open(self, page: Path | str) -> None:
+        """Opens a page of the disk, or of an address, and waits for its load event."""
         self.events.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 
@@ -127,6 +129,25 @@ class Browser:
         if "exceptionDetails" in found:
             raise RuntimeError(f"{expression}: {found['exceptionDetails']['text']}")
         return found["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Waits until an expression of JavaScript holds."""
+        until = time.monotonic() + SECONDS
+        while not self.value(condition):
+            if time.monotonic() > until:
+                raise RuntimeError(f"not within {SECONDS:g} seconds: {condition}")
+            time.sleep(0.02)
+
+    def type(self, text: str) -> None:
+        """Types a text where the focus is."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        """Presses a key of `KEYS` where the focus is."""
+        pressed = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **pressed, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     def told(self, method: str) -> list[dict[str, Any]]:
         """Returns what was told so far under a method's name."""

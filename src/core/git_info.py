@@ -33,13 +33,21 @@ def environment() -> dict[str, Any]:
     return {
         "git": git_info(),
         "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "libraries": {name: _version(name) for name in LIBRARIES},
         "machine": {
             "platform": platform.platform(),
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "gpus": _gpus(),
         },
     }
+
+
+def _version(library: str) -> str | None:
+    """Returns its version; None where it is not installed, as PyTorch is not where a model is only served."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _gpus() -> list[str] | None:

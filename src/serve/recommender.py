@@ -4,36 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 from typing_extensions import Self
 
 from ..core.errors import UserError
+from .answers import Answer, By, Recommendation
 from .files import GRAPH, ServedFiles
 from .graph import Graph, padded
 from .settings import EmptyHistory, UnknownItems
 
 AT_ONCE = 256  # histories that are ranked together
-
-
-class Recommendation(NamedTuple):
-    """An item that is recommended: the raw log's id, its title ("" if it has none), its score (higher is better)."""
-
-    raw_id: str
-    title: str
-    score: float
-
-
-class Answer(NamedTuple):
-    """What is recommended to one user, best first.
-
-    by: "model", or "popularity" where there was no history to go by; scores are training interactions then.
-    items: Fewer than asked for where no more are left.
-    """
-
-    by: Literal["model", "popularity"]
-    items: list[Recommendation]
 
 
 @dataclass(frozen=True)
@@ -56,7 +37,7 @@ class Query:
 class Ranking:
     """The answer to a `Query`: item numbers and scores `[n]`, best first; `n <= k`."""
 
-    by: Literal["model", "popularity"]
+    by: By
     items: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
 

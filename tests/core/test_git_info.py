@@ -55,6 +55,12 @@ def test_the_environment_names_code_libraries_and_machine(monkeypatch):
     assert found["machine"]["cpus"] >= 1 and found["machine"]["platform"]
 
 
+def test_a_library_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr("src.core.git_info.LIBRARIES", ("torch", "no-such-library"))
+    found = environment()["libraries"]
+    assert found["torch"] and found["no-such-library"] is None
+
+
 def test_the_gpus_are_those_of_pytorch_which_is_not_imported_to_ask(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"GPU {place}")

@@ -21,6 +21,7 @@ from .batching import Batcher, TooManyError
 from .current import CurrentModel
 from .limits import Limits
 from .observation import Observation
+from .pages import add_page
 from .schemas import (
     BatchAnswer,
     BatchRequest,
@@ -196,6 +197,8 @@ def create_app(
     async def metrics() -> Response:
         """Tells Prometheus what was counted and measured."""
         return Response(generate_latest(seen.registry), media_type=CONTENT_TYPE_LATEST)
+
+    add_page(app)
 
     @app.exception_handler(RequestValidationError)
     async def unusable(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -9,8 +9,9 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .observation import Observation
+from .pages import FILES
 
-OPEN = ("/health", "/ready")  # asked by what keeps the service alive
+OPEN = ("/health", "/ready", *FILES)  # asked by what keeps the service alive, and by browsers, which send no header
 MOST_CLIENTS = 10_000  # whose rates are remembered
 
 

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ class BestItems(nn.Module):
 
     def __init__(self, student: SequentialRecommender) -> None:
         super().__init__()
-        self.student = student
+        self.student = student = copy(student)
+        # a batch is parted by the lengths of its histories for speed alone, and no graph can
+        student.user_representation = student.last_states  # type: ignore[method-assign]
         own, common = type(student), SequentialRecommender
         self.predicts, self.scores = own.predict is not common.predict, own.score is not common.score
         weight, bias = student.output_layer()
@@ -78,18 +81,18 @@ def write_graph(student: SequentialRecommender, path: Path) -> None:
     """
     module = BestItems(student.eval()).eval()
     length = min(4, student.history_length)
-    history = torch.ones(2, length, dtype=torch.int64)
-    batch = torch.export.Dim("batch")
+    history, excluded = (torch.ones(2, width, dtype=torch.int64) for width in (length, 2))  # a size of 1 would be fixed
+    batch, auto, static = torch.export.Dim("batch"), torch.export.Dim.AUTO, torch.export.Dim.STATIC
     with _quiet():
         program = torch.onnx.export(
             module,
-            (history, history.clone(), module.bias),
+            (history, excluded, module.bias),
             dynamo=True,
             opset_version=OPSET,
             input_names=["history", "excluded", "bias"],
             output_names=["items", "scores"],
             dynamic_shapes=(
-                {0: batch, 1: torch.export.Dim.AUTO if length > 1 else None},
+                {0: batch, 1: auto if length > 1 else static},
                 {0: batch, 1: torch.export.Dim("excluded", min=1)},
                 None,
             ),
@@ -111,8 +114,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="torch")
-            warnings.filterwarnings("ignore", category=UserWarning, message=".*axis name.*")
+            warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -1,0 +1,24 @@
+"""What is recommended, by raw id."""
+
+from typing import Literal, NamedTuple
+
+By = Literal["model", "popularity"]
+
+
+class Recommendation(NamedTuple):
+    """An item that is recommended: the raw log's id, its title ("" if it has none), its score (higher is better)."""
+
+    raw_id: str
+    title: str
+    score: float
+
+
+class Answer(NamedTuple):
+    """What is recommended to one user, best first.
+
+    by: "popularity" where there was no history to go by; scores are training interactions then.
+    items: Fewer than asked for where no more are left.
+    """
+
+    by: By
+    items: list[Recommendation]
