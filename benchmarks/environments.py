@@ -12,6 +12,7 @@ REQUIREMENTS = {
     "recbole": ["recbole==1.2.1", "numpy<2", "pandas<3", "setuptools<81"],
     "rectools": ["rectools[torch]==0.19.0"],
     "replay": ["replay-rec[torch]==0.22.0"],
+    "replay_compiled": ["replay-rec[torch]==0.22.0", "openvino", "onnx", "onnxscript", "onnxruntime"],
     "dllm2rec": ["numpy", "pandas"],
     "peft": ["peft==0.21.2"],
 }

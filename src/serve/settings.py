@@ -65,7 +65,6 @@ class ServerSettings(Settings):
     max_waiting: PositiveInteger = setting(1024, "requests that may wait; one more is answered 503 with Retry-After")
     timeout_seconds: Positive = setting(5.0, "after which a request that still waits is answered 503")
     max_body_kb: PositiveInteger = setting(256, "size of a request in KiB; a larger one is answered 413")
-    max_k: PositiveInteger = setting(1000, "items that a request may ask for")
     reload_seconds: Positive = setting(5.0, "how often a newer model is looked for, and taken over")
     events: Database | None = setting(
         None, "where POST /events is kept: sqlite:///<path> or postgresql://…; null: events are refused"

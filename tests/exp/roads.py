@@ -41,8 +41,8 @@ SMALL = [
 
 def place(folder: Path) -> list[str]:
     """Overrides that keep everything a run writes in `folder`."""
-    names = ("processed_dir", "models_dir", "teacher_outputs_dir", "evaluations_dir", "language_models_dir")
-    return [f"paths.{name}={folder / name}" for name in names]
+    names = ("processed", "models", "teacher_outputs", "evaluations", "served", "language_models")
+    return [f"paths.{name}_dir={folder / f'{name}_dir'}" for name in names]
 
 
 def run_in(folder: Path, *overrides: str) -> Run:

@@ -10,6 +10,10 @@ from .current import CurrentModel
 from .schemas import Item, RecommendAnswer, RecommendRequest
 
 
+class NoModelError(UserError):
+    """A request names a model that is not there."""
+
+
 class Answering:
     """Answers requests: those of a batch that ask the same model by that one, together.
 
@@ -40,7 +44,7 @@ class Answering:
             if name in models:
                 groups.setdefault(name, []).append(place)
             else:
-                answers[place] = UserError(f"There is no model {name!r}: ask one of {', '.join(models)}.")
+                answers[place] = NoModelError(f"There is no model {name!r}: ask one of {', '.join(models)}.")
         for name, places in groups.items():
             answered = self._by(models[name], [requests[place] for place in places], since)
             answers.update(zip(places, answered, strict=True))

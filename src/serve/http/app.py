@@ -16,13 +16,14 @@ from ...core.errors import UserError
 from ..events import Event, Events
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
-from .answering import Answering
+from .answering import Answering, NoModelError
 from .batching import Batcher, TooManyError
 from .current import CurrentModel
 from .limits import Limits
 from .observation import Observation
 from .pages import add_page
 from .schemas import (
+    MAX_K,
     BatchAnswer,
     BatchRequest,
     EventsAnswer,
@@ -45,6 +46,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         401: "without the key",
+        404: "no such address, item or model",
         408: "the request came too slowly",
         413: "the request is too large",
         422: "unusable input",
@@ -111,12 +113,12 @@ def create_app(
     )
 
     async def ask(request: RecommendRequest) -> RecommendAnswer:
-        if request.k > server.max_k:
-            raise HTTPException(422, f"k may be {server.max_k} at most")
         try:
             answer = await batcher.ask(request)
         except TooManyError:
             raise HTTPException(503, "Too many requests wait.", {"Retry-After": "1"}) from None
+        except NoModelError as error:
+            raise HTTPException(404, str(error)) from None
         except UserError as error:
             raise HTTPException(422, str(error)) from None
         seen.by.labels(answer.by).inc()
@@ -134,15 +136,13 @@ def create_app(
         return _json(BatchAnswer.model_construct(answers=answers))
 
     @app.get("/similar/{item:path}", response_model=SimilarAnswer)
-    async def similar(item: str, k: Annotated[int, Query(ge=1)] = 10) -> Response:
+    async def similar(item: str, k: Annotated[int, Query(ge=1, le=MAX_K)] = 10) -> Response:
         """Tells the items whose vectors are most like an item's; an id may hold slashes."""
-        if k > server.max_k:
-            raise HTTPException(422, f"k may be {server.max_k} at most")
         recommender = current.recommender
         try:
             found = await asyncio.to_thread(recommender.similar, item, k)
         except UserError as error:
-            raise HTTPException(422, str(error)) from None
+            raise HTTPException(404, str(error)) from None
         files = recommender.files
         items = [
             Item.model_construct(item=each.raw_id, title=each.title, score=each.score, because=None) for each in found
@@ -170,7 +170,7 @@ def create_app(
         ]
         return _json(ModelsAnswer.model_construct(models=known))
 
-    @app.post("/events", response_model=EventsAnswer, responses={404: {"model": Problem}})
+    @app.post("/events", response_model=EventsAnswer)
     async def add_events(request: EventsRequest) -> Response:
         """Stores what users did: their next recommendation knows it. An answer means that it is on the disk."""
         if events is None:
@@ -199,6 +199,11 @@ def create_app(
         return Response(generate_latest(seen.registry), media_type=CONTENT_TYPE_LATEST)
 
     add_page(app)
+
+    @app.exception_handler(400)
+    async def no_json(request: Request, error: Exception) -> JSONResponse:
+        """Tells that a body is no text: as unusable as one that is no JSON."""
+        return JSONResponse({"detail": "body: no JSON in UTF-8"}, 422)
 
     @app.exception_handler(RequestValidationError)
     async def unusable(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -2,12 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
 RawId = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
 Ids = Annotated[list[RawId], Field(max_length=10_000)]
+
+
+def _whole(value: object) -> object:
+    """Returns 3 for 3.0, which JSON does not tell apart."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+MAX_K = 1000  # items that a request may ask for
 USER: JsonDict = {"user": "196", "k": 3}
 HISTORY: JsonDict = {"history": ["50", "172"], "k": 3, "exclude": ["181"], "because": True}
 
@@ -15,11 +23,20 @@ HISTORY: JsonDict = {"history": ["50", "172"], "k": 3, "exclude": ["181"], "beca
 class RecommendRequest(BaseModel):
     """Who is to be recommended to, and what."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [USER, HISTORY]})
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [USER, HISTORY],
+            "oneOf": [
+                {"required": ["user"], "properties": {"user": {"type": "string"}, "history": {"type": "null"}}},
+                {"required": ["history"], "properties": {"history": {"type": "array"}, "user": {"type": "null"}}},
+            ],
+        },
+    )
 
     user: RawId | None = Field(None, description="raw id of a user: history and events that the server knows")
     history: Ids | None = Field(None, description="raw ids of items, oldest first, in the place of a user")
-    k: int = Field(10, ge=1, strict=True, description="how many items")
+    k: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=MAX_K, strict=True, description="how many items")
     filter_seen: bool | None = Field(None, strict=True, description="whether items of the history are left out")
     items: Ids | None = Field(None, description="the items that alone may be recommended")
     exclude: Ids = Field(default_factory=list, description="items that may not be recommended")

@@ -1,0 +1,58 @@
+"""A student's way from its training to an answer, by the commands."""
+
+import polars as pl
+import pytest
+
+from src.core.artefact import read_manifest
+from src.serve.recommender import Recommender
+from tests.exp.roads import raw_log, start_program
+
+pytestmark = pytest.mark.slow
+BASELINE = "serve.student=baseline"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which a baseline has been trained and made a served model."""
+    folder = tmp_path_factory.mktemp("serving")
+    raw = raw_log(folder / "raw")
+    for command in ("run_student_baseline", "run_export_onnx"):
+        done = start_program(command, raw, folder, folder / command, BASELINE)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def served(place):
+    (folder,) = (place / "served_dir" / "movielens").glob("[!.]*")
+    return folder
+
+
+def test_a_served_model_tells_what_it_was_made_from_and_that_it_ranks_as_pytorch_does(place, served):
+    manifest = read_manifest(served)
+    (student,) = (place / "models_dir" / "movielens").glob("baseline-*")
+    assert manifest["student"] == student.name and served.name.startswith(f"{student.name}-")
+    assert manifest["student_is_distilled"] is False
+    parity = manifest["result"]["parity"]
+    assert parity["largest_difference"] <= 1e-4 and parity["onnx"] == pytest.approx(parity["pytorch"])
+
+
+def test_a_student_that_was_not_trained_is_not_served_and_the_command_that_trains_it_is_told(place):
+    done = start_program("run_export_onnx", place / "raw", place, place / "no_student", BASELINE, "student.seed=7")
+    assert done.returncode == 2 and "run_student_baseline" in done.stderr
+
+
+def test_every_user_of_the_log_gets_a_row_for_each_rank(place, served):
+    output = place / "lists.csv"
+    done = start_program("run_recommend", place / "raw", place, place / "lists", f"recommend.output={output}")
+    assert done.returncode == 0, done.stderr
+    rows = pl.read_csv(output, schema_overrides={"user": pl.String, "item": pl.String})
+    recommender = Recommender.load(served)
+    users = recommender.files.raw_user_ids
+    for user, answer in zip(users, recommender.recommend(users=users, k=10), strict=True):
+        assert rows.filter(pl.col("user") == user)["item"].to_list() == [each.raw_id for each in answer.items]
+
+
+def test_without_a_served_model_the_command_that_makes_one_is_told(tmp_path):
+    done = start_program("run_serve", tmp_path, tmp_path, tmp_path / "run")
+    assert done.returncode == 2 and "run_export_onnx" in done.stderr and "Traceback" not in done.stderr
