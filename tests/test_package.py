@@ -42,6 +42,8 @@ def test_nothing_but_anyo_is_installed(environment):
     assert {path.name for path in site.iterdir()} == {"anyo", f"anyo-{src.__version__}.dist-info", "needs.pth"}
     assert (site / "anyo" / "conf" / "config.yaml").is_file()
     assert (site / "anyo" / "report" / "templates" / "report.html.jinja").is_file()
+    page = {path.name for path in (site / "anyo" / "serve" / "http" / "page").iterdir()}
+    assert {"index.html", "page.css", "page.js", "icon.svg"} <= page
 
 
 def test_commands_work_from_an_empty_folder(environment, tmp_path):

@@ -35,7 +35,7 @@ def read_users(path: Path) -> list[str]:
         UserError: It is not there, no text, or holds none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines() would part ids at rarer characters, too
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as a list of users ({error}): one raw id on each line.") from None
     users = [line for line in lines if line]
@@ -77,7 +77,7 @@ def recommend_to_file(
         write_json(folder / ABOUT, about)
     parts = []
     with told_where_disk_is_full(output), progress("recommend: users", len(users)) as advance:
-        for first in range(0, len(users), chunk):
+        for first in range(0, max(1, len(users)), chunk):  # without users one part without rows
             some = users[first : first + chunk]
             parts.append(folder / f"{first:012d}{output.suffix}")
             if not parts[-1].is_file():
@@ -96,7 +96,7 @@ def recommend_to_file(
                     with part.open("rb") as read:
                         shutil.copyfileobj(read, file)
         else:
-            pl.scan_parquet(parts).sink_parquet(whole)
+            pl.scan_parquet(parts, glob=False).sink_parquet(whole)
         whole.replace(output)
     shutil.rmtree(folder)
 
@@ -110,7 +110,7 @@ def _rows(
         raise UserError(f"User {users[histories.index([])]!r} has no history in the log: no recommendation.")
     rankings = recommender.rank([Query(each, each if filter_seen else (), k=k) for each in histories])
     lengths = [len(ranking.items) for ranking in rankings]
-    row, column = np.repeat(np.arange(len(users)), lengths), partial(pl.Series, dtype=pl.String)
+    row, column = np.repeat(np.arange(len(users)), np.array(lengths, dtype=int)), partial(pl.Series, dtype=pl.String)
     item = np.array([item - 1 for ranking in rankings for item in ranking.items], dtype=np.int64)
     return pl.DataFrame(
         {

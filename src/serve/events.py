@@ -56,21 +56,23 @@ class Events:
         address: Of the database, such as `sqlite:///events.db`; its table is made where there is none.
 
     Raises:
-        UserError: There is no such database.
+        UserError: There is no such database, or it is one in memory.
     """
 
     def __init__(self, address: str) -> None:
         try:
             self._engine = create_engine(address)
             if self._engine.dialect.name == "sqlite":
+                if self._engine.url.database in (None, "", ":memory:"):
+                    raise UserError(f"server.events={_safe(address)} names no file: sqlite:///<path>.")
                 event.listen(self._engine, "connect", _durable)
             TABLE.metadata.create_all(self._engine)
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # no BEGIN, no ROLLBACK
-        except (SQLAlchemyError, ImportError) as error:  # ImportError: no driver for that kind of database
+        except (SQLAlchemyError, ImportError, ValueError) as error:  # no driver for that kind; a port that is no number
             raise UserError(f"server.events={_safe(address)} cannot be used ({_first_line(error)}).") from None
 
     def add(self, events: Sequence[Event]) -> None:
-        """Stores events, all or none, in their order."""
+        """Stores events, at least one, all or none, in their order."""
         now = time.time()
         rows = [
             {"user": each.user, "item": each.item, "time": now if each.time is None else each.time} for each in events
@@ -102,9 +104,10 @@ def _durable(connection, record) -> None:  # type: ignore[no-untyped-def]  # SQL
 
 
 def _safe(address: str) -> str:
-    """Returns an address without a password."""
+    """Returns an address without a password: neither before the host nor in the query."""
+    address = address.partition("?")[0]
     return address if "@" not in address else f"{address.partition('://')[0]}://…@{address.rpartition('@')[2]}"
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    return str(error).partition("\n")[0]

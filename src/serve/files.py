@@ -95,6 +95,11 @@ class ServedFiles:
         """`[num_items, D]` float32 of length 1 each, read from the disk where they are looked at."""
         return np.load(self.folder / VECTORS, mmap_mode="r")
 
+    def hold(self) -> None:
+        """Reads what is else read when it is first asked for: another model may stand in the folder by then."""
+        for name in ("_users", "_items", "item_bias", "item_vectors"):
+            getattr(self, name)
+
     def item(self, raw_id: str) -> int:
         """Returns the number of an item, 0 where the catalogue holds none of that id."""
         return self._items.get(raw_id, 0)

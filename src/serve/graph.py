@@ -29,7 +29,7 @@ class Graph:
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # it has a class of its own for each of its states
-            why = str(error).splitlines()[0]
+            why = str(error).partition("\n")[0]
             raise UserError(f"{path} cannot be run by onnxruntime ({why}): make it again.") from None
 
     def best(

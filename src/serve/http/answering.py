@@ -53,7 +53,8 @@ class Answering:
     def models(self) -> dict[str, Recommender]:
         """Returns all models by name, the one that answers where a request names none first."""
         recommender = self.current.recommender
-        return {recommender.files.name: recommender, **self.beside}
+        first = {recommender.files.name: recommender}
+        return first | dict(self.beside) | first  # one beside it that has its name does not take its place
 
     def _by(
         self, recommender: Recommender, requests: Sequence[RecommendRequest], since: Mapping[str, Sequence[str]]

@@ -208,7 +208,7 @@ def create_app(
     @app.exception_handler(RequestValidationError)
     async def unusable(request: Request, error: RequestValidationError) -> JSONResponse:
         """Tells what is wrong with a request in one sentence, without repeating what was sent."""
-        told = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:10]]
+        told = [f"{'.'.join(str(part)[:40] for part in each['loc'])}: {each['msg']}" for each in error.errors()[:10]]
         return JSONResponse({"detail": "; ".join(told)}, 422)
 
     return app

@@ -90,11 +90,14 @@ class Batcher(Generic[Asked, Told]):
             while len(jobs) < self._most and not self._waiting.empty():
                 jobs.append(self._waiting.get_nowait())
             wanted = [job for job in jobs if not job.answer.done()]  # a caller that gave up has cancelled his
+            answers: Sequence[Told | Exception] = []
             try:
-                answers = await loop.run_in_executor(self._thread, self._compute, [job.asked for job in wanted])
+                if wanted:
+                    answers = await loop.run_in_executor(self._thread, self._compute, [job.asked for job in wanted])
+                told = list(zip(wanted, answers, strict=True))
             except Exception as error:  # a fault of ours: each of them is told
-                answers = [error] * len(wanted)
-            for job, answer in zip(wanted, answers, strict=True):
+                told = [(job, error) for job in wanted]
+            for job, answer in told:
                 if isinstance(answer, Exception):
                     job.fail(answer)
                 elif not job.answer.done():

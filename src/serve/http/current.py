@@ -28,7 +28,7 @@ class CurrentModel:
         self._refused: tuple[Path, str] | None = None
         folder = find()
         self._seen = (folder, _mark(folder))
-        self.recommender = _working(folder, threads)
+        self.recommender = working(folder, threads)
 
     def look(self) -> bool | None:
         """Takes over the model that should answer now, if that is another one.
@@ -45,7 +45,7 @@ class CurrentModel:
         if seen in (self._seen, self._refused):
             return None
         try:
-            self.recommender = _working(folder, self._threads)
+            self.recommender = working(folder, self._threads)
         except UserError as error:
             log.warning("refused, %s stays: %s", self.recommender.files.name, error)
             self._refused = seen
@@ -59,8 +59,8 @@ def _mark(folder: Path) -> str:
     return sha256_of(folder / MANIFEST)
 
 
-def _working(folder: Path, threads: int) -> Recommender:
-    """Returns the model of a folder, once it has recommended something.
+def working(folder: Path, threads: int) -> Recommender:
+    """Returns the model of a folder, once it has recommended something; it needs the folder no longer then.
 
     Raises:
         UserError: It is damaged, or does not.
@@ -69,10 +69,9 @@ def _working(folder: Path, threads: int) -> Recommender:
     try:
         (ranking,) = recommender.rank([Query([1], k=1)])
     except Exception as error:  # whatever is wrong with a model: the one before it goes on answering
-        raise UserError(
-            f"The model in {folder} answers nothing ({str(error).splitlines()[0]}): make it again."
-        ) from None
+        why = str(error).partition("\n")[0]
+        raise UserError(f"The model in {folder} answers nothing ({why}): make it again.") from None
     if not ranking.items:
         raise UserError(f"The model in {folder} recommends nothing after item 1: make it again.")
-    recommender.files.history("")  # makes the tables that the first request would wait for
+    recommender.files.hold()
     return recommender

@@ -1,6 +1,7 @@
 """What a client may not do: send too much, too slowly, too often, or without the key."""
 
 import json
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -61,15 +62,11 @@ class Limits:
 
         try:
             self._look(scope)
-            with anyio.fail_after(self.timeout):
-                whole = await self._body(scope, receive)
+            whole = await self._body_in_time(scope, receive)
             await self.app(scope, _given(whole, receive), sent)
         except RefusedError as refused:
             status = refused.status
             await _refuse(send, refused)
-        except TimeoutError:
-            status = 408
-            await _refuse(send, RefusedError(408, "The request did not come in time.", connection="close"))
         finally:
             route = scope.get("route")
             path = getattr(route, "path", "other")
@@ -87,7 +84,14 @@ class Limits:
         if self.rates is not None:
             wait = self.rates.wait((scope.get("client") or ("",))[0])
             if wait > 0:
-                raise RefusedError(429, "Too many requests.", **{"retry-after": str(max(1, round(wait)))})
+                raise RefusedError(429, "Too many requests.", **{"retry-after": str(math.ceil(wait))})
+
+    async def _body_in_time(self, scope: Scope, receive: Receive) -> bytes:
+        try:
+            with anyio.fail_after(self.timeout):
+                return await self._body(scope, receive)
+        except TimeoutError:
+            raise RefusedError(408, "The request did not come in time.", connection="close") from None
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         told = dict(scope["headers"]).get(b"content-length", b"0")

@@ -6,7 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
-RawId = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
+# no NUL, which PostgreSQL takes in no text
+RawId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]*$", strict=True)]
 Ids = Annotated[list[RawId], Field(max_length=10_000)]
 
 

@@ -4,16 +4,17 @@ import gc
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from socket import socket
 
 import uvicorn
 
 from ..events import Events
 from ..files import newest_served
-from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
 from .app import create_app
-from .current import CurrentModel
+from .current import CurrentModel, working
 
 API_KEY = "ANYO_API_KEY"  # in the environment: what stands in a config is written to the run's folder
 
@@ -31,18 +32,14 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path) -
         UserError: There is no model, or no database for events.
     """
     current = CurrentModel(lambda: serve.model or newest_served(served_dir), serve.threads)
-    others = [Recommender.load(folder, serve.threads) for folder in server.beside]
+    others = [working(folder, serve.threads) for folder in server.beside]
     beside = {each.files.name: each for each in others}
     events = None if server.events is None else Events(server.events)
     app = create_app(current, beside, serve, server, events, os.environ.get(API_KEY) or None)
     sys.setswitchinterval(0.0005)  # the ranking thread and the one that reads requests take turns: 5 ms would be felt
     gc.collect()
     gc.freeze()  # what a model and the libraries are made of stays: no pause to look at it again
-    files = current.recommender.files
-    log.info(
-        "serving %s, version %s, on http://%s:%d (docs: /docs)", files.name, files.version, server.host, server.port
-    )
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=server.host,
         port=server.port,
@@ -54,3 +51,20 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path) -
         timeout_graceful_shutdown=30,
         timeout_keep_alive=75,
     )
+    with suppress(KeyboardInterrupt):  # how it is ended by hand
+        _Server(config, current).run()
+
+
+class _Server(uvicorn.Server):
+    """Tells where it listens once it does: the port may be any that was free."""
+
+    def __init__(self, config: uvicorn.Config, current: CurrentModel) -> None:
+        super().__init__(config)
+        self.current = current
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        files, port = self.current.recommender.files, self.servers[0].sockets[0].getsockname()[1]
+        log.info(
+            "serving %s, version %s, on http://%s:%d (docs: /docs)", files.name, files.version, self.config.host, port
+        )

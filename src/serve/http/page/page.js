@@ -241,7 +241,7 @@ async function ask() {
       sentence = `${answer.items.length} titles${answer.by === "popularity" ? " by popularity" : ""}.`;
     } catch (error) {
       if (!(error instanceof Refused) && error.name !== "AbortError") throw error;
-      if (error.status === 422 && (await haveModelsChanged())) return ask();
+      if (error.status === 404 && (await haveModelsChanged())) return ask();
       if (signal.aborted || error.status === 401) return;
       shown = [element("p", { class: "missing" }, error.message)];
       sentence = error.message;
@@ -285,7 +285,7 @@ function drawn(answer, milliseconds, who, known) {
     const name = element("strong", {}, named(each.item, each.title));
     return element("li", {}, name, beside, ...because(each.because, known));
   });
-  return [...shown, element("ol", {}, ...items)];
+  return [...shown, element("ol", { role: "list" }, ...items)];
 }
 
 function because(carriers, known) {

@@ -1,0 +1,128 @@
+"""A real process, as `run_serve` starts it: what it imports, how it ends, what it keeps."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from src.core.paths import ROOT
+from src.serve.events import Events
+
+pytestmark = pytest.mark.slow
+
+
+class Process:
+    """A service that listens.
+
+    Args:
+        process: Of `run_serve`.
+        log: What it writes to.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process, self.log, self.pid = process, log, process.pid
+        while (found := re.search(r"on http://127\.0\.0\.1:(\d+)", self.told)) is None:
+            assert process.poll() is None, self.told
+            time.sleep(0.05)
+        self.port = int(found[1])
+
+    @property
+    def told(self) -> str:
+        return self.log.read_text()
+
+    def connected(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+
+
+@contextmanager
+def started(folder: Path, *overrides: str) -> Iterator[Process]:
+    """Starts a service with a free port and all that it writes in `folder`; kills it where a test has not ended it."""
+    arguments = [
+        "server.port=0",
+        f"hydra.run.dir={folder / 'run'}",
+        f"paths.served_dir={folder / 'served'}",
+        *overrides,
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "src.exp.run_serve", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Process(process, folder / "log")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def half_a_request(service: Process, body: bytes) -> socket.socket:
+    """Returns a connection on which the service has read the head of a request and waits for its body."""
+    connection = service.connected()
+    head = f"POST /recommend HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    connection.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
+    assert connection.recv(100).startswith(b"HTTP/1.1 100")
+    return connection
+
+
+def refuses_connections(service: Process) -> bool:
+    try:
+        service.connected().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_service_answers_without_pytorch_until_it_is_asked_to_end(sasrec_folder, tmp_path):
+    database = f"sqlite:///{tmp_path / 'events.db'}"
+    overrides = [f"serve.model={sasrec_folder}", f"server.events={database}", "server.timeout_seconds=60.0"]
+    with started(tmp_path, *overrides) as service, service.client() as client:
+        assert client.get("/ready").json()["model"] == "sasrec-0123"
+        assert len(client.post("/recommend", json={"history": ["10"], "k": 3}).json()["items"]) == 3
+        assert client.post("/events", json={"events": [{"user": "u", "item": "10"}]}).json()["stored"] == 1
+        maps = Path(f"/proc/{service.pid}/maps").read_text()
+        assert "onnxruntime" in maps and "torch" not in maps
+
+        body = b'{"user": "u", "k": 2, "filter_seen": false}'
+        connection = half_a_request(service, body)
+        service.process.send_signal(signal.SIGTERM)
+        while not refuses_connections(service):
+            time.sleep(0.02)
+        assert service.process.poll() is None
+        connection.sendall(body)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.count(b'"item":') == 2
+        assert service.process.wait(60) == 128 + signal.SIGTERM
+        assert "Traceback" not in service.told and "error" not in service.told.lower()
+    events = Events(database)
+    assert events.of(["u"]) == {"u": ["10"]}
+    events.close()
+
+
+def test_it_ends_by_hand_without_an_error(sasrec_folder, tmp_path):
+    with started(tmp_path, f"serve.model={sasrec_folder}") as service:
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(60) == 0
+        assert "Traceback" not in service.told
+
+
+def test_without_a_model_it_says_what_to_do(tmp_path):
+    with (
+        pytest.raises(AssertionError, match=r"There is no served model below .*: make one with `run_export_onnx`"),
+        started(tmp_path),
+    ):
+        pass
