@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 from pydantic.config import JsonDict
@@ -138,7 +138,8 @@ def without_password(address: str) -> str:
     Raises:
         ValueError: It is no address, or holds a password.
     """
-    if "://" not in address or urlsplit(address).password:
+    parts = urlsplit(address)
+    if "://" not in address or parts.password or any("pass" in key or "pwd" in key for key in parse_qs(parts.query)):
         raise ValueError("no address, or one with a password")
     return address
 

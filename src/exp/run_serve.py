@@ -6,7 +6,8 @@ from .program.run import Run, command
 def job(run: Run) -> None:
     from ..serve.http.server import serve_http
 
-    serve_http(run.settings.serve, run.settings.server, run.settings.paths.served_dir)
+    settings = run.settings
+    serve_http(settings.serve, settings.server, settings.paths.served_dir, settings.dataset.name)
 
 
 main = command(job, __spec__.name, __doc__)

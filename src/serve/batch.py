@@ -4,11 +4,20 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from ..core.artefact import fingerprint, read_json, told_where_disk_is_full, unfinished, write_json
+from ..core.artefact import (
+    fingerprint,
+    making,
+    on_disk,
+    read_json,
+    told_where_disk_is_full,
+    unfinished,
+    write_json,
+)
 from ..core.errors import UserError
 from ..core.progress import progress
 from .recommender import Query, Recommender
@@ -55,7 +64,8 @@ def recommend_to_file(
 ) -> None:
     """Writes `output` whole or not at all: `user, rank, item, title, score, by`; `k` rows for each user, one by one.
 
-    What is done lies in `<output>.unfinished/` until all is; the same call goes on from there.
+    What is done lies in `<output>.unfinished/` until all is; the same call goes on from there. Of two calls for
+    one file the second waits for the first.
 
     Args:
         recommender: Who recommends.
@@ -68,9 +78,14 @@ def recommend_to_file(
         UserError: See `check_output`; or a user has no history, and `empty_history` refuses.
     """
     check_output(output)
-    folder = unfinished(output)
     about = {"model": recommender.files.version, "k": k, "filter_seen": filter_seen, "chunk": chunk}
     about |= {"empty_history": empty_history, "users": fingerprint(list(users))}
+    with making(output):
+        _recommend(recommender, users, output, about)
+
+
+def _recommend(recommender: Recommender, users: Sequence[str], output: Path, about: dict[str, Any]) -> None:
+    folder, chunk = unfinished(output), about["chunk"]
     if not (folder / ABOUT).is_file() or read_json(folder / ABOUT) != about:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -81,12 +96,13 @@ def recommend_to_file(
             some = users[first : first + chunk]
             parts.append(folder / f"{first:012d}{output.suffix}")
             if not parts[-1].is_file():
-                rows = _rows(recommender, some, k, filter_seen, empty_history)
+                rows = _rows(recommender, some, about["k"], about["filter_seen"], about["empty_history"])
                 temporary = parts[-1].with_suffix(".writing")
                 if output.suffix == ".csv":
                     rows.write_csv(temporary, include_header=first == 0)
                 else:
                     rows.write_parquet(temporary)
+                on_disk(temporary)
                 temporary.replace(parts[-1])
             advance(len(some))
         whole = folder / "whole"
@@ -97,7 +113,9 @@ def recommend_to_file(
                         shutil.copyfileobj(read, file)
         else:
             pl.scan_parquet(parts, glob=False).sink_parquet(whole)
+        on_disk(whole)
         whole.replace(output)
+        on_disk(output.parent)
     shutil.rmtree(folder)
 
 

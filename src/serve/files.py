@@ -1,7 +1,8 @@
 """What a served model's folder holds, read without PyTorch: an ONNX file, the catalogue, what users have seen."""
 
+import logging
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ GRAPH = "model.onnx"
 ITEMS, USERS, INTERACTIONS = "items.parquet", "users.parquet", "interactions.parquet"
 BIAS, VECTORS = "item_bias.npy", "item_vectors.npy"
 CARD = "MODEL_CARD.md"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class ServedFiles:
         Raises:
             UserError: It is no such folder, or not as it was written.
         """
+        folder = folder.resolve()  # a link may come to mean another model
         manifest = opened(folder, SERVED, "dataset", "history_length", "student_is_distilled")
         items = pl.read_parquet(folder / ITEMS)
         lengths = pl.read_parquet(folder / USERS, columns=["num_interactions"])["num_interactions"].to_numpy()
@@ -92,13 +96,19 @@ class ServedFiles:
 
     @cached_property
     def item_vectors(self) -> np.ndarray:
-        """`[num_items, D]` float32 of length 1 each, read from the disk where they are looked at."""
-        return np.load(self.folder / VECTORS, mmap_mode="r")
+        """`[num_items, D]` float32 of length 1 each."""
+        return np.load(self.folder / VECTORS)
 
     def hold(self) -> None:
-        """Reads what is else read when it is first asked for: another model may stand in the folder by then."""
+        """Reads what is else read when it is first asked for: another model may stand in the folder by then.
+
+        Raises:
+            UserError: It does already.
+        """
         for name in ("_users", "_items", "item_bias", "item_vectors"):
             getattr(self, name)
+        if digest(self.folder) != self.version:
+            raise UserError(f"{self.folder} has changed while it was read: read it again.")
 
     def item(self, raw_id: str) -> int:
         """Returns the number of an item, 0 where the catalogue holds none of that id."""
@@ -110,28 +120,39 @@ class ServedFiles:
         return [] if user is None else self.item_log[self.offsets[user] : self.offsets[user + 1]].tolist()
 
 
-def newest_served(served_dir: Path, dataset: str | None = None) -> Path:
-    """Returns the folder of the served model that was made last: of distilled students, where there are any.
+def newest_served(served_dir: Path, dataset: str, distilled: bool) -> Path:
+    """Returns the folder of the served model that was made last, of a dataset and a kind.
 
     Args:
         served_dir: Where served models lie, in a folder for each dataset.
-        dataset: Whose; None: any.
+        dataset: Whose.
+        distilled: Whether of a distilled student, or of one without a teacher.
 
     Raises:
         UserError: There is none.
     """
-    found = [path.parent for path in served_dir.glob(f"{dataset or '*'}/[!.]*/{MANIFEST}")]
+    found = [path.parent for path in (served_dir / dataset).glob(f"[!.]*/{MANIFEST}")]
+    found = [folder for folder in found if _is_of_kind(folder, distilled)]
     if not found:
+        what = "distilled" if distilled else "baseline"
         raise UserError(
-            f"There is no served model below {served_dir / (dataset or '')}: make one with `run_export_onnx` and the "
-            "overrides of your run, or name its folder in serve.model."
+            f"There is no served model of a {what} student below {served_dir / dataset}: make one with "
+            "`run_export_onnx` and the overrides of your run, give these (dataset=…, serve.student=…) here, too, or "
+            "name a folder in serve.model."
         )
-    return max(found, key=_order)
+    return max(found, key=lambda folder: ((folder / MANIFEST).stat().st_mtime_ns, folder.name))
 
 
-def _order(folder: Path) -> tuple[bool, int, str]:
-    return (
-        read_manifest(folder).get("student_is_distilled") is True,
-        (folder / MANIFEST).stat().st_mtime_ns,
-        folder.name,
-    )
+def _is_of_kind(folder: Path, distilled: bool) -> bool:
+    try:
+        manifest = read_manifest(folder, "student_is_distilled")
+    except UserError as error:
+        _warn(str(error))
+        return False
+    return manifest.get("kind") == SERVED.name and manifest["student_is_distilled"] is distilled
+
+
+@cache
+def _warn(text: str) -> None:
+    """Tells something once, however often a running service comes upon it."""
+    log.warning("passed over: %s", text)

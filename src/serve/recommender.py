@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from typing_extensions import Self
@@ -55,6 +56,7 @@ class Recommender:
 
     def __init__(self, files: ServedFiles, threads: int = 1) -> None:
         self.files, self.graph = files, Graph(files.folder / GRAPH, threads)
+        files.hold()
 
     @classmethod
     def load(cls, folder: str | Path, threads: int = 1) -> Self:
@@ -93,17 +95,25 @@ class Recommender:
                 passes over them, "refuse" raises.
 
         Raises:
-            UserError: Neither or both of `users` and `histories` are given, k is below 1, or a policy refuses.
+            UserError: Neither or both of `users` and `histories` are given, k is below 1, something is no list of raw
+                ids, or a policy refuses.
         """
         if (users is None) == (histories is None) or k < 1:
             raise UserError("recommend() takes either users or histories, and k of 1 or more.")
+        for name, value, known in (
+            ("empty_history", empty_history, get_args(EmptyHistory)),
+            ("unknown_items", unknown_items, get_args(UnknownItems)),
+        ):
+            if value not in known:
+                raise UserError(f"{name}={value!r} must be one of {', '.join(known)}.")
         skip = unknown_items == "skip"
-        allowed = None if items is None else frozenset(self.numbers(items, skip))
-        denied = self.numbers(exclude, skip)
+        allowed = None if items is None else frozenset(self.numbers(_texts("items", items), skip))
+        denied = self.numbers(_texts("exclude", exclude), skip)
         if users is not None:
+            users = _texts("users", users)
             read = [self.files.history(user) for user in users]
         else:
-            read = [self.numbers(history, skip) for history in histories or ()]
+            read = [self.numbers(_texts("each of histories", history), skip) for history in histories or ()]
         if empty_history == "refuse" and not all(read):
             who = read.index([]) if users is None else users[read.index([])]
             raise UserError(f"Nothing that the model knows stands in the history of {who!r}: no recommendation.")
@@ -167,7 +177,7 @@ class Recommender:
 
     def carriers(self, history: Sequence[int], items: Sequence[int]) -> list[list[int]]:
         """Returns, for each of some items, which items of a history carry it: those without which (all of their
-        occurrences taken out) its score is lower, the one that it loses most without first.
+        occurrences taken out of what the model reads) its score is lower, the one that it loses most without first.
 
         Args:
             history: Not empty, oldest first.
@@ -220,6 +230,18 @@ class Recommender:
     def by_popularity(self) -> list[int]:
         """All items, those with the most training interactions first; of as many the lower number first."""
         return (np.argsort(-self.files.counts[1:], kind="stable") + 1).tolist()
+
+
+def _texts(name: str, given: Iterable[str]) -> list[str]:
+    """Returns a list of raw ids.
+
+    Raises:
+        UserError: It is none: a text would be a list of its letters, which may be ids themselves.
+    """
+    listed = [] if isinstance(given, str) else list(given)
+    if isinstance(given, str) or not all(isinstance(each, str) for each in listed):
+        raise UserError(f"{name} must be a list of raw ids, which are texts, not {given!r}.")
+    return listed
 
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:

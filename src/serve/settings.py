@@ -9,15 +9,14 @@ from ..core.paths import absolute
 from ..core.settings import Address, Positive, PositiveInteger, Settings, Text, UserPath, Whole, Words, YesNo, setting
 
 Port = Annotated[Whole, Field(ge=0, le=65535), Words("a whole number from 0 to 65535")]
-SQLITE = "sqlite:///"
 
 
 def in_start_folder(address: str) -> str:
     """Returns the address of a database; a relative path of SQLite's means the folder the command was started in."""
-    path = address.removeprefix(SQLITE)
-    if path == address or path in ("", ":memory:"):
+    kind, _, path = address.partition(":///")
+    if kind.partition("+")[0] != "sqlite" or path in ("", ":memory:"):
         return address
-    return SQLITE + absolute(path)
+    return f"{kind}:///{absolute(path)}"
 
 
 Database = Annotated[Address, AfterValidator(in_start_folder)]

@@ -1,5 +1,7 @@
 import csv
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
@@ -52,7 +54,7 @@ def test_a_file_holds_what_users_are_recommended(recommender, users, tmp_path, s
     found = read(tmp_path / f"found{suffix}")
     assert same(found, rows(recommender, users, k=4))
     assert set(found["by"]) == {"model", "popularity"} and len(found) == 28
-    assert [path.name for path in tmp_path.iterdir()] == [f"found{suffix}"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == [f"found{suffix}"]
 
 
 @every_suffix
@@ -132,12 +134,30 @@ def test_one_that_was_killed_goes_on_and_ends_in_the_same_bytes(recommender, use
     recommend_to_file(recommender, users, whole, chunk=2)
     killed_after(parts, recommender, users, path, chunk=2)
     assert not path.exists() and unfinished(path).is_dir()
-    (unfinished(path) / "000000000006.writing").write_bytes(b"half of it")
     second = Dies(recommender, math.inf)
     recommend_to_file(second, users, path, chunk=2)
     assert second.asked == 4 - parts
     assert path.read_bytes() == whole.read_bytes()
     assert not unfinished(path).exists()
+
+
+@every_suffix
+def test_a_part_of_which_half_was_written_is_written_again(recommender, users, tmp_path, suffix, monkeypatch):
+    whole, path = tmp_path / f"whole{suffix}", tmp_path / f"found{suffix}"
+    recommend_to_file(recommender, users, whole, chunk=2)
+    name = "write_csv" if suffix == ".csv" else "write_parquet"
+    write = getattr(pl.DataFrame, name)
+
+    def half(frame, file, **more):
+        write(frame, file, **more)
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        raise KilledError
+
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(pl.DataFrame, name, half)
+        recommend_to_file(recommender, users, path, chunk=2)
+    recommend_to_file(recommender, users, path, chunk=2)
+    assert path.read_bytes() == whole.read_bytes()
 
 
 CHANGES = {"k": 3, "filter_seen": False, "empty_history": "refuse", "chunk": 3}
@@ -157,6 +177,28 @@ def test_with_other_settings_it_begins_anew(recommender, users, tmp_path, sasrec
     assert other.asked == (2 if what == "chunk" else 3)
     changed.pop("chunk", None)
     assert same(read(path), rows(other, users, **changed))
+
+
+def test_of_two_at_once_for_one_file_the_second_waits(recommender, users, tmp_path, sasrec_folder):
+    path, begun, may_go = tmp_path / "found.csv", threading.Event(), threading.Event()
+    other = Recommender.load(remade(sasrec_folder, tmp_path / "other", {3: 100.0}))
+    rank = recommender.rank
+
+    def held(queries):
+        begun.set()
+        assert may_go.wait(60)
+        return rank(queries)
+
+    first = Recommender(recommender.files)
+    first.rank = held
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.submit(recommend_to_file, first, users, path, chunk=3)
+        assert begun.wait(60)
+        after = pool.submit(recommend_to_file, other, users, path, chunk=3)
+        may_go.set()
+        done.result()
+        after.result()
+    assert same(read(path), rows(other, users))
 
 
 def test_an_earlier_file_stays_until_the_new_one_is_whole(recommender, users, tmp_path):

@@ -1,12 +1,12 @@
 import os
 import shutil
 
-import numpy as np
 import pytest
 
 from src.core.artefact import SERVED, Kind, read_manifest, writing
 from src.core.errors import UserError
 from src.serve.files import ServedFiles, newest_served
+from src.serve.recommender import Recommender
 from tests.serve.served import remade
 
 
@@ -74,34 +74,51 @@ def made(folder, sasrec_folder, distilled: bool, seconds: int):
     return folder
 
 
-def test_the_newest_distilled_model_comes_before_any_other(tmp_path, sasrec_folder):
-    old = made(tmp_path / "a" / "m-1", sasrec_folder, False, 100)
-    assert newest_served(tmp_path) == old
+def test_the_newest_of_a_dataset_and_a_kind_is_found(tmp_path, sasrec_folder):
+    made(tmp_path / "a" / "m-1", sasrec_folder, False, 100)
     new = made(tmp_path / "a" / "m-0", sasrec_folder, False, 200)
-    assert newest_served(tmp_path) == new
-    distilled = made(tmp_path / "b" / "m-2", sasrec_folder, True, 50)
-    assert newest_served(tmp_path) == distilled
-    assert newest_served(tmp_path, "b") == distilled
-    assert newest_served(tmp_path, "a") == new
-    newer = made(tmp_path / "a" / "m-3", sasrec_folder, True, 60)
-    assert newest_served(tmp_path) == newer
+    distilled = made(tmp_path / "a" / "m-2", sasrec_folder, True, 50)
+    made(tmp_path / "b" / "m-3", sasrec_folder, True, 300)
+    made(tmp_path / "b" / "m-4", sasrec_folder, False, 300)
+    assert newest_served(tmp_path, "a", distilled=False) == new
+    assert newest_served(tmp_path, "a", distilled=True) == distilled
 
 
-def test_what_a_killed_export_left_is_no_model(tmp_path, sasrec_folder):
+def test_what_a_killed_export_left_or_a_copy_has_not_finished_hides_no_model(tmp_path, sasrec_folder, caplog):
     whole = made(tmp_path / "a" / "m", sasrec_folder, False, 100)
     shutil.copytree(whole, tmp_path / "a" / ".m.1a.writing")
-    assert newest_served(tmp_path) == whole
+    for name, text in (("half", '{"kind": "served mo'), ("other", '{"kind": "student", "files": {}}')):
+        (tmp_path / "a" / name).mkdir()
+        (tmp_path / "a" / name / "manifest.json").write_text(text)
+    for _ in range(2):
+        assert newest_served(tmp_path, "a", distilled=False) == whole
+    assert len(caplog.messages) == 2 and all("passed over" in told for told in caplog.messages)
 
 
 def test_where_there_is_none_the_command_is_told_that_makes_one(tmp_path, sasrec_folder):
-    for dataset in (None, "tiny"):
-        with pytest.raises(UserError, match=r"There is no served model below .*: make one with `run_export_onnx`"):
-            newest_served(tmp_path / "nowhere", dataset)
     made(tmp_path / "other" / "m", sasrec_folder, True, 100)
-    with pytest.raises(UserError, match=r"below .*/tiny: make one"):
-        newest_served(tmp_path, "tiny")
+    made(tmp_path / "tiny" / "m", sasrec_folder, False, 100)
+    told = r"no served model of a distilled student below .*/tiny: make one with `run_export_onnx`"
+    with pytest.raises(UserError, match=told):
+        newest_served(tmp_path, "tiny", distilled=True)
 
 
-def test_vectors_are_read_where_they_are_looked_at(sasrec_folder):
-    vectors = ServedFiles.load(sasrec_folder).item_vectors
-    assert isinstance(vectors, np.memmap)
+def test_what_was_read_stays_whatever_becomes_of_the_folder(folder, recommender):
+    users, asked = recommender.files.raw_user_ids, {"histories": [["10", "20"]], "items": ["30", "40", "50"]}
+    loaded = Recommender.load(folder)
+    remade(folder, folder, {8: 100.0}, raw_ids=[f"new-{item}" for item in range(15)])
+    assert loaded.recommend(users=users) == recommender.recommend(users=users)
+    assert loaded.recommend(**asked) == recommender.recommend(**asked)
+    assert loaded.similar("10") == recommender.similar("10")
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(folder):
+    files = ServedFiles.load(folder)
+    remade(folder, folder, {8: 100.0})
+    with pytest.raises(UserError, match="has changed while it was read"):
+        Recommender(files)
+
+
+def test_a_link_is_called_by_what_it_names(folder, tmp_path):
+    (tmp_path / "current").symlink_to(folder)
+    assert ServedFiles.load(tmp_path / "current").name == "sasrec-0123"

@@ -166,6 +166,35 @@ def test_a_question_that_is_none_is_refused(recommender, asked):
         recommender.recommend(**asked)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"users": "12"},
+        {"users": [12]},
+        {"histories": ["10", "20"]},
+        {"histories": "10"},
+        {"histories": [[10, 20]]},
+        {"histories": [["10"]], "items": "20"},
+        {"histories": [["10"]], "exclude": "20"},
+    ],
+)
+def test_a_text_is_no_list_of_its_letters(recommender, asked):
+    with pytest.raises(UserError, match="must be a list of raw ids, which are texts"):
+        recommender.recommend(**asked)
+
+
+def test_lists_may_be_read_once_alone(recommender):
+    asked = {"histories": [raw(1)], "items": raw(2, 3, 4), "exclude": raw(3)}
+    once = {"items": iter(asked["items"]), "exclude": iter(asked["exclude"])}
+    assert recommender.recommend(**asked | once) == recommender.recommend(**asked)
+
+
+@pytest.mark.parametrize("policy", [{"empty_history": "Refuse"}, {"unknown_items": "drop"}])
+def test_a_policy_that_there_is_not_is_refused(recommender, policy):
+    with pytest.raises(UserError, match="must be one of"):
+        recommender.recommend(histories=[["10"]], **policy)
+
+
 def test_nobody_is_answered_with_nothing(recommender):
     assert recommender.recommend([]) == recommender.recommend(histories=[]) == recommender.rank([]) == []
 

@@ -37,6 +37,7 @@ class Answering:
         """Returns an answer for each request, or a UserError where there is none."""
         models = self.models()
         since = self._events_of([each.user for each in requests if each.user is not None])
+        dataset = next(iter(models.values())).files.dataset  # events are of its users
         answers: dict[int, RecommendAnswer | Exception] = {}
         groups: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
@@ -46,7 +47,8 @@ class Answering:
             else:
                 answers[place] = NoModelError(f"There is no model {name!r}: ask one of {', '.join(models)}.")
         for name, places in groups.items():
-            answered = self._by(models[name], [requests[place] for place in places], since)
+            known = since if models[name].files.dataset == dataset else {}
+            answered = self._by(models[name], [requests[place] for place in places], known)
             answers.update(zip(places, answered, strict=True))
         return [answers[place] for place in range(len(requests))]
 
@@ -78,7 +80,7 @@ class Answering:
         skip = self.policies.unknown_items == "skip"
         if request.user is not None:
             events = recommender.numbers(since.get(request.user, ()), skip=True)
-            history = [*recommender.files.history(request.user), *events]
+            history = joined(recommender.files.history(request.user), events)
         else:
             history = recommender.numbers(request.history or (), skip)
         if not history and self.policies.empty_history == "refuse":
@@ -87,6 +89,15 @@ class Answering:
         allowed = None if request.items is None else frozenset(recommender.numbers(request.items, skip))
         denied = recommender.numbers(request.exclude, skip)
         return Query(history, [*denied, *(history if seen else ())], allowed, request.k)
+
+
+def joined(log: list[int], events: list[int]) -> list[int]:
+    """Returns a user's history: the log, then the events that are not its end already, as they are once a model was
+    trained on a log that holds them.
+    """
+    most = min(len(log), len(events))
+    both = next((n for n in range(most, 0, -1) if log[-n:] == events[:n]), 0)
+    return [*log, *events[both:]]
 
 
 def _answer(recommender: Recommender, request: RecommendRequest, query: Query, ranking: Ranking) -> RecommendAnswer:

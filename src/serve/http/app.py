@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -42,6 +43,8 @@ from .schemas import (
 
 log = logging.getLogger(__name__)
 
+MOST_AHEAD = 86_400  # seconds that a client's clock may be ahead: what lies in the future would stay the newest
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
@@ -80,19 +83,25 @@ def create_app(
         seen.batch.observe(len(requests))
         return list(answering(requests))
 
-    batcher: Batcher[RecommendRequest, RecommendAnswer] = Batcher(
+    many: Batcher[RecommendRequest, RecommendAnswer] = Batcher(
         compute, server.max_batch, server.max_waiting, server.timeout_seconds
     )
-    seen.waiting.set_function(lambda: batcher.waiting)
+    # What an item is recommended because of costs as much as a batch: it is found out in a thread of its own.
+    explained: Batcher[RecommendRequest, RecommendAnswer] = Batcher(
+        compute, 1, server.max_waiting, server.timeout_seconds
+    )
+    seen.waiting.set_function(lambda: many.waiting + explained.waiting)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         seen.answers_with(current.recommender.files.name, current.recommender.files.version)
-        batcher.start()
+        many.start()
+        explained.start()
         watching = asyncio.create_task(_watch(current, server.reload_seconds, seen))
         yield
         watching.cancel()
-        await batcher.stop()
+        await many.stop()
+        await explained.stop()
         if events is not None:
             events.close()
 
@@ -114,25 +123,29 @@ def create_app(
 
     async def ask(request: RecommendRequest) -> RecommendAnswer:
         try:
-            answer = await batcher.ask(request)
+            return await (explained if request.because else many).ask(request)
         except TooManyError:
             raise HTTPException(503, "Too many requests wait.", {"Retry-After": "1"}) from None
         except NoModelError as error:
             raise HTTPException(404, str(error)) from None
         except UserError as error:
             raise HTTPException(422, str(error)) from None
-        seen.by.labels(answer.by).inc()
-        return answer
 
     @app.post("/recommend", response_model=RecommendAnswer)
     async def recommend(request: RecommendRequest) -> Response:
         """Recommends to a user of the log, or after a history that need not be in it."""
-        return _json(await ask(request))
+        answer = await ask(request)
+        seen.by.labels(answer.by).inc()
+        return _json(answer)
 
     @app.post("/batch", response_model=BatchAnswer)
     async def batch(request: BatchRequest) -> Response:
         """Answers several requests; if one cannot be answered, none is."""
+        if len(request.requests) > server.max_waiting:
+            raise HTTPException(422, f"requests: this service takes {server.max_waiting} at once")
         answers = await asyncio.gather(*(ask(each) for each in request.requests))
+        for answer in answers:
+            seen.by.labels(answer.by).inc()
         return _json(BatchAnswer.model_construct(answers=answers))
 
     @app.get("/similar/{item:path}", response_model=SimilarAnswer)
@@ -175,6 +188,9 @@ def create_app(
         """Stores what users did: their next recommendation knows it. An answer means that it is on the disk."""
         if events is None:
             raise HTTPException(404, "This service keeps no events: start it with server.events=sqlite:///<path>.")
+        late = time.time() + MOST_AHEAD
+        if any(each.time is not None and each.time > late for each in request.events):
+            raise HTTPException(422, "events: a time lies in the future; times are seconds since 1970")
         given = [Event(each.user, each.item, each.time) for each in request.events]
         await asyncio.to_thread(events.add, given)
         seen.events.inc(len(given))
@@ -190,6 +206,8 @@ def create_app(
     @app.get("/ready", response_model=Health)
     async def ready() -> Health:
         """Tells that a model answers, and which."""
+        if not (many.is_at_work and explained.is_at_work):
+            raise HTTPException(503, "Requests are not answered.")
         files = current.recommender.files
         return Health(status="ok", model=files.name, version=files.version)
 

@@ -60,6 +60,11 @@ class Batcher(Generic[Asked, Told]):
         self._thread.shutdown()
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether requests are answered."""
+        return self._task is not None and not self._task.done()
+
+    @property
     def waiting(self) -> int:
         """How many requests wait."""
         return self._waiting.qsize()
@@ -84,23 +89,32 @@ class Batcher(Generic[Asked, Told]):
             late.cancel()
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             jobs = [await self._waiting.get()]
             while len(jobs) < self._most and not self._waiting.empty():
                 jobs.append(self._waiting.get_nowait())
             wanted = [job for job in jobs if not job.answer.done()]  # a caller that gave up has cancelled his
-            answers: Sequence[Told | Exception] = []
-            try:
-                if wanted:
-                    answers = await loop.run_in_executor(self._thread, self._compute, [job.asked for job in wanted])
-                told = list(zip(wanted, answers, strict=True))
-            except Exception as error:  # a fault of ours: each of them is told
-                told = [(job, error) for job in wanted]
-            for job, answer in told:
-                if isinstance(answer, Exception):
-                    job.fail(answer)
-                elif not job.answer.done():
-                    job.answer.set_result(answer)
+            if wanted and not await self._answer(wanted):
+                for job in wanted:  # a fault of one must not be that of those it came with
+                    await self._answer([job])
             for _ in jobs:
                 self._waiting.task_done()
+
+    async def _answer(self, jobs: "list[_Job[Asked, Told]]") -> bool:
+        """Answers some requests at once; returns whether they have been told: of several a fault is told to none."""
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.run_in_executor(self._thread, self._compute, [job.asked for job in jobs])
+            told = list(zip(jobs, answers, strict=True))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a fault of ours, a panic of a library's among them
+            if len(jobs) > 1:
+                return False
+            told = [(jobs[0], error if isinstance(error, Exception) else RuntimeError(str(error)))]
+        for job, answer in told:
+            if isinstance(answer, Exception):
+                job.fail(answer)
+            elif not job.answer.done():
+                job.answer.set_result(answer)
+        return True

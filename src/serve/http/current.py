@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from ...core.artefact import MANIFEST, sha256_of
 from ...core.errors import UserError
 from ..files import ServedFiles
 from ..recommender import Query, Recommender
@@ -25,9 +24,9 @@ class CurrentModel:
 
     def __init__(self, find: Callable[[], Path], threads: int) -> None:
         self._find, self._threads = find, threads
-        self._refused: tuple[Path, str] | None = None
+        self._refused: tuple[Path, object] | None = None
         folder = find()
-        self._seen = (folder, _mark(folder))
+        self._seen: tuple[Path, object] = (folder, _mark(folder))
         self.recommender = working(folder, threads)
 
     def look(self) -> bool | None:
@@ -55,12 +54,14 @@ class CurrentModel:
         return True
 
 
-def _mark(folder: Path) -> str:
-    return sha256_of(folder / MANIFEST)
+def _mark(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Returns what changes whenever a file of the folder does: one that is being copied is looked at again."""
+    files = [(path.name, path.stat()) for path in sorted(folder.resolve().iterdir())]
+    return tuple((name, about.st_size, about.st_mtime_ns) for name, about in files)
 
 
 def working(folder: Path, threads: int) -> Recommender:
-    """Returns the model of a folder, once it has recommended something; it needs the folder no longer then.
+    """Returns the model of a folder, once it has recommended something.
 
     Raises:
         UserError: It is damaged, or does not.
@@ -73,5 +74,4 @@ def working(folder: Path, threads: int) -> Recommender:
         raise UserError(f"The model in {folder} answers nothing ({why}): make it again.") from None
     if not ranking.items:
         raise UserError(f"The model in {folder} recommends nothing after item 1: make it again.")
-    recommender.files.hold()
     return recommender

@@ -10,8 +10,10 @@ from socket import socket
 
 import uvicorn
 
+from ...core.errors import UserError
 from ..events import Events
 from ..files import newest_served
+from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
 from .app import create_app
 from .current import CurrentModel, working
@@ -21,19 +23,25 @@ API_KEY = "ANYO_API_KEY"  # in the environment: what stands in a config is writt
 log = logging.getLogger(__name__)
 
 
-def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path) -> None:
+def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, dataset: str) -> None:
     """Serves until SIGTERM or Ctrl-C; requests that have come are answered before it ends.
 
     Args:
         serve, server: See the settings.
         served_dir: Where served models lie.
+        dataset: Whose are looked for.
 
     Raises:
-        UserError: There is no model, or no database for events.
+        UserError: There is no model, two have one name, or there is no database for events.
     """
-    current = CurrentModel(lambda: serve.model or newest_served(served_dir), serve.threads)
-    others = [working(folder, serve.threads) for folder in server.beside]
-    beside = {each.files.name: each for each in others}
+    distilled = serve.student == "distilled"
+    current = CurrentModel(lambda: serve.model or newest_served(served_dir, dataset, distilled), serve.threads)
+    beside: dict[str, Recommender] = {}
+    for folder in server.beside:
+        other = working(folder, serve.threads)
+        if other.files.name in {*beside, current.recommender.files.name}:
+            raise UserError(f"server.beside names {folder}, but there is a model {other.files.name} already.")
+        beside[other.files.name] = other
     events = None if server.events is None else Events(server.events)
     app = create_app(current, beside, serve, server, events, os.environ.get(API_KEY) or None)
     sys.setswitchinterval(0.0005)  # the ranking thread and the one that reads requests take turns: 5 ms would be felt

@@ -15,6 +15,10 @@ from ...student.models import SequentialRecommender
 from ..graph import Graph
 
 TOLERANCE = 1e-4  # between scores of PyTorch and onnxruntime, and between scores that count as the same
+OF_SPREAD, OF_SIZE = (
+    1e-2,
+    1e-5,
+)  # of how far a list's scores lie apart, and of the largest
 LIST_LENGTH = 20
 BATCH = 256
 
@@ -54,7 +58,8 @@ def check_parity(
         ks: Cut-offs of the figures; those above `LIST_LENGTH` are left out.
 
     Raises:
-        UserError: Scores differ by more than `TOLERANCE`, or there is nobody to rank.
+        UserError: Scores differ by more than `TOLERANCE`, or by much for how far a list's scores lie apart, or there is
+            nobody to rank.
     """
     session, examples = Graph(graph, torch.get_num_threads()), dataset.examples["test"]
     if len(examples) == 0:
@@ -63,7 +68,7 @@ def check_parity(
             "or the split."
         )
     k = min(LIST_LENGTH, dataset.num_items)
-    differences, others, by_onnx, by_pytorch = [], 0, [], []
+    differences, agree, others, by_onnx, by_pytorch = [], True, 0, [], []
     with progress("served: parity", len(examples)) as advance, torch.inference_mode():
         for rows in torch.arange(len(examples)).split(BATCH):
             batch = dataset.batch(examples.subset(rows), student.history_length, with_seen=filter_seen)
@@ -77,21 +82,30 @@ def check_parity(
             )
             left = best > -torch.inf
             own = scores.gather(1, (found - 1).clamp(min=0))
-            gaps = [(best - told).where(best != told, 0), (own - told).where(told > -torch.inf, 0)]
-            differences.append(torch.stack(gaps).abs().max())
+            gaps = torch.stack([(best - told).where(best != told, 0), (own - told).where(told > -torch.inf, 0)]).abs()
+            differences.append(gaps.max())
+            agree &= bool((gaps <= _allowed(best.where(left, best[:, :1]))).all())  # NaN does not
             others += int(((columns + 1 != found) & left).any(1).sum())
             by_pytorch.append(_rank(columns + 1, left, batch.target))
             by_onnx.append(_rank(found, left, batch.target))
             advance(len(rows))
     difference = float(torch.stack(differences).max())
-    if not difference <= TOLERANCE:  # NaN is not, either
+    if not agree:
+        much = "much for scores that lie so near together" if difference <= TOLERANCE else f"more than {TOLERANCE:.0e}"
         raise UserError(
-            f"onnxruntime's scores of the student differ from PyTorch's by up to {difference:.1e}, which is more than "
-            f"{TOLERANCE:.0e}: this student cannot be served as it is."
+            f"onnxruntime's scores of the student differ from PyTorch's by up to {difference:.1e}, which is {much}: "
+            "this student cannot be served as it is."
         )
     told_ks = [each for each in ks if each <= LIST_LENGTH]
     figures = [mean_metrics(torch.cat(ranks), told_ks) for ranks in (by_onnx, by_pytorch)]
     return Parity(len(examples), filter_seen, difference, others, *figures)
+
+
+def _allowed(best: torch.Tensor) -> torch.Tensor:
+    """Returns by how much the scores of each list `[B, k]` may differ, `[B, 1]`."""
+    spread = best.amax(1, keepdim=True) - best.amin(1, keepdim=True)
+    size = best.abs().amax(1, keepdim=True)
+    return torch.maximum(OF_SPREAD * spread, OF_SIZE * size).clamp(max=TOLERANCE)
 
 
 def _rank(items: torch.Tensor, left: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

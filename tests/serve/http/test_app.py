@@ -19,6 +19,7 @@ from src.serve.answers import Answer
 from src.serve.events import Event, Events
 from src.serve.files import newest_served
 from src.serve.http import schemas
+from src.serve.http.answering import joined
 from src.serve.http.app import create_app
 from src.serve.http.current import CurrentModel
 from src.serve.recommender import Recommender
@@ -302,6 +303,56 @@ def test_items_are_found_by_title_or_id_those_taken_most_first(client, recommend
 # --- POST /events
 
 
+def test_an_event_of_the_future_is_refused(sasrec_folder, events):
+    with service(sasrec_folder, events=events) as client:
+        given = {"user": "1", "item": "10"}
+        assert refused(client, "/events", {"events": [given, given | {"time": time.time() + 90_000}]})[0] == 422
+        assert len(events) == 0
+        ok(client, "/events", {"events": [given | {"time": time.time() + 3600}]})
+
+
+def test_events_are_of_the_dataset_that_is_served_alone(sasrec_folder, tmp_path, events):
+    other = Recommender.load(remade(sasrec_folder, tmp_path / "other", dataset="another"))
+    same = Recommender.load(remade(sasrec_folder, tmp_path / "same", {3: 1.0}))
+    with service(sasrec_folder, {"other": other, "same": same}, events=events) as client:
+        asked = [{"user": "new", "k": 1, "model": model} for model in ("sasrec-0123", "same", "other")]
+        ok(client, "/events", {"events": [{"user": "new", "item": "10"}]})
+        assert [ok(client, "/recommend", each)["by"] for each in asked] == ["model", "model", "popularity"]
+
+
+def test_events_that_a_newer_log_holds_count_once():
+    assert joined([1, 2], [3, 4]) == [1, 2, 3, 4]
+    assert joined([1, 2, 3, 4], [3, 4, 5]) == [1, 2, 3, 4, 5]
+    assert joined([1, 2, 3], [2, 3, 1]) == [1, 2, 3, 1]
+    assert joined([], [3, 3]) == [3, 3] and joined([3, 3], []) == [3, 3]
+
+
+def test_a_store_that_fails_fails_those_alone_who_need_it(sasrec_folder, events, monkeypatch):
+    with service(sasrec_folder, events=events) as client:
+        monkeypatch.setattr(events, "of", lambda users: 1 / 0)
+        with ThreadPoolExecutor(8) as pool:
+            asked = [{"user": "1"}, {"history": ["10"]}] * 8
+            found = list(pool.map(lambda each: client.post("/recommend", json=each).status_code, asked))
+        assert found == [500, 200] * 8
+
+
+def test_what_is_asked_with_reasons_keeps_nobody_else_waiting(sasrec_folder, monkeypatch):
+    begun, may_go, carriers = threading.Event(), threading.Event(), Recommender.carriers
+
+    def held(recommender: Recommender, *asked: Any) -> Any:
+        begun.set()
+        assert may_go.wait(60)
+        return carriers(recommender, *asked)
+
+    monkeypatch.setattr(Recommender, "carriers", held)
+    with service(sasrec_folder, timeout_seconds=60.0) as client, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(client.post, "/recommend", json=ASKED | {"because": True})
+        assert begun.wait(60)
+        ok(client, "/recommend", ASKED)
+        may_go.set()
+        assert slow.result().status_code == 200
+
+
 def test_an_event_is_known_to_the_next_recommendation(sasrec_folder, recommender, events):
     user = recommender.files.raw_user_ids[0]
     history = [recommender.files.raw_ids[item - 1] for item in recommender.files.history(user)]
@@ -518,16 +569,16 @@ def test_ready_tells_which_model_answers_and_health_nothing_but_life(client, rec
 
 def test_a_newer_model_is_taken_over_between_two_requests_and_a_broken_one_is_not(sasrec_folder, tmp_path):
     remade(sasrec_folder, tmp_path / "tiny" / "one", {3: 100.0})
-    with service(lambda: newest_served(tmp_path), reload_seconds=0.02) as client:
+    with service(lambda: newest_served(tmp_path, "tiny", distilled=False), reload_seconds=0.02) as client:
         asked = {"history": ["10"], "k": 1}
         one = ok(client, "/recommend", asked)
         assert (one["model"], ids(one)) == ("one", ["30"])
-        remade(sasrec_folder, tmp_path / "tiny" / "two", {8: 100.0}, student_is_distilled=True)
+        remade(sasrec_folder, tmp_path / "tiny" / "two", {8: 100.0})
         until(lambda: client.get("/ready").json()["model"] == "two")
         two = ok(client, "/recommend", asked)
         assert (two["model"], ids(two)) == ("two", ["80"]) and two["version"] != one["version"]
         assert client.get("/similar/10").json()["version"] == two["version"]
-        other = broken(remade(sasrec_folder, tmp_path / "elsewhere" / "three", {5: 100.0}, student_is_distilled=True))
+        other = broken(remade(sasrec_folder, tmp_path / "elsewhere" / "three", {5: 100.0}))
         other.rename(tmp_path / "tiny" / "three")
         until(lambda: measured(client).get("anyo_model_changes_total{outcome=refused}") == 1)
         assert ok(client, "/recommend", asked) == two

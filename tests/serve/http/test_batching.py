@@ -153,7 +153,7 @@ def test_an_exception_for_one_reaches_that_one_alone():
     run(work, test)
 
 
-def test_a_fault_of_a_batch_reaches_all_of_it_and_the_next_one_is_answered():
+def test_a_fault_of_one_is_not_that_of_those_it_came_with():
     def answer(asked: int) -> int:
         if asked == 2:
             raise RuntimeError("no memory")
@@ -164,8 +164,28 @@ def test_a_fault_of_a_batch_reaches_all_of_it_and_the_next_one_is_answered():
 
     async def test(batcher: Batcher) -> None:
         found = await told(await asking(batcher, 1, 2, 3))
-        assert [str(each) for each in found] == ["no memory"] * 3
+        assert [str(each) for each in found] == ["1", "no memory", "3"]
         assert await batcher.ask(4) == 4
+
+    run(work, test)
+
+
+class PanicError(BaseException):
+    """As some libraries raise where they panic."""
+
+
+def test_a_panic_does_not_end_the_work():
+    def answer(asked: int) -> int:
+        if asked == 2:
+            raise PanicError("out of bounds")
+        return asked
+
+    work = Work(answer)
+    work.let()
+
+    async def test(batcher: Batcher) -> None:
+        assert [str(each) for each in await told(await asking(batcher, 1, 2))] == ["1", "out of bounds"]
+        assert batcher.is_at_work and await batcher.ask(4) == 4
 
     run(work, test)
 

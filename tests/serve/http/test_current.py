@@ -95,6 +95,17 @@ def test_a_broken_model_is_refused_once_and_the_one_before_stays(kind, first, se
     assert current.look() is True and best(current) == ["80"]
 
 
+def test_a_model_that_was_looked_at_while_it_was_copied_is_taken_over_once_it_is_whole(first, second, tmp_path):
+    find = Finds(first)
+    current = CurrentModel(find, threads=1)
+    find.folder = tmp_path / "copied"
+    find.folder.mkdir()
+    for file in sorted(second.iterdir(), key=lambda file: file.name != "manifest.json"):
+        shutil.copy(file, find.folder)
+        assert current.look() in (False, True)
+    assert best(current) == ["80"] and current.look() is None
+
+
 def test_a_broken_model_that_is_made_again_is_taken_over(first, sasrec_folder, tmp_path):
     find = Finds(first)
     current = CurrentModel(find, threads=1)
