@@ -86,7 +86,7 @@ def test_the_newest_of_a_dataset_and_a_kind_is_found(tmp_path, sasrec_folder):
 
 def test_what_a_killed_export_left_or_a_copy_has_not_finished_hides_no_model(tmp_path, sasrec_folder, caplog):
     whole = made(tmp_path / "a" / "m", sasrec_folder, False, 100)
-    shutil.copytree(whole, tmp_path / "a" / ".m.1a.writing")
+    made(tmp_path / "a" / ".m.1a.writing", sasrec_folder, False, 200)
     for name, text in (("half", '{"kind": "served mo'), ("other", '{"kind": "student", "files": {}}')):
         (tmp_path / "a" / name).mkdir()
         (tmp_path / "a" / name / "manifest.json").write_text(text)

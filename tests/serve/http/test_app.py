@@ -21,6 +21,7 @@ from src.serve.files import newest_served
 from src.serve.http import schemas
 from src.serve.http.answering import joined
 from src.serve.http.app import create_app
+from src.serve.http.batching import Batcher
 from src.serve.http.current import CurrentModel
 from src.serve.recommender import Recommender
 from src.serve.settings import ServerSettings, ServeSettings
@@ -181,7 +182,16 @@ def test_of_a_batch_all_are_answered_or_none(sasrec_folder):
     with service(sasrec_folder, serve=ServeSettings(empty_history="refuse")) as client:
         requests = [{"history": ["10"]}, {"user": "nobody"}, {"history": ["20"]}]
         assert refused(client, "/batch", {"requests": requests})[0] == 422
+        assert "anyo_recommendations_total{by=model}" not in measured(client)
         assert len(ok(client, "/batch", {"requests": requests[::2]})["answers"]) == 2
+        assert measured(client)["anyo_recommendations_total{by=model}"] == 2
+
+
+def test_a_batch_of_more_than_may_wait_is_refused(sasrec_folder):
+    with service(sasrec_folder, max_waiting=2) as client:
+        told = "requests: this service takes 2 at once"
+        assert refused(client, "/batch", {"requests": [ASKED] * 3}) == (422, told)
+        assert len(ok(client, "/batch", {"requests": [ASKED] * 2})["answers"]) == 2
 
 
 def test_who_is_refused_disturbs_nobody_who_was_ranked_with_him(sasrec_folder, monkeypatch):
@@ -565,6 +575,11 @@ def test_ready_tells_which_model_answers_and_health_nothing_but_life(client, rec
     assert ok(client, "/health", kind=schemas.Health) == {"status": "ok"}
     expected = {"status": "ok", "model": "sasrec-0123", "version": recommender.files.version}
     assert ok(client, "/ready", kind=schemas.Health) == expected
+
+
+def test_where_requests_are_not_answered_any_more_it_is_not_ready(client, monkeypatch):
+    monkeypatch.setattr(Batcher, "is_at_work", False)
+    assert refused(client, "/ready") == (503, "Requests are not answered.")
 
 
 def test_a_newer_model_is_taken_over_between_two_requests_and_a_broken_one_is_not(sasrec_folder, tmp_path):

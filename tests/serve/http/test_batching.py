@@ -212,7 +212,9 @@ def test_what_waits_is_answered_before_the_end():
 
     async def test() -> None:
         batcher = Batcher(work, 2, 100, 60.0)
+        assert not batcher.is_at_work
         batcher.start()
+        assert batcher.is_at_work
         tasks = await asking(batcher, *range(5))
         await work.begins()
         end = asyncio.create_task(batcher.stop())
@@ -220,6 +222,8 @@ def test_what_waits_is_answered_before_the_end():
         assert not end.done()
         work.let()
         await end
+        await asyncio.sleep(0)
+        assert not batcher.is_at_work
         assert await told(tasks) == [0, 1, 2, 3, 4]
 
     asyncio.run(asyncio.wait_for(test(), 60))

@@ -14,10 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from src.core.errors import UserError
 from src.core.paths import ROOT
 from src.serve.events import Events
+from src.serve.http.server import serve_http
+from src.serve.settings import ServerSettings, ServeSettings
+from tests.serve.served import remade
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 class Process:
@@ -47,7 +51,7 @@ class Process:
 
 
 @contextmanager
-def started(folder: Path, *overrides: str) -> Iterator[Process]:
+def started(folder: Path, *overrides: str, **environment: str) -> Iterator[Process]:
     """Starts a service with a free port and all that it writes in `folder`; kills it where a test has not ended it."""
     arguments = [
         "server.port=0",
@@ -59,7 +63,7 @@ def started(folder: Path, *overrides: str) -> Iterator[Process]:
         process = subprocess.Popen(
             [sys.executable, "-m", "src.exp.run_serve", *arguments],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -87,6 +91,7 @@ def refuses_connections(service: Process) -> bool:
     return False
 
 
+@slow
 def test_a_service_answers_without_pytorch_until_it_is_asked_to_end(sasrec_folder, tmp_path):
     database = f"sqlite:///{tmp_path / 'events.db'}"
     overrides = [f"serve.model={sasrec_folder}", f"server.events={database}", "server.timeout_seconds=60.0"]
@@ -113,16 +118,32 @@ def test_a_service_answers_without_pytorch_until_it_is_asked_to_end(sasrec_folde
     events.close()
 
 
-def test_it_ends_by_hand_without_an_error(sasrec_folder, tmp_path):
-    with started(tmp_path, f"serve.model={sasrec_folder}") as service:
+@slow
+def test_its_key_stands_in_the_environment_and_it_ends_by_hand_without_an_error(sasrec_folder, tmp_path):
+    overrides = [f"serve.model={sasrec_folder}"]
+    with started(tmp_path, *overrides, ANYO_API_KEY="secret") as service, service.client() as client:
+        assert client.get("/items").status_code == 401
+        assert client.get("/items", headers={"X-API-Key": "secret"}).status_code == 200
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(60) == 0
         assert "Traceback" not in service.told
+    written = [path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert written and not any("secret" in text for text in [service.told, *written])
 
 
+@slow
 def test_without_a_model_it_says_what_to_do(tmp_path):
     with (
         pytest.raises(AssertionError, match=r"There is no served model below .*: make one with `run_export_onnx`"),
         started(tmp_path),
     ):
         pass
+
+
+def test_two_models_of_one_name_are_refused(sasrec_folder, caser_folder, tmp_path):
+    again = remade(caser_folder, tmp_path / "again" / caser_folder.name)
+    for beside in ([sasrec_folder], [caser_folder, again]):
+        with pytest.raises(
+            UserError, match=rf"server\.beside names .*, but there is a model {beside[-1].name} already"
+        ):
+            serve_http(ServeSettings(model=sasrec_folder), ServerSettings(beside=beside), tmp_path, "tiny")

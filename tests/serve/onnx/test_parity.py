@@ -99,6 +99,18 @@ def test_a_graph_that_scores_one_item_otherwise_is_refused(path, tmp_path, monke
         parity(biased(path, tmp_path / "model.onnx", by), filter_seen)
 
 
+def test_scores_that_lie_near_together_may_differ_by_less(tmp_path):
+    near = model()
+    with torch.no_grad():
+        for parameter in near.output.parameters():
+            parameter.mul_(1e-4)
+    write_graph(near, tmp_path / "near.onnx")
+    assert check_parity(near, tmp_path / "near.onnx", WORLD, True, [1]).largest_difference < 1e-7
+    wrong = biased(tmp_path / "near.onnx", tmp_path / "wrong.onnx", {4: 5e-5})
+    with pytest.raises(UserError, match=r"by up to 5.0e-05, which is much for scores that lie so near together"):
+        check_parity(near, wrong, WORLD, True, [1])
+
+
 def test_the_graph_of_another_student_is_refused(path):
     with pytest.raises(UserError, match="cannot be served as it is"):
         check_parity(grown("caser_paper", seed=1), path, WORLD, True, [1])
