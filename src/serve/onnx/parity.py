@@ -15,10 +15,8 @@ from ...student.models import SequentialRecommender
 from ..graph import Graph
 
 TOLERANCE = 1e-4  # between scores of PyTorch and onnxruntime, and between scores that count as the same
-OF_SPREAD, OF_SIZE = (
-    1e-2,
-    1e-5,
-)  # of how far a list's scores lie apart, and of the largest
+OF_SPREAD = 1e-2  # of how far a list's scores lie apart: what they may differ by where that is less
+OF_SIZE = 1e-5  # of the largest score of a list: its rounding
 LIST_LENGTH = 20
 BATCH = 256
 

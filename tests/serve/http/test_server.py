@@ -133,10 +133,8 @@ def test_its_key_stands_in_the_environment_and_it_ends_by_hand_without_an_error(
 
 @slow
 def test_without_a_model_it_says_what_to_do(tmp_path):
-    with (
-        pytest.raises(AssertionError, match=r"There is no served model below .*: make one with `run_export_onnx`"),
-        started(tmp_path),
-    ):
+    told = r"error: There is no served model of a distilled student below .*: make one with `run_export_onnx`"
+    with pytest.raises(AssertionError, match=told), started(tmp_path):
         pass
 
 
