@@ -28,10 +28,10 @@ class ServeSettings(Settings):
     """What is served, and what is done where a model has nothing to go by: in a batch and over HTTP."""
 
     student: Literal["distilled", "baseline"] = setting(
-        "distilled", "run_export_onnx: which student is made a served model"
+        "distilled", "which student is made a served model (run_export_onnx), or is served"
     )
     model: UserPath | None = setting(
-        None, "folder of a served model; null: the one made last, of distilled students first"
+        None, "folder of a served model; null: the one of this dataset and kind (serve.student) that was made last"
     )
     filter_seen: YesNo = setting(True, "whether items that a user has seen are left out")
     empty_history: EmptyHistory = setting(
