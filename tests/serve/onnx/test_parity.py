@@ -129,6 +129,18 @@ def test_a_graph_that_recommends_what_is_excluded_is_refused(path, monkeypatch):
         parity(path, filter_seen=True)
 
 
+def test_a_graph_that_gives_the_right_scores_to_the_wrong_items_is_refused(path, monkeypatch):
+    right = Graph.best
+
+    def wrong(self, *asked):
+        items, scores = right(self, *asked)
+        return items % 15 + 1, scores
+
+    monkeypatch.setattr(Graph, "best", wrong)
+    with pytest.raises(UserError, match="cannot be served as it is"):
+        parity(path)
+
+
 def test_a_test_split_without_examples_is_refused(path):
     nobody = replace(WORLD, examples=WORLD.examples | {"test": WORLD.examples["test"].subset(torch.arange(0))})
     with pytest.raises(UserError, match="tiny has no test examples"):
