@@ -44,7 +44,7 @@ def test_a_student_that_was_not_trained_is_not_served_and_the_command_that_train
 
 def test_every_user_of_the_log_gets_a_row_for_each_rank(place, served):
     output = place / "lists.csv"
-    done = start_program("run_recommend", place / "raw", place, place / "lists", f"recommend.output={output}")
+    done = start_program("run_recommend", place / "raw", place, place / "lists", f"recommend.output={output}", BASELINE)
     assert done.returncode == 0, done.stderr
     rows = pl.read_csv(output, schema_overrides={"user": pl.String, "item": pl.String})
     recommender = Recommender.load(served)

@@ -200,6 +200,7 @@ KEPT = {  # what may be kept of a value, by the words of its setting; told apart
     "a whole number, 1000 or above": lambda v: _whole(v) and v >= 1000,
     "a whole number above 0, or -1 for all": lambda v: _whole(v) and (v > 0 or v == -1),
     "a whole number from 0 to 4294967295": lambda v: type(v) is int and 0 <= v < 2**32,
+    "a whole number from 0 to 65535": lambda v: type(v) is int and 0 <= v < 2**16,
     "a number": _number,
     "a number above 0": lambda v: _number(v) and v > 0,
     "a number, 0 or above": lambda v: _number(v) and v >= 0,
