@@ -7,30 +7,19 @@ import os
 import time
 
 import torch
-from replay.data import FeatureHint, FeatureSource, FeatureType
-from replay.data.nn import TensorFeatureInfo, TensorFeatureSource, TensorSchema
 from replay.models.nn.sequential.compiled import SasRecCompiled
 from replay.models.nn.sequential.sasrec import SasRec
 
 from ..timing import Line
+from .replay_items import schema_of
 
 
 def main() -> None:
     line = Line()
     settings = line.settings
     torch.manual_seed(0)
-    item = TensorFeatureInfo(
-        "item_id",
-        is_seq=True,
-        feature_type=FeatureType.CATEGORICAL,
-        feature_hint=FeatureHint.ITEM_ID,
-        feature_sources=[TensorFeatureSource(FeatureSource.INTERACTIONS, "item_id")],
-        cardinality=settings["items"],
-        padding_value=settings["items"],
-        embedding_dim=settings["width"],
-    )
     model = SasRec(
-        TensorSchema([item]),
+        schema_of(settings["items"], settings["width"]),
         block_count=settings["blocks"],
         head_count=settings["heads"],
         hidden_size=settings["width"],

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import lightning
 import pandas as pd
-from replay.data import FeatureHint, FeatureSource, FeatureType
-from replay.data.nn import TensorFeatureInfo, TensorFeatureSource, TensorSchema
 from replay.data.nn.parquet.parquet_module import ParquetModule
 from replay.nn.lightning import LightningModule
 from replay.nn.lightning.optimizer import OptimizerFactory
@@ -17,23 +15,14 @@ from replay.nn.sequential import SasRec
 from replay.nn.transform.template import make_default_sasrec_transforms
 
 from ..timing import TRAINER, Line, StepClock, stepping
+from .replay_items import schema_of
 
 
 def main() -> None:
     line = Line()
     settings = line.settings
     num_items, width = settings["num_items"], settings["width"]
-    item = TensorFeatureInfo(
-        "item_id",
-        is_seq=True,
-        feature_type=FeatureType.CATEGORICAL,
-        feature_hint=FeatureHint.ITEM_ID,
-        feature_sources=[TensorFeatureSource(FeatureSource.INTERACTIONS, "item_id")],
-        cardinality=num_items,
-        padding_value=num_items,
-        embedding_dim=width,
-    )
-    schema = TensorSchema([item])
+    schema = schema_of(num_items, width)
     model = SasRec.from_params(
         schema,
         embedding_dim=width,
