@@ -1,5 +1,6 @@
 """A student's folder and its dataset → a served model: all that is needed to recommend, without PyTorch."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...data.dataset import Dataset
 from ...student.models import SequentialRecommender
 from ..files import BIAS, CARD, GRAPH, INTERACTIONS, ITEMS, USERS, VECTORS
 from .card import model_card
-from .graph import BestItems, write_graph
+from .graph import write_graph
 from .parity import check_parity
 
 
@@ -38,13 +39,12 @@ def write_served(
     """
     manifest = {**about, "history_length": student.history_length}
     with writing(folder, SERVED, manifest) as temporary:
-        write_graph(student, temporary / GRAPH)
+        np.save(temporary / BIAS, write_graph(student, temporary / GRAPH))
         parity = check_parity(student, temporary / GRAPH, dataset, filter_seen, ks)
         _write_tables(temporary, dataset)
         vectors = F.normalize(student.output_layer()[0].detach().float(), dim=1)
         np.save(temporary / VECTORS, vectors.numpy())
-        np.save(temporary / BIAS, BestItems(student).bias.numpy())
-        manifest["result"] = {"parity": parity.to_json()}
+        manifest["result"] = {"parity": asdict(parity)}
         write_text(temporary / CARD, model_card(folder.name, student, dataset, parity, about))
 
 

@@ -67,8 +67,8 @@ class BestItems(nn.Module):
         return F.linear(states, self.student.item_table() if self.weight is None else self.weight, bias)
 
 
-def write_graph(student: SequentialRecommender, path: Path) -> None:
-    """Writes a student as an ONNX file.
+def write_graph(student: SequentialRecommender, path: Path) -> np.ndarray:
+    """Writes a student as an ONNX file; returns the bias that it has, `[num_items + 1]` float32.
 
     Inputs: `history [batch, length]` and `excluded [batch, excluded]`, int64; `k [1]` int64, how many items are asked
     for, by default 10; `bias [num_items + 1]` float32, added to the scores (-inf keeps an item out), by default the
@@ -100,9 +100,11 @@ def write_graph(student: SequentialRecommender, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
-    _with_defaults(model, module.bias.numpy())
+    bias = module.bias.numpy()
+    _with_defaults(model, bias)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())
+    return bias
 
 
 @contextmanager

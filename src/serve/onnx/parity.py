@@ -1,9 +1,8 @@
 """Whether an ONNX file recommends what its student does, on every user of the test split."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -38,9 +37,6 @@ class Parity:
     other_lists: int
     onnx: dict[str, float]
     pytorch: dict[str, float]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check_parity(

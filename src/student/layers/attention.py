@@ -18,7 +18,7 @@ def last_place(history: Tensor) -> Tensor:
 
 def last_state(states: Tensor, history: Tensor) -> Tensor:
     """Returns `[B, 1, D]`: of states `[B, L, D]` those at the last item of each history `[B, L]`."""
-    return states[torch.arange(len(states), device=states.device), last_place(history)].unsqueeze(1)
+    return states[torch.arange(states.shape[0], device=states.device), last_place(history)].unsqueeze(1)
 
 
 class CausalBlock(nn.Module):
