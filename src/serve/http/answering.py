@@ -36,12 +36,13 @@ class Answering:
     def __call__(self, requests: Sequence[RecommendRequest]) -> list[RecommendAnswer | Exception]:
         """Returns an answer for each request, or a UserError where there is none."""
         models = self.models()
+        first = next(iter(models))
         since = self._events_of([each.user for each in requests if each.user is not None])
-        dataset = next(iter(models.values())).files.dataset  # events are of its users
+        dataset = models[first].files.dataset  # events are of its users
         answers: dict[int, RecommendAnswer | Exception] = {}
         groups: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
-            name = next(iter(models)) if request.model is None else request.model
+            name = first if request.model is None else request.model
             if name in models:
                 groups.setdefault(name, []).append(place)
             else:
@@ -101,17 +102,10 @@ def joined(log: list[int], events: list[int]) -> list[int]:
 
 
 def _answer(recommender: Recommender, request: RecommendRequest, query: Query, ranking: Ranking) -> RecommendAnswer:
-    files, because = recommender.files, None
+    files, told = recommender.files, recommender.told(ranking)
+    because: list[list[str] | None] = [None] * len(told.items)
     if request.because and ranking.by == "model" and ranking.items:
-        because = [
-            [files.raw_ids[item - 1] for item in carriers]
-            for carriers in recommender.carriers(query.history, ranking.items)
-        ]
-    told = recommender.told(ranking)
-    items = [
-        Item.model_construct(
-            item=each.raw_id, title=each.title, score=each.score, because=None if because is None else because[place]
-        )
-        for place, each in enumerate(told.items)
-    ]
+        carriers = recommender.carriers(query.history, ranking.items)
+        because = [[files.raw_ids[item - 1] for item in each] for each in carriers]
+    items = [Item.of(*each) for each in zip(told.items, because, strict=True)]
     return RecommendAnswer.model_construct(model=files.name, version=files.version, by=told.by, items=items)

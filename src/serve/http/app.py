@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -43,6 +43,8 @@ from .schemas import (
 
 log = logging.getLogger(__name__)
 
+Asked = Batcher[RecommendRequest, RecommendAnswer]
+
 MOST_AHEAD = 86_400  # seconds that a client's clock may be ahead: what lies in the future would stay the newest
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -81,15 +83,11 @@ def create_app(
 
     def compute(requests: Any) -> list[Any]:
         seen.batch.observe(len(requests))
-        return list(answering(requests))
+        return answering(requests)
 
-    many: Batcher[RecommendRequest, RecommendAnswer] = Batcher(
-        compute, server.max_batch, server.max_waiting, server.timeout_seconds
-    )
+    many: Asked = Batcher(compute, server.max_batch, server.max_waiting, server.timeout_seconds)
     # What an item is recommended because of costs as much as a batch: it is found out in a thread of its own.
-    explained: Batcher[RecommendRequest, RecommendAnswer] = Batcher(
-        compute, 1, server.max_waiting, server.timeout_seconds
-    )
+    explained: Asked = Batcher(compute, 1, server.max_waiting, server.timeout_seconds)
     seen.waiting.set_function(lambda: many.waiting + explained.waiting)
 
     @asynccontextmanager
@@ -121,6 +119,16 @@ def create_app(
         per_second=server.requests_per_second,
     )
 
+    _add_recommendations(app, many, explained, server.max_waiting, seen)
+    _add_catalogue(app, answering)
+    _add_events(app, answering, seen)
+    _add_state(app, current, (many, explained), seen)
+    add_page(app)
+    _add_problems(app)
+    return app
+
+
+def _add_recommendations(app: FastAPI, many: Asked, explained: Asked, max_waiting: int, seen: Observation) -> None:
     async def ask(request: RecommendRequest) -> RecommendAnswer:
         try:
             return await (explained if request.because else many).ask(request)
@@ -141,25 +149,25 @@ def create_app(
     @app.post("/batch", response_model=BatchAnswer)
     async def batch(request: BatchRequest) -> Response:
         """Answers several requests; if one cannot be answered, none is."""
-        if len(request.requests) > server.max_waiting:
-            raise HTTPException(422, f"requests: this service takes {server.max_waiting} at once")
+        if len(request.requests) > max_waiting:
+            raise HTTPException(422, f"requests: this service takes {max_waiting} at once")
         answers = await asyncio.gather(*(ask(each) for each in request.requests))
         for answer in answers:
             seen.by.labels(answer.by).inc()
         return _json(BatchAnswer.model_construct(answers=answers))
 
+
+def _add_catalogue(app: FastAPI, answering: Answering) -> None:
     @app.get("/similar/{item:path}", response_model=SimilarAnswer)
     async def similar(item: str, k: Annotated[int, Query(ge=1, le=MAX_K)] = 10) -> Response:
         """Tells the items whose vectors are most like an item's; an id may hold slashes."""
-        recommender = current.recommender
+        recommender = answering.current.recommender
         try:
             found = await asyncio.to_thread(recommender.similar, item, k)
         except UserError as error:
             raise HTTPException(404, str(error)) from None
         files = recommender.files
-        items = [
-            Item.model_construct(item=each.raw_id, title=each.title, score=each.score, because=None) for each in found
-        ]
+        items = [Item.of(each) for each in found]
         return _json(SimilarAnswer.model_construct(model=files.name, version=files.version, items=items))
 
     @app.get("/items", response_model=ItemsAnswer)
@@ -169,7 +177,7 @@ def create_app(
         offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
     ) -> Response:
         """Tells the items of the catalogue whose title or id holds a text, those that were taken most first."""
-        recommender = current.recommender
+        recommender = answering.current.recommender
         return _json(await asyncio.to_thread(_items, recommender, query.casefold(), limit, offset))
 
     @app.get("/models", response_model=ModelsAnswer)
@@ -183,9 +191,12 @@ def create_app(
         ]
         return _json(ModelsAnswer.model_construct(models=known))
 
+
+def _add_events(app: FastAPI, answering: Answering, seen: Observation) -> None:
     @app.post("/events", response_model=EventsAnswer)
     async def add_events(request: EventsRequest) -> Response:
         """Stores what users did: their next recommendation knows it. An answer means that it is on the disk."""
+        events = answering.events
         if events is None:
             raise HTTPException(404, "This service keeps no events: start it with server.events=sqlite:///<path>.")
         late = time.time() + MOST_AHEAD
@@ -194,10 +205,12 @@ def create_app(
         given = [Event(each.user, each.item, each.time) for each in request.events]
         await asyncio.to_thread(events.add, given)
         seen.events.inc(len(given))
-        files = current.recommender.files
+        files = answering.current.recommender.files
         unknown = list(dict.fromkeys(each.item for each in given if not files.item(each.item)))
         return _json(EventsAnswer(stored=len(given), unknown_items=unknown))
 
+
+def _add_state(app: FastAPI, current: CurrentModel, batchers: Sequence[Asked], seen: Observation) -> None:
     @app.get("/health", response_model=Health, response_model_exclude_none=True)
     async def health() -> Health:
         """Tells that the process answers."""
@@ -206,7 +219,7 @@ def create_app(
     @app.get("/ready", response_model=Health)
     async def ready() -> Health:
         """Tells that a model answers, and which."""
-        if not (many.is_at_work and explained.is_at_work):
+        if not all(each.is_at_work for each in batchers):
             raise HTTPException(503, "Requests are not answered.")
         files = current.recommender.files
         return Health(status="ok", model=files.name, version=files.version)
@@ -216,8 +229,8 @@ def create_app(
         """Tells Prometheus what was counted and measured."""
         return Response(generate_latest(seen.registry), media_type=CONTENT_TYPE_LATEST)
 
-    add_page(app)
 
+def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(400)
     async def no_json(request: Request, error: Exception) -> JSONResponse:
         """Tells that a body is no text: as unusable as one that is no JSON."""
@@ -228,8 +241,6 @@ def create_app(
         """Tells what is wrong with a request in one sentence, without repeating what was sent."""
         told = [f"{'.'.join(str(part)[:40] for part in each['loc'])}: {each['msg']}" for each in error.errors()[:10]]
         return JSONResponse({"detail": "; ".join(told)}, 422)
-
-    return app
 
 
 async def _watch(current: CurrentModel, seconds: float, seen: Observation) -> None:

@@ -6,6 +6,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
+from ..answers import Recommendation
+
 # no NUL, which PostgreSQL takes in no text
 RawId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]*$", strict=True)]
 Ids = Annotated[list[RawId], Field(max_length=10_000)]
@@ -68,6 +70,11 @@ class Item(BaseModel):
     because: list[str] | None = Field(
         None, description="items of the history without which the score is lower, most first"
     )
+
+    @staticmethod
+    def of(told: Recommendation, because: list[str] | None = None) -> "Item":
+        """Returns a recommendation, which is sound, as it is sent."""
+        return Item.model_construct(item=told.raw_id, title=told.title, score=told.score, because=because)
 
 
 class RecommendAnswer(BaseModel):
