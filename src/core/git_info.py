@@ -59,8 +59,10 @@ def _gpus() -> list[str] | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    # without the lock that `status` takes to tidy the index: killed with us, it would leave it, and no commit could be made
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    URL,
+    BigInteger,
     Column,
     Float,
     Integer,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    make_url,
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +27,8 @@ from ..core.errors import UserError
 TABLE = Table(
     "events",
     MetaData(),
-    Column("id", Integer, primary_key=True),  # in the order in which they were stored
+    # in the order in which they were stored; SQLite numbers rows by itself in an Integer alone
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("user", String, nullable=False, index=True),
     Column("item", String, nullable=False),
     Column("time", Float, nullable=False),  # seconds since 1970
@@ -61,14 +65,19 @@ class Events:
 
     def __init__(self, address: str) -> None:
         try:
-            self._engine = create_engine(address)
+            self._engine = create_engine(_with_driver(address))
             if self._engine.dialect.name == "sqlite":
                 if self._engine.url.database in (None, "", ":memory:"):
                     raise UserError(f"server.events={_safe(address)} names no file: sqlite:///<path>.")
                 event.listen(self._engine, "connect", _durable)
             TABLE.metadata.create_all(self._engine)
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # no BEGIN, no ROLLBACK
-        except (SQLAlchemyError, ImportError, ValueError) as error:  # no driver for that kind; a port that is no number
+        except ImportError as error:
+            raise UserError(
+                f"server.events={_safe(address)} needs a driver that is not installed ({_first_line(error)}): install "
+                "it, for postgresql:// with `pip install 'psycopg[binary]'`."
+            ) from None
+        except (SQLAlchemyError, ValueError) as error:  # no dialect of that name; a port that is no number
             raise UserError(f"server.events={_safe(address)} cannot be used ({_first_line(error)}).") from None
 
     def add(self, events: Sequence[Event]) -> None:
@@ -95,6 +104,12 @@ class Events:
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
+
+
+def _with_driver(address: str) -> URL:
+    """Returns an address whose `postgresql://` means psycopg (3), whatever SQLAlchemy takes it for: before 2.1, psycopg2."""
+    url = make_url(address)
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def _durable(connection, record) -> None:  # type: ignore[no-untyped-def]  # SQLAlchemy's own classes

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -31,6 +32,16 @@ def test_a_file_that_is_not_committed_makes_it_dirty(checkout):
     folder, commit = checkout
     (folder / "new").touch()
     assert git_info(folder) == {"commit": commit, "dirty": True}
+
+
+def test_asking_leaves_the_index_as_it_is(checkout):
+    folder, _ = checkout
+    (folder / "file").write_text("a")
+    subprocess.run(["git", "-C", str(folder), "add", "file"], check=True)
+    os.utime(folder / "file", (1, 1))  # `git status` alone would note that in the index, with a lock of it
+    before = (folder / ".git" / "index").read_bytes()
+    assert git_info(folder)["dirty"]
+    assert (folder / ".git" / "index").read_bytes() == before
 
 
 def test_outside_a_checkout_both_are_unknown(tmp_path):

@@ -13,6 +13,7 @@ import json
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -91,18 +92,27 @@ def survive(stage: str, kills: int, folder: Path, draw: random.Random) -> Surviv
         if status == 0:
             found.finished += 1
             found.differing += digest(target.folder) != expected
-            found.left_behind += len(_left_behind(target.folder))
+            left_behind = _left_behind(target.folder)
+            found.left_behind += len(left_behind)
+            if left_behind:
+                print(f"{stage}: left behind: {', '.join(left_behind)}", file=sys.stderr)
             shutil.rmtree(target.folder)
             if enough:
                 return found
         elif number == signal.SIGTERM:
             found.asked_to_end += 1
             # the second one: before the child could say what is to be done then
-            found.wrong_status += status not in (128 + signal.SIGTERM, -signal.SIGTERM)
+            found.wrong_status += _is_wrong(stage, status, 128 + signal.SIGTERM, -signal.SIGTERM)
         else:
             found.killed += 1
-            found.wrong_status += status != -signal.SIGKILL
+            found.wrong_status += _is_wrong(stage, status, -signal.SIGKILL)
             found.damaged += draw.random() < 0.3 and _damage(unfinished(target.folder), draw)
+
+
+def _is_wrong(stage: str, status: int, *expected: int) -> bool:
+    if status not in expected:
+        print(f"{stage}: status {status} instead of {expected}", file=sys.stderr)
+    return status not in expected
 
 
 def _left_behind(folder: Path) -> list[str]:
@@ -112,8 +122,9 @@ def _left_behind(folder: Path) -> list[str]:
 
 
 def _damage(folder: Path, draw: random.Random) -> bool:
-    """Cuts the newest file short or flips a byte of it; returns whether there was one."""
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    """Cuts the newest file short or flips a byte of it; returns whether there was one, not empty."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
+    files.sort(key=lambda path: path.stat().st_mtime_ns)
     if not files:
         return False
     content = bytearray(files[-1].read_bytes())

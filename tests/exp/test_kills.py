@@ -19,5 +19,6 @@ def test_stages_that_are_killed_and_started_again_end_in_the_same_bytes():
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [each["stage"] for each in found] == list(STAGES)
     for each in found:
-        assert each["killed"] + each["asked_to_end"] >= KILLS and each["finished"] > 0, each
-        assert each["differing"] == each["wrong_status"] == each["left_behind"] == 0, (each, done.stderr)
+        told = f"{each}\n{done.stderr}"  # a text, which pytest shows whole
+        assert each["killed"] + each["asked_to_end"] >= KILLS and each["finished"] > 0, told
+        assert each["differing"] == each["wrong_status"] == each["left_behind"] == 0, told

@@ -172,6 +172,12 @@ def test_an_unusable_database_is_told_without_a_password(address):
     assert "secret" not in str(told.value)
 
 
+def test_without_a_driver_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UserError, match=r"^server\.events=postgresql://…@h/db needs a driver .*pip install .*\.$"):
+        Events("postgresql://user:secret@h/db")
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "events.db").write_text("something else" * 100)
     with pytest.raises(UserError, match=r"events\.db cannot be used \(.*file is not a database"):
