@@ -59,7 +59,7 @@ def _gpus() -> list[str] | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    # without the lock that `status` takes to tidy the index: killed with us, it would leave it, and no commit could be made
+    # without the lock that `status` takes to tidy the index: killed with us, it would leave it in everybody's way
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -150,7 +150,7 @@ class Dataset:
 
     def train_item_counts(self) -> Tensor:
         """Returns `[num_items + 1]` int64: interactions of each item in the training part; [0] is 0."""
-        return torch.bincount(self.item_log[self._in_training_part], minlength=self.num_items + 1)
+        return torch.bincount(self.item_log[self.in_training_part], minlength=self.num_items + 1)
 
     def example_of_interaction(self) -> Tensor:
         """Returns `[num_interactions]` int64: the train example whose target this interaction is, or -1."""
@@ -168,8 +168,8 @@ class Dataset:
         return _read_table(self.folder / "users.parquet", raw_id=False)["raw_id"].to_list()
 
     @cached_property
-    def _in_training_part(self) -> Tensor:
-        """`[num_interactions]` bool."""
+    def in_training_part(self) -> Tensor:
+        """`[num_interactions]` bool: which interactions are of the training part."""
         position = torch.arange(len(self.item_log)) - self.offsets[:-1].repeat_interleave(self.offsets.diff())
         return position < self.num_train.repeat_interleave(self.offsets.diff())
 

@@ -107,7 +107,7 @@ class Events:
 
 
 def _with_driver(address: str) -> URL:
-    """Returns an address whose `postgresql://` means psycopg (3), whatever SQLAlchemy takes it for: before 2.1, psycopg2."""
+    """Returns an address whose `postgresql://` means psycopg (3), which to SQLAlchemy before 2.1 is psycopg2."""
     url = make_url(address)
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 

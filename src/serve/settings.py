@@ -6,7 +6,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ..core.paths import absolute
-from ..core.settings import Address, Positive, PositiveInteger, Settings, Text, UserPath, Whole, Words, YesNo, setting
+from ..core.settings import (
+    Address,
+    Names,
+    Number,
+    Positive,
+    PositiveInteger,
+    Settings,
+    Text,
+    UserPath,
+    Whole,
+    Words,
+    YesNo,
+    setting,
+)
 
 Port = Annotated[Whole, Field(ge=0, le=65535), Words("a whole number from 0 to 65535")]
 
@@ -32,6 +45,17 @@ class ServeSettings(Settings):
     )
     model: UserPath | None = setting(
         None, "folder of a served model; null: the one of this dataset and kind (serve.student) that was made last"
+    )
+    new_items: UserPath | None = setting(
+        None,
+        "a table of items that came after the training (its columns: dataset.columns.item_key, title and texts), which "
+        "run_export_onnx makes recommendable by their texts; null: none",
+    )
+    new_items_texts: Names | None = setting(
+        None, "columns of that table which stand behind the title, e.g. [genres]; null: dataset.columns.texts"
+    )
+    new_items_boost: Number = setting(
+        0.0, "added to the scores (logits) of new items: the more, the more often they are recommended (run_cold_start)"
     )
     filter_seen: YesNo = setting(True, "whether items that a user has seen are left out")
     empty_history: EmptyHistory = setting(

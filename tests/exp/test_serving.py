@@ -1,5 +1,8 @@
 """A student's way from its training to an answer, by the commands."""
 
+import shutil
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -40,6 +43,39 @@ def test_a_served_model_tells_what_it_was_made_from_and_that_it_ranks_as_pytorch
 def test_a_student_that_was_not_trained_is_not_served_and_the_command_that_trains_it_is_told(place):
     done = start_program("run_export_onnx", place / "raw", place, place / "no_student", BASELINE, "student.seed=7")
     assert done.returncode == 2 and "run_student_baseline" in done.stderr
+
+
+def test_items_that_came_after_the_training_are_recommended_by_their_texts(place, served):
+    table = place / "new.csv"
+    known = Recommender.load(served).files
+    rows = [
+        f"{known.raw_ids[0]},{known.titles[0]},Drama",
+        "n1,Film No. 9 (1958),Drama",
+        "n2,,",
+        "n3,Another (2026),Comedy",
+    ]
+    table.write_text("item,title,genres\n" + "\n".join(rows) + "\n")
+    new = [BASELINE, f"serve.new_items={table}", "serve.new_items_texts=[genres]", "serve.new_items_boost=50"]
+    done = start_program("run_export_onnx", place / "raw", place, place / "new", *new)
+    assert done.returncode == 0, done.stderr
+    assert "2 new items; 1 are in the catalogue already, 1 have no text and are passed over" in done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    files = Recommender.load(folder).files
+    assert files.raw_ids == [*known.raw_ids, "n1", "n3"] and files.titles[-2:] == [
+        "Film No. 9 (1958)",
+        "Another (2026)",
+    ]
+    assert files.counts[-2:].tolist() == [0, 0]
+    assert read_manifest(folder)["new_items"] == 2
+    assert "The last 2 items came after its training" in (folder / "MODEL_CARD.md").read_text()
+    (answer,) = Recommender.load(folder).recommend(histories=[[known.raw_ids[3]]], k=3)
+    assert {each.raw_id for each in answer.items[:2]} == {"n1", "n3"}  # 50 is more than any other score
+    (read,) = Recommender.load(folder).recommend(histories=[["n1"]], k=3)
+    assert read.by == "model"
+    table.write_text("item,title\n" + f"{known.raw_ids[0]},again\n")
+    done = start_program("run_export_onnx", place / "raw", place, place / "none", BASELINE, f"serve.new_items={table}")
+    assert done.returncode == 2 and "names no item with a text that the catalogue does not know" in done.stderr
+    shutil.rmtree(folder)  # the newest is served
 
 
 def test_every_user_of_the_log_gets_a_row_for_each_rank(place, served):

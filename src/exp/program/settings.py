@@ -17,6 +17,7 @@ from ...core.settings import (
     Rule,
     Seed,
     Settings,
+    ShareOrNone,
     UserPath,
     Words,
     YesNo,
@@ -90,6 +91,18 @@ class CurveSettings(Settings):
     )
 
 
+class ColdStartSettings(Settings):
+    """`run_cold_start`: items that come after the training."""
+
+    share: Between = setting(0.1, "of the items that have a text: held out of training, drawn from the run's seed")
+    student: Literal["baseline", "distilled"] = setting(
+        "baseline", "which student; a distilled one's teacher, too, is trained without them"
+    )
+    loss: ShareOrNone = setting(
+        0.01, "share of known items' NDCG@10 on validation that new items may cost: what they are boosted by follows"
+    )
+
+
 class SearchSettings(Settings):
     """`run_search`: a search for a student's settings on validation."""
 
@@ -151,6 +164,7 @@ class RunSettings(Settings):
     probe: ProbeSettings = group(ProbeSettings)
     report: ReportSettings = group(ReportSettings)
     curve: CurveSettings = group(CurveSettings)
+    cold_start: ColdStartSettings = group(ColdStartSettings)
     search: SearchSettings = group(SearchSettings)
     serve: ServeSettings = group(ServeSettings)
     recommend: RecommendSettings = group(RecommendSettings)

@@ -11,6 +11,7 @@ from .base import Stage
 
 if TYPE_CHECKING:
     from ...data.dataset import Dataset
+    from ...data.held_out_items import HeldOutItems
     from ...data.raw.log import RawLog
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Prepare(Stage):
         return self.raw.fingerprint
 
     def own_folder(self) -> Path:
-        return self.settings.paths.processed_dir / self.settings.dataset.name / self.fingerprint
+        return self.settings.paths.processed_dir / self.settings.dataset.name / self.raw.fingerprint
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -75,3 +76,41 @@ class Prepare(Stage):
         from ...data.prepare import make_dataset
 
         make_dataset(self.settings.dataset, self.raw, self.folder)
+
+
+class PrepareWithoutItems(Prepare):
+    """The same artefact, read as if a share of the items, drawn from the run's seed, had come after the training: what
+    students and teachers are trained on knows nothing of them.
+
+    Args:
+        run: Whose settings it follows.
+        share: Of the items that have a text.
+    """
+
+    def __init__(self, run: Run, share: float) -> None:
+        super().__init__(run)
+        self.share = share
+
+    @cached_property
+    def held_out(self) -> "HeldOutItems":
+        """The dataset with and without them."""
+        from ...core.seed import generator
+        from ...data.dataset import Dataset
+        from ...data.held_out_items import draw_items, hold_out
+
+        dataset = Dataset.load(self.require())
+        return hold_out(dataset, draw_items(dataset, self.share, generator(self.settings.seed)))
+
+    @property
+    def dataset(self) -> "Dataset":
+        return self.held_out.known
+
+    @property
+    def fingerprint(self) -> str:
+        return self.dataset.fingerprint
+
+    @property
+    def counts(self) -> dict[str, int]:
+        dataset = self.dataset
+        sizes = {"users": dataset.num_users, "items": dataset.num_items, "interactions": len(dataset.item_log)}
+        return sizes | {f"{split}_examples": len(examples) for split, examples in dataset.examples.items()}

@@ -37,15 +37,11 @@ class Road:
 
     Args:
         run: Whose settings they follow.
+        prepared: Raw log → dataset; None: that of the settings.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    @cached_property
-    def prepared(self) -> Prepare:
-        """Raw log → dataset."""
-        return Prepare(self.run)
+    def __init__(self, run: Run, prepared: Prepare | None = None) -> None:
+        self.run, self.prepared = run, prepared or Prepare(run)
 
     @cached_property
     def encodings(self) -> Encodings:
@@ -144,7 +140,7 @@ class Road:
     def served(self) -> Served:
         """Student, distilled or not → served model."""
         distilled = self.run.settings.serve.student == "distilled"
-        return Served(self.run, self.prepared, self.distilled if distilled else self.baseline)
+        return Served(self.run, self.prepared, self.distilled if distilled else self.baseline, self.encodings)
 
     @cached_property
     def titles_alone(self) -> list[TitlesAlone]:

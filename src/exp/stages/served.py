@@ -1,13 +1,26 @@
 """Student → served model: an ONNX file and the tables to answer by raw id."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import SERVED, read_manifest
+from ...core.artefact import SERVED, read_manifest, sha256_of
+from ...core.errors import UserError
+from ...core.settings_reading import changed
 from ..program.run import Run
 from .base import Prepared, Stage
 from .distilled import Distilled
 from .students import Baseline
+from .teacher.encodings import Encodings
+
+if TYPE_CHECKING:
+    from ...data.catalogue import Catalogue
+    from ...data.settings import DatasetSettings
+    from ...student.models import SequentialRecommender
+
+log = logging.getLogger(__name__)
 
 
 class Served(Stage):
@@ -16,6 +29,7 @@ class Served(Stage):
     Args:
         run, prepared: See `Stage`.
         student: What is served.
+        encodings: Of the texts of its items: what the vectors of new ones are learned from.
     """
 
     title = "served model"
@@ -24,18 +38,41 @@ class Served(Stage):
     command = "run_export_onnx"
     elsewhere = "serve.model"
 
-    def __init__(self, run: Run, prepared: Prepared, student: Baseline | Distilled) -> None:
+    def __init__(self, run: Run, prepared: Prepared, student: Baseline | Distilled, encodings: Encodings) -> None:
         super().__init__(run, prepared)
-        self.student = student
+        self.student, self.encodings = student, encodings
+
+    @property
+    def new_items(self) -> Path | None:
+        """A table of items that came after the training."""
+        return self.settings.serve.new_items
+
+    @property
+    def table_settings(self) -> "DatasetSettings":
+        """How that table is read."""
+        texts = self.settings.serve.new_items_texts
+        return self.settings.dataset if texts is None else changed(self.settings.dataset, {"columns.texts": texts})
 
     def inputs(self) -> Sequence[Stage]:
-        return (self.student,)
+        return (self.student,) if self.new_items is None else (self.student, self.encodings)
+
+    def implied(self) -> Sequence[Stage]:
+        return self.inputs()[1:]
 
     def own_folder(self) -> Path:
         metrics = self.settings.metrics
-        return self.keyed(
-            self.settings.paths.served_dir, f"{self.student.folder.name}-", metrics.filter_seen, metrics.ks
+        new = (
+            ()
+            if self.new_items is None
+            else (sha256_of(self.new_items), self.table_settings.columns.plain(), self.settings.serve.new_items_boost)
         )
+        return self.keyed(
+            self.settings.paths.served_dir, f"{self.student.folder.name}-", metrics.filter_seen, metrics.ks, *new
+        )
+
+    def check_settings(self) -> None:
+        if self.new_items is not None and not self.new_items.is_file():
+            raise UserError(f"serve.new_items={self.new_items} is not there: give a table of items, or null.")
 
     def make(self) -> None:
         from ...serve.onnx.export import write_served
@@ -49,7 +86,59 @@ class Served(Stage):
             "architecture": made["architecture"],
             "seed": made["seed"],
         }
-        metrics = self.settings.metrics
+        metrics, dataset, student = self.settings.metrics, self.prepared.dataset, self.student.load()
+        known = dataset.num_items
+        if self.new_items is not None:
+            catalogue = self._grown(self.new_items, dataset.catalogue)
+            student = self._with_items_of(catalogue, student, made)
+            dataset = replace(dataset, catalogue=catalogue)
         write_served(
-            self.folder, self.student.load(), self.prepared.dataset, about, metrics.filter_seen, list(metrics.ks)
+            self.folder,
+            student,
+            dataset,
+            about,
+            metrics.filter_seen,
+            list(metrics.ks),
+            new_items=dataset.num_items - known,
+            boost=self.settings.serve.new_items_boost,
         )
+
+    def _grown(self, table: Path, known: "Catalogue") -> "Catalogue":
+        """Returns the catalogue with the items of a table behind it that it does not know yet and that have a text.
+
+        Raises:
+            UserError: There is none.
+        """
+        from ...data.catalogue import Catalogue
+        from ...data.raw.columns import read_items
+
+        rows = read_items(table, self.table_settings)
+        new = rows.filter(~rows["item"].is_in(known.raw_ids))
+        named = new.filter(new["text"] != "")
+        log.info(
+            "%s: %d new items; %d are in the catalogue already, %d have no text and are passed over",
+            table, len(named), len(rows) - len(new), len(new) - len(named),
+        )  # fmt: skip
+        if not len(named):
+            raise UserError(
+                f"serve.new_items={table} names no item with a text that the catalogue does not know already: give "
+                "others, or null."
+            )
+        columns = ((known.raw_ids, "item"), (known.titles, "title"), (known.texts, "text"))
+        return Catalogue(*([*old, *named[name].to_list()] for old, name in columns))
+
+    def _with_items_of(
+        self, catalogue: "Catalogue", student: "SequentialRecommender", made: dict[str, Any]
+    ) -> "SequentialRecommender":
+        """Returns the student with vectors for the items of a catalogue that it does not know."""
+        import torch
+
+        from ...student.new_items import with_new_items
+        from ...teacher.language_model.encodings import item_encodings
+
+        new = item_encodings(
+            self.settings.teacher, catalogue.texts[student.num_items :], self.settings.paths.language_models_dir
+        )
+        counts = self.prepared.dataset.train_item_counts()[1:]
+        encodings = torch.cat([self.encodings.load(), new])
+        return with_new_items(student, made["name"], made["architecture"], counts, encodings)

@@ -39,13 +39,24 @@ The SHA-256 of every file stands in `manifest.json`.
 
 ## Limits
 
-It knows no item that came after its training, and nothing of an item but who took it, and with what else. What was
-taken often it recommends often.
+{new_items} Of an item it was trained with it knows nothing but who took it, and with what else. What was taken often it
+recommends often.
 """
+NONE_NEW = "It knows no item that came after its training."
+SOME_NEW = (
+    "The last {new_items:,} items came after its training: nobody has taken them yet, their vectors are those of the "
+    "items whose texts are most like theirs, and {boost:+g} is added to their scores."
+)
 
 
 def model_card(
-    name: str, student: SequentialRecommender, dataset: Dataset, parity: Parity, about: dict[str, Any]
+    name: str,
+    student: SequentialRecommender,
+    dataset: Dataset,
+    parity: Parity,
+    about: dict[str, Any],
+    new_items: int,
+    boost: float,
 ) -> str:
     """Returns the Markdown of `MODEL_CARD.md`.
 
@@ -55,6 +66,7 @@ def model_card(
         dataset: What it was trained on.
         parity: How it ranks the test users.
         about: What the manifest says: `student_name`, `architecture`, `student_is_distilled`, `student`, `seed`.
+        new_items, boost: See `export.write_served`.
     """
     rows = [
         f"| {metric} | {value:.4f} | {parity.pytorch[metric]:.4f} |"
@@ -83,4 +95,5 @@ def model_card(
         tolerance=TOLERANCE,
         other_lists=parity.other_lists,
         bias_length=dataset.num_items + 1,
+        new_items=SOME_NEW.format(new_items=new_items, boost=boost) if new_items else NONE_NEW,
     )

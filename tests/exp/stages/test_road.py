@@ -80,8 +80,10 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "probe": NOTHING,
     "report": NOTHING,
     "curve": NOTHING,
+    "cold_start": NOTHING,
     "search": NOTHING,
     "serve": NOTHING,
+    "serve.new_items": {"served"},  # without it the two others say nothing
     "serve.student": {"served"},
     "recommend": NOTHING,
     "server": NOTHING,
@@ -173,6 +175,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
     "server.events": {"server.events": "sqlite:///{}/events.db"},
+    "serve.new_items": {"serve.new_items": "{}/items.csv"},
     "logging.mlflow_uri": {"logging.mlflow_uri": "sqlite:///{}/mlflow.db"},
 }
 
@@ -181,6 +184,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
 def run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("keys")
     (folder / "given").mkdir()
+    (folder / "items.csv").touch()
     (folder / "given" / "weights").write_text("1")
     shutil.copytree(CONF_DIR / "prompts", folder / "prompts")
     return run_in(folder)
