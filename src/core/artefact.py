@@ -52,6 +52,7 @@ COMPARISON = Kind("comparison", 2)
 ANSWERS = Kind("answers", 1)
 EXPORTED = Kind("exported data", 1)
 SERVED = Kind("served model", 1)
+UPDATED_LOG = Kind("updated log", 1)
 
 
 def fingerprint(*parts: Any) -> str:

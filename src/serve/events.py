@@ -33,10 +33,10 @@ TABLE = Table(
     Column("item", String, nullable=False),
     Column("time", Float, nullable=False),  # seconds since 1970
 )
+IN_ORDER = (TABLE.c.time, TABLE.c.id)
+EVERY = select(TABLE.c.user, TABLE.c.item, TABLE.c.time).order_by(*IN_ORDER)
 OF_USERS = (
-    select(TABLE.c.user, TABLE.c.item)
-    .where(TABLE.c.user.in_(bindparam("users", expanding=True)))
-    .order_by(TABLE.c.time, TABLE.c.id)
+    select(TABLE.c.user, TABLE.c.item).where(TABLE.c.user.in_(bindparam("users", expanding=True))).order_by(*IN_ORDER)
 )
 
 
@@ -96,6 +96,11 @@ class Events:
             for user, item in connection.execute(OF_USERS, {"users": users}):
                 found.setdefault(user, []).append(item)
         return found
+
+    def all(self) -> list[Event]:
+        """Returns every event, oldest first, as `of` orders them."""
+        with self._reading.connect() as connection:
+            return [Event(*row) for row in connection.execute(EVERY)]
 
     def __len__(self) -> int:
         with self._engine.connect() as connection:

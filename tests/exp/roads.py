@@ -41,7 +41,7 @@ SMALL = [
 
 def place(folder: Path) -> list[str]:
     """Overrides that keep everything a run writes in `folder`."""
-    names = ("processed", "models", "teacher_outputs", "evaluations", "served", "language_models")
+    names = ("processed", "models", "teacher_outputs", "evaluations", "served", "updates", "language_models")
     return [f"paths.{name}_dir={folder / f'{name}_dir'}" for name in names]
 
 

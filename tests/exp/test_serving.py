@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from src.core.artefact import read_manifest
+from src.serve.events import Event, Events
+from src.serve.files import newest_served
 from src.serve.recommender import Recommender
 from tests.exp.roads import raw_log, start_program
 
@@ -74,7 +76,10 @@ def test_items_that_came_after_the_training_are_recommended_by_their_texts(place
     assert read.by == "model"
     table.write_text("item,title\n" + f"{known.raw_ids[0]},again\n")
     done = start_program("run_export_onnx", place / "raw", place, place / "none", BASELINE, f"serve.new_items={table}")
-    assert done.returncode == 2 and "names no item with a text that the catalogue does not know" in done.stderr
+    assert done.returncode == 0 and "0 new items; 1 are in the catalogue already" in done.stderr
+    none_new = Path(done.stdout.splitlines()[-1])
+    assert read_manifest(none_new)["new_items"] == 0 and Recommender.load(none_new).files.raw_ids == known.raw_ids
+    shutil.rmtree(none_new)
     shutil.rmtree(folder)  # the newest is served
 
 
@@ -92,3 +97,25 @@ def test_every_user_of_the_log_gets_a_row_for_each_rank(place, served):
 def test_without_a_served_model_the_command_that_makes_one_is_told(tmp_path):
     done = start_program("run_serve", tmp_path, tmp_path, tmp_path / "run")
     assert done.returncode == 2 and "run_export_onnx" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_nightly_update_trains_on_the_events_and_a_running_service_would_take_its_model(place, served):
+    known = Recommender.load(served).files
+    user = known.raw_user_ids[0]
+    address = f"sqlite:///{place / 'events.db'}"
+    update = ["run_update", place / "raw", place]
+    done = start_program(*update, place / "nothing", BASELINE, f"server.events={address}")
+    assert done.returncode == 0 and "nothing to train on" in done.stderr
+    store = Events(address)
+    store.add([Event(user, known.raw_ids[0], 4e9), Event(user, known.raw_ids[1], 4e9 + 1)])
+    store.close()
+    done = start_program(*update, place / "update", BASELINE, f"server.events={address}")
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    assert newest_served(place / "served_dir", "movielens", distilled=False) == folder != served
+    after = Recommender.load(folder).files
+    assert after.history(user)[-2:] == [after.item(known.raw_ids[0]), after.item(known.raw_ids[1])]
+    assert len(after.history(user)) == len(known.history(user)) + 2
+    done = start_program(*update, place / "again", BASELINE, f"server.events={address}")
+    assert done.returncode == 0 and Path(done.stdout.splitlines()[-1]) == folder
+    shutil.rmtree(folder)

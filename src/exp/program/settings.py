@@ -52,6 +52,7 @@ class PathSettings(Settings):
     teacher_outputs_dir: UserPath = setting(..., "what teachers exported", changes_result=False)
     evaluations_dir: UserPath = setting(..., "figures of models, and every user's rank", changes_result=False)
     served_dir: UserPath = setting(..., "served models", changes_result=False)
+    updates_dir: UserPath = setting(..., "logs with a service's events in them", changes_result=False)
     language_models_dir: UserPath = setting(..., "language models' files", changes_result=False)
     prompts_dir: UserPath = setting(..., "prompt templates", changes_result=False)
 

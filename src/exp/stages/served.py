@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ...core.artefact import SERVED, read_manifest, sha256_of
 from ...core.errors import UserError
 from ...core.settings_reading import changed
+from ...data.settings import DatasetSettings
 from ..program.run import Run
+from ..program.settings import RunSettings
 from .base import Prepared, Stage
 from .distilled import Distilled
 from .students import Baseline
@@ -17,10 +19,15 @@ from .teacher.encodings import Encodings
 
 if TYPE_CHECKING:
     from ...data.catalogue import Catalogue
-    from ...data.settings import DatasetSettings
     from ...student.models import SequentialRecommender
 
 log = logging.getLogger(__name__)
+
+
+def how_new_items_are_read(settings: RunSettings) -> DatasetSettings:
+    """Returns what the columns of the table `serve.new_items` are called."""
+    texts = settings.serve.new_items_texts
+    return settings.dataset if texts is None else changed(settings.dataset, {"columns.texts": texts})
 
 
 class Served(Stage):
@@ -47,12 +54,6 @@ class Served(Stage):
         """A table of items that came after the training."""
         return self.settings.serve.new_items
 
-    @property
-    def table_settings(self) -> "DatasetSettings":
-        """How that table is read."""
-        texts = self.settings.serve.new_items_texts
-        return self.settings.dataset if texts is None else changed(self.settings.dataset, {"columns.texts": texts})
-
     def inputs(self) -> Sequence[Stage]:
         return (self.student,) if self.new_items is None else (self.student, self.encodings)
 
@@ -64,7 +65,11 @@ class Served(Stage):
         new = (
             ()
             if self.new_items is None
-            else (sha256_of(self.new_items), self.table_settings.columns.plain(), self.settings.serve.new_items_boost)
+            else (
+                sha256_of(self.new_items),
+                how_new_items_are_read(self.settings).columns.plain(),
+                self.settings.serve.new_items_boost,
+            )
         )
         return self.keyed(
             self.settings.paths.served_dir, f"{self.student.folder.name}-", metrics.filter_seen, metrics.ks, *new
@@ -88,8 +93,8 @@ class Served(Stage):
         }
         metrics, dataset, student = self.settings.metrics, self.prepared.dataset, self.student.load()
         known = dataset.num_items
-        if self.new_items is not None:
-            catalogue = self._grown(self.new_items, dataset.catalogue)
+        catalogue = dataset.catalogue if self.new_items is None else self._grown(self.new_items, dataset.catalogue)
+        if catalogue.num_items > known:
             student = self._with_items_of(catalogue, student, made)
             dataset = replace(dataset, catalogue=catalogue)
         write_served(
@@ -104,26 +109,17 @@ class Served(Stage):
         )
 
     def _grown(self, table: Path, known: "Catalogue") -> "Catalogue":
-        """Returns the catalogue with the items of a table behind it that it does not know yet and that have a text.
-
-        Raises:
-            UserError: There is none.
-        """
+        """Returns the catalogue with the items of a table behind it that it does not know yet and that have a text."""
         from ...data.catalogue import Catalogue
         from ...data.raw.columns import read_items
 
-        rows = read_items(table, self.table_settings)
+        rows = read_items(table, how_new_items_are_read(self.settings))
         new = rows.filter(~rows["item"].is_in(known.raw_ids))
         named = new.filter(new["text"] != "")
         log.info(
             "%s: %d new items; %d are in the catalogue already, %d have no text and are passed over",
             table, len(named), len(rows) - len(new), len(new) - len(named),
         )  # fmt: skip
-        if not len(named):
-            raise UserError(
-                f"serve.new_items={table} names no item with a text that the catalogue does not know already: give "
-                "others, or null."
-            )
         columns = ((known.raw_ids, "item"), (known.titles, "title"), (known.texts, "text"))
         return Catalogue(*([*old, *named[name].to_list()] for old, name in columns))
 
