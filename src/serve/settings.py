@@ -9,6 +9,7 @@ from ..core.paths import absolute
 from ..core.settings import (
     Address,
     Names,
+    NotNegative,
     Number,
     Positive,
     PositiveInteger,
@@ -53,6 +54,9 @@ class ServeSettings(Settings):
     )
     new_items_texts: Names | None = setting(
         None, "columns of that table which stand behind the title, e.g. [genres]; null: dataset.columns.texts"
+    )
+    new_items_likeness: NotNegative = setting(
+        10.0, "how much a new item gains (in logits) by a text like that of the newest item of a history"
     )
     new_items_boost: Number = setting(
         0.0, "added to the scores (logits) of new items: the more, the more often they are recommended (run_cold_start)"

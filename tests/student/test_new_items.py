@@ -1,9 +1,12 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
 from src.core.errors import UserError
-from src.student.new_items import NEIGHBOURS, TEMPERATURE, vectors_from_texts, with_new_items
+from src.serve.graph import Graph
+from src.serve.onnx.graph import write_graph
+from src.student.models import SequentialRecommender
+from src.student.new_items import NEIGHBOURS, TEMPERATURE, WithNewItems, grown, vectors_from_texts
+from tests.serve.served import with_large_weights
 from tests.student.students import NAMES, architecture, histories, student
 
 COUNTS = torch.arange(1, 16)
@@ -11,7 +14,7 @@ COUNTS = torch.arange(1, 16)
 
 def by_hand(encodings: torch.Tensor, vectors: torch.Tensor, counts: torch.Tensor, new: int) -> torch.Tensor:
     """One new item's vector, by the formula."""
-    centred = encodings - encodings.mean(0)
+    centred = encodings - encodings[: len(vectors)].mean(0)
     like = [float(torch.cosine_similarity(centred[new], centred[item], dim=0)) for item in range(len(vectors))]
     trained = [item for item in range(len(vectors)) if counts[item] > 0]
     nearest = sorted(trained, key=lambda item: -like[item])[:NEIGHBOURS]
@@ -46,31 +49,60 @@ def test_many_new_items_are_as_each_by_itself(monkeypatch):
     torch.testing.assert_close(vectors_from_texts(encodings, vectors, torch.ones(10)), together)
 
 
+def test_a_new_item_does_not_depend_on_which_others_are_new():
+    draw = torch.Generator().manual_seed(0)
+    encodings, vectors = torch.randn(15, 5, generator=draw), torch.randn(10, 4, generator=draw)
+    alone = vectors_from_texts(encodings[:11], vectors, torch.ones(10))
+    torch.testing.assert_close(vectors_from_texts(encodings, vectors, torch.ones(10))[:1], alone)
+
+
 def test_texts_that_are_all_the_same_are_refused():
     with pytest.raises(UserError, match="the same encoding"):
         vectors_from_texts(torch.ones(5, 3), torch.eye(3), torch.ones(3))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_known_items_keep_their_scores_and_new_ones_have_those_of_their_vectors(name):
-    model = student(name).eval()
+def scores_alike(name: str) -> bool:
+    return type(student(name)).output_layer is SequentialRecommender.output_layer
+
+
+@pytest.mark.parametrize("name", [*filter(scores_alike, NAMES), "sasrec/from_end", "gru4rec/residual"])
+def test_known_items_keep_their_scores_and_new_ones_have_those_of_the_formula(name):
+    model = student(name)
     encodings = torch.randn(18, 4, generator=torch.Generator().manual_seed(1))
-    if type(model).output_layer is not type(student("sasrec")).output_layer:
-        with pytest.raises(UserError, match="more than a vector for each item"):
-            with_new_items(model, name, architecture(name), COUNTS, encodings)
-        return
-    larger = with_new_items(model, name, architecture(name), COUNTS, encodings)
-    assert larger.num_items == 18 and not larger.training
-    before, after = model.predict(histories()), larger.predict(histories())
-    torch.testing.assert_close(after[:, :15], before)
-    states = model.user_representation(histories())
+    larger = grown(model, name.partition("/")[0], architecture(name), COUNTS, encodings)
+    after = WithNewItems(larger, 15, encodings, likeness=3.0, boost=-0.5).eval().predict(histories())
+    torch.testing.assert_close(after[:, :15], model.predict(histories()))
+    centred = encodings - encodings[:15].mean(0)
     vectors = vectors_from_texts(encodings, model.item_table()[1:].detach(), COUNTS)
-    torch.testing.assert_close(after[:, 15:], F.linear(states, vectors))
+    states = model.user_representation(histories())
+    for row, newest in enumerate([15, 1, 1, 8]):
+        like = torch.cosine_similarity(centred[newest - 1], centred[15:])  # all four components are kept
+        torch.testing.assert_close(after[row, 15:], vectors @ states[row] + 3 * (like - 0.75) - 0.5)
     assert model.num_items == 15  # the one that was given is as it was
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if not scores_alike(name)])
+def test_a_student_with_an_output_layer_of_its_own_is_refused(name):
+    with pytest.raises(UserError, match="by more than a vector for each item"):
+        grown(student(name), name, architecture(name), COUNTS, torch.randn(17, 4))
+
+
 def test_a_new_item_in_a_history_is_read():
-    model = student("sasrec").eval()
-    larger = with_new_items(model, "sasrec", architecture("sasrec"), COUNTS, torch.randn(17, 4))
-    one, other = (larger.user_representation(torch.tensor([[1, item]])) for item in (16, 17))
+    encodings = torch.randn(17, 4, generator=torch.Generator().manual_seed(1))
+    larger = grown(student("sasrec"), "sasrec", architecture("sasrec"), COUNTS, encodings)
+    model = WithNewItems(larger, 15, encodings, likeness=0.0, boost=0.0).eval()
+    one, other = (model.predict(torch.tensor([[1, item]])) for item in (16, 17))
     assert not torch.allclose(one, other)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bsarec/rotary", "gru4rec", "caser"])
+def test_it_is_served_as_any_student_is(name, tmp_path):
+    encodings = torch.randn(18, 4, generator=torch.Generator().manual_seed(1))
+    larger = grown(with_large_weights(student(name)), name.partition("/")[0], architecture(name), COUNTS, encodings)
+    model = WithNewItems(larger, 15, encodings, likeness=3.0, boost=1.0).eval()
+    bias = write_graph(model, tmp_path / "model.onnx")
+    history, none = histories()[:, :6].numpy(), torch.zeros(4, 1, dtype=torch.int64).numpy()
+    items, scores = Graph(tmp_path / "model.onnx").best(history, none, 18)
+    expected = model.predict(histories()).gather(1, torch.from_numpy(items) - 1)
+    torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-4, rtol=1e-4)
+    assert (items > 15).any(1).all() and bias.shape == (19,)

@@ -62,18 +62,15 @@ class Served(Stage):
 
     def own_folder(self) -> Path:
         metrics = self.settings.metrics
-        new = (
-            ()
-            if self.new_items is None
-            else (
-                sha256_of(self.new_items),
-                how_new_items_are_read(self.settings).columns.plain(),
-                self.settings.serve.new_items_boost,
-            )
-        )
-        return self.keyed(
-            self.settings.paths.served_dir, f"{self.student.folder.name}-", metrics.filter_seen, metrics.ks, *new
-        )
+        counted = [metrics.filter_seen, metrics.ks, *self._new_items_counted()]
+        return self.keyed(self.settings.paths.served_dir, f"{self.student.folder.name}-", *counted)
+
+    def _new_items_counted(self) -> list[Any]:
+        """Returns what counts of the table of new items, and of how they score."""
+        if self.new_items is None:
+            return []
+        serve, columns = self.settings.serve, how_new_items_are_read(self.settings).columns
+        return [sha256_of(self.new_items), columns.plain(), serve.new_items_likeness, serve.new_items_boost]
 
     def check_settings(self) -> None:
         if self.new_items is not None and not self.new_items.is_file():
@@ -105,7 +102,6 @@ class Served(Stage):
             metrics.filter_seen,
             list(metrics.ks),
             new_items=dataset.num_items - known,
-            boost=self.settings.serve.new_items_boost,
         )
 
     def _grown(self, table: Path, known: "Catalogue") -> "Catalogue":
@@ -129,7 +125,7 @@ class Served(Stage):
         """Returns the student with vectors for the items of a catalogue that it does not know."""
         import torch
 
-        from ...student.new_items import with_new_items
+        from ...student.new_items import WithNewItems, grown
         from ...teacher.language_model.encodings import item_encodings
 
         new = item_encodings(
@@ -137,4 +133,8 @@ class Served(Stage):
         )
         counts = self.prepared.dataset.train_item_counts()[1:]
         encodings = torch.cat([self.encodings.load(), new])
-        return with_new_items(student, made["name"], made["architecture"], counts, encodings)
+        larger = grown(student, made["name"], made["architecture"], counts, encodings)
+        serve = self.settings.serve
+        return WithNewItems(
+            larger, student.num_items, encodings, serve.new_items_likeness, serve.new_items_boost
+        ).eval()

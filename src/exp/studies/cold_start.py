@@ -18,15 +18,15 @@ from ...evaluation.ranking import Evaluation, Scorer, evaluate
 from ...evaluation.significance import Model, compare
 from ...evaluation.tables import TextTable
 from ...evaluation.text_neighbours import TextNeighbours
-from ...student.layers.embedding import without_mean
-from ...student.new_items import with_new_items
+from ...student.new_items import WithNewItems, grown
 from ...teacher.language_model.encodings import item_encodings
 from ..program.run import Run
 from ..stages.prepare import PrepareWithoutItems
 from ..stages.road import Road
 
 NEWEST = (1, 3, 10)  # items of a history whose texts neighbours are sought of: validation chooses
-BOOSTS = tuple(half / 2 for half in range(-6, 13))  # added to the scores of new items: validation chooses
+LIKENESS = (4.0, 8.0, 12.0, 16.0)  # `WithNewItems`: validation chooses, too
+BOOSTS = tuple(half / 2 for half in range(-6, 13))
 K = 10  # of the NDCG on validation by which is chosen
 
 
@@ -53,12 +53,14 @@ KNOWN = Part("Known items in the whole catalogue", of_new=False, known_compete=T
 class ColdStart(NamedTuple):
     """What was found: comparisons by `compare.metrics`, the first model of each being what the others are held against.
 
+    likeness: That of `LIKENESS` that ranks validation's new items best among themselves.
     boost: The most of `BOOSTS` that costs known items no more of their NDCG@10 on validation than was allowed; None:
         even the least costs more.
     among_new, among_all: Targets that the student has not seen in training.
     known: Targets that it has.
     """
 
+    likeness: float
     boost: float | None
     among_new: Comparison
     among_all: Comparison
@@ -87,29 +89,28 @@ def measure_cold_start(run: Run) -> ColdStart | None:
     encodings = torch.cat([road.encodings.load(), new])
     made = read_manifest(stage.folder, "name", "architecture")
     counts = held.known.train_item_counts()[1:]
-    student = with_new_items(stage.load(), made["name"], made["architecture"], counts, encodings)
-    ranking = _Ranking(run, held, student.history_length)
-    neighbours = _neighbours(encodings, ranking)
-    nearest = f"Texts nearest to the newest {neighbours.newest}"
+    larger = grown(stage.load(), made["name"], made["architecture"], counts, encodings)
+    ranking = _Ranking(run, held, larger.history_length)
+
+    def student(likeness: float) -> Scorer:
+        model = WithNewItems(larger, held.num_known, encodings, likeness, boost=0.0).eval()
+        return lambda batch: model.predict(batch.history)
+
+    likeness = max(LIKENESS, key=lambda each: ranking.on_validation(student(each), AMONG_NEW))
+    students = {"Student, vectors alone": student(0.0), "Student": student(likeness)}
+    boosts = {name: _boost(score, ranking, settings.cold_start.loss) for name, score in students.items()}
+    boosted = {name: ranking.boosted(score, boosts[name] or 0.0) for name, score in students.items()}
+    neighbours = _neighbours(encodings, held.num_known, ranking)
     others: dict[str, Scorer] = {
-        nearest: neighbours.score,
+        f"Texts like the newest {neighbours.newest}": neighbours.score,
         "Popularity": Popularity(held.whole.train_item_counts()).score,
     }
-    plain = lambda batch: student.predict(batch.history)  # noqa: E731
-    boost = _boost(plain, ranking, settings.cold_start.loss)
-    students: dict[str, Scorer] = {"Student": plain}
-    if boost:
-        students[f"Student, new items {boost:+g}"] = ranking.boosted(plain, boost)
     found = ColdStart(
-        boost,
-        ranking.compared({name: (score, AMONG_NEW) for name, score in (others | {"Student": plain}).items()}),
-        ranking.compared({name: (score, AMONG_ALL) for name, score in (others | students).items()}),
-        ranking.compared(
-            {
-                "Student without new items": (plain, KNOWN_ALONE),
-                **{name: (score, KNOWN) for name, score in students.items()},
-            }
-        ),
+        likeness,
+        boosts["Student"],
+        ranking.compared(others | students, AMONG_NEW),
+        ranking.compared(others | boosted, AMONG_ALL),
+        ranking.compared(boosted, KNOWN, before=("Student without new items", students["Student"], KNOWN_ALONE)),
     )
     _report(run, found)
     return found
@@ -163,16 +164,21 @@ class _Ranking:
         more = boost * self.is_new
         return lambda batch: score(batch)[:] + more
 
-    def compared(self, models: dict[str, tuple[Scorer, Part]]) -> Comparison:
-        """Returns how models rank the same test targets, the first being what the others are held against."""
-        ranked = {name: self.of(score, part, "test") for name, (score, part) in models.items()}
-        user = next(iter(ranked.values())).user
-        return compare([Model(name, [each.rank]) for name, each in ranked.items()], user, 0, self.run.settings.compare)
+    def compared(
+        self, models: dict[str, Scorer], part: Part, before: tuple[str, Scorer, Part] | None = None
+    ) -> Comparison:
+        """Returns how models rank a part's test targets, the first being what the others are held against: the model
+        that `before` names, which ranks the same targets among other items, if it is given.
+        """
+        ranked = [] if before is None else [(before[0], self.of(*before[1:], "test"))]
+        ranked += [(name, self.of(score, part, "test")) for name, score in models.items()]
+        by_name = [Model(name, [each.rank]) for name, each in ranked]
+        return compare(by_name, ranked[0][1].user, 0, self.run.settings.compare)
 
 
-def _neighbours(encodings: Tensor, ranking: _Ranking) -> TextNeighbours:
+def _neighbours(encodings: Tensor, num_known: int, ranking: _Ranking) -> TextNeighbours:
     """Returns those that rank validation's new items best among themselves."""
-    centred = without_mean(encodings)
+    centred = encodings - encodings[:num_known].mean(0)
     tried = [TextNeighbours(centred, newest) for newest in NEWEST]
     return max(tried, key=lambda each: ranking.on_validation(each.score, AMONG_NEW))
 
@@ -190,9 +196,14 @@ def _report(run: Run, found: ColdStart) -> None:
     folder = run.dir / "metrics"
     folder.mkdir(exist_ok=True)
     compared = {name: asdict(each) for name, each in found._asdict().items() if isinstance(each, Comparison)}
-    write_json(folder / "cold_start.json", {"boost": found.boost, **compared})
+    write_json(folder / "cold_start.json", {"likeness": found.likeness, "boost": found.boost, **compared})
     sections = [f"## {title}: {table.title}\n\n{table.markdown()}" for title, table in _tables(found)]
-    write_text(folder / "cold_start.md", "\n".join([*sections, f"{how_compared(found.known)}\n"]))
+    write_text(folder / "cold_start.md", "\n".join([*sections, f"{_told(found)}\n\n{how_compared(found.known)}\n"]))
+
+
+def _told(found: ColdStart) -> str:
+    boost = "0, which costs more than is allowed, as even the least does" if found.boost is None else f"{found.boost:g}"
+    return f"Chosen on validation: serve.new_items_likeness={found.likeness:g}, serve.new_items_boost={boost}."
 
 
 def _tables(found: ColdStart) -> list[tuple[str, TextTable]]:
@@ -202,5 +213,8 @@ def _tables(found: ColdStart) -> list[tuple[str, TextTable]]:
 
 def show(found: ColdStart | None) -> None:
     """Prints the tables; nothing after a dry run."""
-    for title, table in _tables(found) if found else []:
+    if found is None:
+        return
+    for title, table in _tables(found):
         replace(table, title=f"{title}: {table.title}").show()
+    print(_told(found))

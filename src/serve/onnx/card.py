@@ -44,8 +44,8 @@ recommends often.
 """
 NONE_NEW = "It knows no item that came after its training."
 SOME_NEW = (
-    "The last {new_items:,} items came after its training: nobody has taken them yet, their vectors are those of the "
-    "items whose texts are most like theirs, and {boost:+g} is added to their scores."
+    "The last {new_items:,} items came after its training: nobody has taken them yet. They are recommended by their "
+    "texts, as like those of known items and of the newest item of a history."
 )
 
 
@@ -56,7 +56,6 @@ def model_card(
     parity: Parity,
     about: dict[str, Any],
     new_items: int,
-    boost: float,
 ) -> str:
     """Returns the Markdown of `MODEL_CARD.md`.
 
@@ -66,7 +65,7 @@ def model_card(
         dataset: What it was trained on.
         parity: How it ranks the test users.
         about: What the manifest says: `student_name`, `architecture`, `student_is_distilled`, `student`, `seed`.
-        new_items, boost: See `export.write_served`.
+        new_items: See `export.write_served`.
     """
     rows = [
         f"| {metric} | {value:.4f} | {parity.pytorch[metric]:.4f} |"
@@ -95,5 +94,5 @@ def model_card(
         tolerance=TOLERANCE,
         other_lists=parity.other_lists,
         bias_length=dataset.num_items + 1,
-        new_items=SOME_NEW.format(new_items=new_items, boost=boost) if new_items else NONE_NEW,
+        new_items=SOME_NEW.format(new_items=new_items) if new_items else NONE_NEW,
     )

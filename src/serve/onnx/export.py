@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 import torch.nn.functional as F
 
 from ...core.artefact import SERVED, write_text, writing
@@ -26,7 +25,6 @@ def write_served(
     filter_seen: bool,
     ks: list[int],
     new_items: int = 0,
-    boost: float = 0.0,
 ) -> None:
     """Writes `folder` whole or not at all, once the file was found to rank every test user as the student does.
 
@@ -37,21 +35,19 @@ def write_served(
         about: What the manifest says of both.
         filter_seen, ks: See `check_parity`.
         new_items: How many of its items, the last, came after its training.
-        boost: What is added to the scores of these.
 
     Raises:
         UserError: See `check_parity`.
     """
     manifest = {**about, "history_length": student.history_length, "new_items": new_items}
-    added = F.pad(torch.full((new_items,), boost), (student.num_items - new_items, 0))
     with writing(folder, SERVED, manifest) as temporary:
-        np.save(temporary / BIAS, write_graph(student, temporary / GRAPH, added))
-        parity = check_parity(student, temporary / GRAPH, dataset, filter_seen, ks, added)
+        np.save(temporary / BIAS, write_graph(student, temporary / GRAPH))
+        parity = check_parity(student, temporary / GRAPH, dataset, filter_seen, ks)
         _write_tables(temporary, dataset)
         vectors = F.normalize(student.output_layer()[0].detach().float(), dim=1)
         np.save(temporary / VECTORS, vectors.numpy())
         manifest["result"] = {"parity": asdict(parity)}
-        write_text(temporary / CARD, model_card(folder.name, student, dataset, parity, about, new_items, boost))
+        write_text(temporary / CARD, model_card(folder.name, student, dataset, parity, about, new_items))
 
 
 def _write_tables(folder: Path, dataset: Dataset) -> None:

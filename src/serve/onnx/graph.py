@@ -26,12 +26,11 @@ class BestItems(nn.Module):
 
     Args:
         student: In evaluation mode.
-        boost: `[num_items]` float32, added to the scores; None: nothing is.
     """
 
     weight: Tensor | None  # [num_items + 1, D], row 0 is padding; None: the item table, which is in the file once then
 
-    def __init__(self, student: SequentialRecommender, boost: Tensor | None = None) -> None:
+    def __init__(self, student: SequentialRecommender) -> None:
         super().__init__()
         self.student = student = copy(student)
         # a batch is parted by the lengths of its histories for speed alone, and no graph can
@@ -41,9 +40,8 @@ class BestItems(nn.Module):
         weight, bias = student.output_layer()
         is_tied = torch.equal(weight, student.item_table()[1:])
         self.register_buffer("weight", None if is_tied else F.pad(weight.detach(), (0, 0, 1, 0)))
-        known = torch.zeros(student.num_items) if boost is None else boost
-        if bias is not None and not (self.predicts or self.scores):
-            known = known + bias.detach()
+        zeros = torch.zeros(student.num_items)
+        known = zeros if bias is None or self.predicts or self.scores else bias.detach()
         self.bias = F.pad(known, (1, 0), value=-torch.inf)
 
     def forward(self, history: Tensor, excluded: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,20 +67,19 @@ class BestItems(nn.Module):
         return F.linear(states, self.student.item_table() if self.weight is None else self.weight, bias)
 
 
-def write_graph(student: SequentialRecommender, path: Path, boost: Tensor | None = None) -> np.ndarray:
+def write_graph(student: SequentialRecommender, path: Path) -> np.ndarray:
     """Writes a student as an ONNX file; returns the bias that it has, `[num_items + 1]` float32.
 
     Inputs: `history [batch, length]` and `excluded [batch, excluded]`, int64; `k [1]` int64, how many items are asked
     for, by default 10; `bias [num_items + 1]` float32, added to the scores (-inf keeps an item out), by default the
-    student's own and the boost. Outputs: `items [batch, k]` int64 and `scores [batch, k]` float32, best first; -inf
-    where fewer than k items are left.
+    student's own. Outputs: `items [batch, k]` int64 and `scores [batch, k]` float32, best first; -inf where fewer than
+    k items are left.
 
     Args:
         student: Any, in evaluation mode, on a CPU.
         path: Becomes the file.
-        boost: `[num_items]` float32, added to the student's scores; None: nothing is.
     """
-    module = BestItems(student.eval(), boost).eval()
+    module = BestItems(student.eval()).eval()
     length = min(4, student.history_length)
     history, excluded = (torch.ones(2, width, dtype=torch.int64) for width in (length, 2))  # a size of 1 would be fixed
     batch, auto, static = torch.export.Dim("batch"), torch.export.Dim.AUTO, torch.export.Dim.STATIC

@@ -40,12 +40,7 @@ class Parity:
 
 
 def check_parity(
-    student: SequentialRecommender,
-    graph: Path,
-    dataset: Dataset,
-    filter_seen: bool,
-    ks: Sequence[int],
-    boost: torch.Tensor | None = None,
+    student: SequentialRecommender, graph: Path, dataset: Dataset, filter_seen: bool, ks: Sequence[int]
 ) -> Parity:
     """Ranks every test user by PyTorch and by onnxruntime.
 
@@ -55,7 +50,6 @@ def check_parity(
         dataset: Whose test examples.
         filter_seen: Whether items of the history are left out.
         ks: Cut-offs of the figures; those above `LIST_LENGTH` are left out.
-        boost: `[num_items]` float32, added to the student's scores; None: nothing is.
 
     Raises:
         UserError: Scores differ by more than `TOLERANCE`, or by much for how far a list's scores lie apart, or there is
@@ -75,8 +69,7 @@ def check_parity(
             width = int((batch.history > 0).sum(1).max())
             none = torch.zeros_like(batch.target).unsqueeze(1)
             seen = none if batch.seen is None else excluded_rivals(batch.seen, batch.target)  # as figures are computed
-            own_scores = student.predict(batch.history)
-            scores = competing_scores(own_scores if boost is None else own_scores + boost, seen)
+            scores = competing_scores(student.predict(batch.history), seen)
             best, columns = scores.topk(k, dim=1)
             found, told = (
                 torch.from_numpy(each) for each in session.best(batch.history[:, :width].numpy(), seen.numpy(), k)

@@ -53,7 +53,8 @@ def test_each_comparison_is_of_the_users_it_names(measured):
     assert found.among_new.num_interactions == found.among_all.num_interactions == new
     assert found.known.num_interactions == len(target) - new
     names = {mean.model for mean in found.among_new.means}
-    assert {"Popularity", "Student"} < names and any(name.startswith("Texts nearest") for name in names)
+    assert {"Popularity", "Student", "Student, vectors alone"} < names
+    assert any(name.startswith("Texts like the newest") for name in names)
     by_name = {mean.model: mean.mean for mean in found.among_new.means}
     assert by_name["Popularity"] == 0  # all tie, which counts against it
 
@@ -92,6 +93,7 @@ def test_it_is_told_in_a_file_and_on_the_terminal(measured, capsys):
         assert title in told and title in (folder / "metrics" / "cold_start.md").read_text()
     kept = json.loads((folder / "metrics" / "cold_start.json").read_text())
     assert kept["boost"] == found.boost and kept["known"]["means"][0]["model"] == "Student without new items"
+    assert kept["likeness"] == found.likeness and f"serve.new_items_likeness={found.likeness:g}" in told
 
 
 @pytest.mark.slow
