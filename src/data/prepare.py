@@ -30,7 +30,14 @@ from .raw.log import RawLog, check_layout, find_raw_log, settings_that_count
 from .settings import DatasetSettings
 
 PARTS = {"train": TRAIN, "val": VAL, "test": TEST}
-NO_TITLE = pl.col("title").str.replace_all(r"[\p{Cf}\p{Z}]", "") == ""  # nothing in it can be seen
+
+
+def can_be_seen(column: str) -> pl.Expr:
+    """Returns whether a text holds more than spaces and marks without a shape."""
+    return pl.col(column).str.replace_all(r"[\p{Cf}\p{Z}]", "") != ""
+
+
+NO_TITLE = ~can_be_seen("title")
 FILTERS = ("min_rating", "min_user_interactions", "min_item_interactions")
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ from .stages.road import Road
 def job(run: Run) -> None:
     road = Road(run)
     if road.go(road.prepared, road.served):
+        road.served.become_newest()
         print(road.served.folder)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import (
     URL,
@@ -58,17 +59,20 @@ class Events:
 
     Args:
         address: Of the database, such as `sqlite:///events.db`; its table is made where there is none.
+        make: Whether a file of SQLite's is made where there is none.
 
     Raises:
         UserError: There is no such database, or it is one in memory.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, make: bool = True) -> None:
         try:
             self._engine = create_engine(_with_driver(address))
             if self._engine.dialect.name == "sqlite":
                 if self._engine.url.database in (None, "", ":memory:"):
                     raise UserError(f"server.events={_safe(address)} names no file: sqlite:///<path>.")
+                if not make and not Path(self._engine.url.database or "").is_file():
+                    raise UserError(f"server.events={_safe(address)} is not there: name the file of the service.")
                 event.listen(self._engine, "connect", _durable)
             TABLE.metadata.create_all(self._engine)
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # no BEGIN, no ROLLBACK

@@ -9,7 +9,6 @@ from ..core.paths import absolute
 from ..core.settings import (
     Address,
     Names,
-    NotNegative,
     Number,
     Positive,
     PositiveInteger,
@@ -22,6 +21,8 @@ from ..core.settings import (
     setting,
 )
 
+Likeness = Annotated[Number, Field(ge=0, le=100), Words("a number from 0 to 100")]
+Boost = Annotated[Number, Field(ge=-100, le=100), Words("a number from -100 to 100")]
 Port = Annotated[Whole, Field(ge=0, le=65535), Words("a whole number from 0 to 65535")]
 
 
@@ -55,10 +56,10 @@ class ServeSettings(Settings):
     new_items_texts: Names | None = setting(
         None, "columns of that table which stand behind the title, e.g. [genres]; null: dataset.columns.texts"
     )
-    new_items_likeness: NotNegative = setting(
+    new_items_likeness: Likeness = setting(
         10.0, "how much a new item gains (in logits) by a text like that of the newest item of a history"
     )
-    new_items_boost: Number = setting(
+    new_items_boost: Boost = setting(
         0.0, "added to the scores (logits) of new items: the more, the more often they are recommended (run_cold_start)"
     )
     filter_seen: YesNo = setting(True, "whether items that a user has seen are left out")

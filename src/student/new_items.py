@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.precision import float32_scores
+from .choices import STUDENTS
 from .factory import create_student
 from .layers.attention import last_place
 from .layers.embedding import without_mean
 from .models import SequentialRecommender
 
+SCORES_BY = ("item_table", "output_layer", "output_rows", "score", "predict")
 NEIGHBOURS, TEMPERATURE = 20, 0.07
 NEAR = 0.75  # cosine of two texts from which on likeness speaks for an item
 COMPONENTS = 128  # of the encodings: with fewer, texts are told apart less well, with more a served model grows
@@ -75,19 +77,33 @@ def grown(
     Raises:
         UserError: It scores by more than a vector for each item, or all texts have the same encoding.
     """
-    kind, common = type(student), SequentialRecommender
+    check_kind(name)
     larger = create_student(name, len(encodings), architecture)
     weights, own, table = dict(student.state_dict()), larger.state_dict(), "items.ids.weight"
-    new = vectors_from_texts(encodings, student.item_table()[1:].detach(), counts)
+    new = vectors_from_texts(encodings, weights[table][1:], counts)
     weights[table] = torch.cat([weights[table], new.to(weights[table])])
-    scores_alike = all(getattr(kind, each) is getattr(common, each) for each in ("output_layer", "score", "predict"))
-    if not scores_alike or any(weights[key].shape != own[key].shape for key in own):
-        raise UserError(
-            f"A student of {name} scores by more than a vector for each item, so that no text can stand for an item "
-            "which it has not seen: use another student, or leave out the new items."
-        )
+    if any(weights[key].shape != own[key].shape for key in own):
+        raise _more_than_vectors(name)
     larger.load_state_dict(weights)
     return larger.eval()
+
+
+def check_kind(name: str) -> None:
+    """Makes sure that a text can stand for an item that a student of this name has not seen.
+
+    Raises:
+        UserError: Its scores are not products with item vectors.
+    """
+    kind = STUDENTS[name]
+    if any(getattr(kind, each) is not getattr(SequentialRecommender, each) for each in SCORES_BY):
+        raise _more_than_vectors(name)
+
+
+def _more_than_vectors(name: str) -> UserError:
+    return UserError(
+        f"A student of {name} scores by more than a vector for each item, so that no text can stand for an item which "
+        "it has not seen: use another student, or leave out the new items."
+    )
 
 
 def vectors_from_texts(encodings: Tensor, vectors: Tensor, counts: Tensor) -> Tensor:

@@ -104,18 +104,25 @@ def test_a_nightly_update_trains_on_the_events_and_a_running_service_would_take_
     user = known.raw_user_ids[0]
     address = f"sqlite:///{place / 'events.db'}"
     update = ["run_update", place / "raw", place]
+    Events(address).close()
     done = start_program(*update, place / "nothing", BASELINE, f"server.events={address}")
     assert done.returncode == 0 and "nothing to train on" in done.stderr
     store = Events(address)
     store.add([Event(user, known.raw_ids[0], 4e9), Event(user, known.raw_ids[1], 4e9 + 1)])
     store.close()
-    done = start_program(*update, place / "update", BASELINE, f"server.events={address}")
+    (place / "later.csv").write_text("item,title,genres\nn1,Fresh (2026),Drama\n")
+    new = [f"serve.new_items={place / 'later.csv'}", "serve.new_items_texts=[genres]"]
+    done = start_program(*update, place / "update", BASELINE, f"server.events={address}", *new)
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.splitlines()[-1])
     assert newest_served(place / "served_dir", "movielens", distilled=False) == folder != served
     after = Recommender.load(folder).files
     assert after.history(user)[-2:] == [after.item(known.raw_ids[0]), after.item(known.raw_ids[1])]
     assert len(after.history(user)) == len(known.history(user)) + 2
-    done = start_program(*update, place / "again", BASELINE, f"server.events={address}")
+    assert after.raw_ids == [*known.raw_ids, "n1"]
+    done = start_program("run_export_onnx", place / "raw", place, place / "back", BASELINE)
+    assert newest_served(place / "served_dir", "movielens", distilled=False) == served  # asked for last
+    done = start_program(*update, place / "again", BASELINE, f"server.events={address}", *new)
     assert done.returncode == 0 and Path(done.stdout.splitlines()[-1]) == folder
+    assert newest_served(place / "served_dir", "movielens", distilled=False) == folder
     shutil.rmtree(folder)

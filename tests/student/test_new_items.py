@@ -4,8 +4,8 @@ import torch
 from src.core.errors import UserError
 from src.serve.graph import Graph
 from src.serve.onnx.graph import write_graph
-from src.student.models import SequentialRecommender
-from src.student.new_items import NEIGHBOURS, TEMPERATURE, WithNewItems, grown, vectors_from_texts
+from src.student.models import SASRec, SequentialRecommender
+from src.student.new_items import NEIGHBOURS, TEMPERATURE, WithNewItems, check_kind, grown, vectors_from_texts
 from tests.serve.served import with_large_weights
 from tests.student.students import NAMES, architecture, histories, student
 
@@ -85,6 +85,16 @@ def test_known_items_keep_their_scores_and_new_ones_have_those_of_the_formula(na
 def test_a_student_with_an_output_layer_of_its_own_is_refused(name):
     with pytest.raises(UserError, match="by more than a vector for each item"):
         grown(student(name), name, architecture(name), COUNTS, torch.randn(17, 4))
+
+
+def test_a_student_whose_item_table_is_another_than_its_vectors_is_refused(monkeypatch):
+    class Scaled(SASRec):
+        def item_table(self):
+            return 8 * super().item_table()
+
+    monkeypatch.setattr("src.student.new_items.STUDENTS", {"scaled": Scaled})
+    with pytest.raises(UserError, match="by more than a vector for each item"):
+        check_kind("scaled")
 
 
 def test_a_new_item_in_a_history_is_read():

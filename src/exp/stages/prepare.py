@@ -111,6 +111,11 @@ class PrepareWithoutItems(Prepare):
 
     @property
     def counts(self) -> dict[str, int]:
+        import polars as pl
+
+        from ...data.prepare import NO_TITLE
+
         dataset = self.dataset
         sizes = {"users": dataset.num_users, "items": dataset.num_items, "interactions": len(dataset.item_log)}
+        sizes["untitled_items"] = len(pl.DataFrame({"title": dataset.catalogue.titles}).filter(NO_TITLE))
         return sizes | {f"{split}_examples": len(examples) for split, examples in dataset.examples.items()}

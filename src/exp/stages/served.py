@@ -1,33 +1,24 @@
 """Student → served model: an ONNX file and the tables to answer by raw id."""
 
-import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.artefact import SERVED, read_manifest, sha256_of
+from ...core.artefact import MANIFEST, SERVED, read_manifest
 from ...core.errors import UserError
-from ...core.settings_reading import changed
-from ...data.settings import DatasetSettings
 from ..program.run import Run
-from ..program.settings import RunSettings
 from .base import Prepared, Stage
 from .distilled import Distilled
+from .new_items import TableOfNewItems, table_of_new_items
 from .students import Baseline
 from .teacher.encodings import Encodings
 
 if TYPE_CHECKING:
     from ...data.catalogue import Catalogue
     from ...student.models import SequentialRecommender
-
-log = logging.getLogger(__name__)
-
-
-def how_new_items_are_read(settings: RunSettings) -> DatasetSettings:
-    """Returns what the columns of the table `serve.new_items` are called."""
-    texts = settings.serve.new_items_texts
-    return settings.dataset if texts is None else changed(settings.dataset, {"columns.texts": texts})
 
 
 class Served(Stage):
@@ -49,10 +40,10 @@ class Served(Stage):
         super().__init__(run, prepared)
         self.student, self.encodings = student, encodings
 
-    @property
-    def new_items(self) -> Path | None:
-        """A table of items that came after the training."""
-        return self.settings.serve.new_items
+    @cached_property
+    def new_items(self) -> TableOfNewItems | None:
+        """Items that came after the training."""
+        return table_of_new_items(self.settings)
 
     def inputs(self) -> Sequence[Stage]:
         return (self.student,) if self.new_items is None else (self.student, self.encodings)
@@ -66,15 +57,21 @@ class Served(Stage):
         return self.keyed(self.settings.paths.served_dir, f"{self.student.folder.name}-", *counted)
 
     def _new_items_counted(self) -> list[Any]:
-        """Returns what counts of the table of new items, and of how they score."""
         if self.new_items is None:
             return []
-        serve, columns = self.settings.serve, how_new_items_are_read(self.settings).columns
-        return [sha256_of(self.new_items), columns.plain(), serve.new_items_likeness, serve.new_items_boost]
+        serve = self.settings.serve
+        return [*self.new_items.counted(), serve.new_items_likeness, serve.new_items_boost]
 
     def check_settings(self) -> None:
-        if self.new_items is not None and not self.new_items.is_file():
-            raise UserError(f"serve.new_items={self.new_items} is not there: give a table of items, or null.")
+        if self.new_items is not None:
+            from ...student.new_items import check_kind
+
+            self.new_items.check()
+            check_kind(self.student.student.name)
+
+    def become_newest(self) -> None:
+        """Lets a service that looks for the newest take this one, made in this run or in an earlier one."""
+        os.utime(self.folder / MANIFEST)
 
     def make(self) -> None:
         from ...serve.onnx.export import write_served
@@ -90,10 +87,10 @@ class Served(Stage):
         }
         metrics, dataset, student = self.settings.metrics, self.prepared.dataset, self.student.load()
         known = dataset.num_items
-        catalogue = dataset.catalogue if self.new_items is None else self._grown(self.new_items, dataset.catalogue)
-        if catalogue.num_items > known:
-            student = self._with_items_of(catalogue, student, made)
-            dataset = replace(dataset, catalogue=catalogue)
+        if self.new_items is not None:
+            dataset = replace(dataset, catalogue=self._grown(self.new_items, dataset.catalogue))
+        if dataset.num_items > known:
+            student = self._with_items_of(dataset.catalogue, student, made)
         write_served(
             self.folder,
             student,
@@ -104,20 +101,21 @@ class Served(Stage):
             new_items=dataset.num_items - known,
         )
 
-    def _grown(self, table: Path, known: "Catalogue") -> "Catalogue":
-        """Returns the catalogue with the items of a table behind it that it does not know yet and that have a text."""
-        from ...data.catalogue import Catalogue
-        from ...data.raw.columns import read_items
+    def _grown(self, table: TableOfNewItems, known: "Catalogue") -> "Catalogue":
+        """Returns the catalogue with the new items behind it.
 
-        rows = read_items(table, how_new_items_are_read(self.settings))
-        new = rows.filter(~rows["item"].is_in(known.raw_ids))
-        named = new.filter(new["text"] != "")
-        log.info(
-            "%s: %d new items; %d are in the catalogue already, %d have no text and are passed over",
-            table, len(named), len(rows) - len(new), len(new) - len(named),
-        )  # fmt: skip
+        Raises:
+            UserError: The table is not what it was when this run began.
+        """
+        import polars as pl
+
+        from ...data.catalogue import Catalogue
+
+        rows = table.read(pl.Series(known.raw_ids, dtype=pl.String))
+        if self.own_folder() != self.folder:
+            raise UserError(f"serve.new_items={table.path} has changed since this run began: start the same again.")
         columns = ((known.raw_ids, "item"), (known.titles, "title"), (known.texts, "text"))
-        return Catalogue(*([*old, *named[name].to_list()] for old, name in columns))
+        return Catalogue(*([*old, *rows[name].to_list()] for old, name in columns))
 
     def _with_items_of(
         self, catalogue: "Catalogue", student: "SequentialRecommender", made: dict[str, Any]

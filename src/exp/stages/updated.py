@@ -5,14 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.artefact import UPDATED_LOG, fingerprint, sha256_of, writing
+from ...core.artefact import UPDATED_LOG, fingerprint, writing
 from ...core.errors import UserError
 from ...core.settings_reading import changed
 from ..program.run import Run
 from ..program.settings import RunSettings
 from .base import Stage
 from .prepare import Prepare
-from .served import how_new_items_are_read
+from .served import table_of_new_items
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class UpdatedLog(Stage):
-    """`data/updates/<dataset>/<key>/`: `interactions.parquet` and `items.parquet`, for `dataset.reader=table`.
+    """`data/updates/<dataset>/<key>/`: `interactions.parquet` and `items.parquet`, for `dataset.reader=table`, and the
+    rest of `serve.new_items`, what nobody has taken yet, as a table of the same columns.
 
     Args:
         run: Whose settings.
@@ -48,7 +49,7 @@ class UpdatedLog(Stage):
 
         from ...serve.events import Events
 
-        store = Events(self.settings.server.events or "")
+        store = Events(self.settings.server.events or "", make=False)
         try:
             rows = [(each.user, each.item, each.time) for each in store.all()]
         finally:
@@ -56,13 +57,15 @@ class UpdatedLog(Stage):
         return pl.DataFrame(rows, {"user": pl.String, "item": pl.String, "time": pl.Float64}, orient="row")
 
     def own_folder(self) -> Path:
-        new = self.settings.serve.new_items
-        named = None if new is None else [sha256_of(new), self.settings.serve.new_items_texts]
-        return self.keyed(self.settings.paths.updates_dir, "", fingerprint(self.events.rows()), named)
+        new = table_of_new_items(self.settings)
+        return self.keyed(self.settings.paths.updates_dir, "", fingerprint(self.events.rows()), new and new.counted())
 
     def check_settings(self) -> None:
         if self.settings.server.events is None:
             raise UserError("run_update trains on what POST /events has kept: name its store, server.events=…")
+        table = table_of_new_items(self.settings)
+        if table is not None:
+            table.check()
         if self.settings.dataset.split == "sessions":
             raise UserError(
                 "Which session an event is of cannot be told: with dataset.split=sessions, bring the events into a log "
@@ -74,37 +77,41 @@ class UpdatedLog(Stage):
 
         from ...data.raw.layouts import LAYOUTS
         from ...data.raw.times import TICKS
-        from ...data.updated_log import ITEMS, LOG, as_items, as_log, with_events
+        from ...data.updated_log import ITEMS, LOG, NEW_ITEMS, as_items, as_log, usable, with_events
 
         layout, folder = LAYOUTS[self.settings.dataset.reader], self.before.require()
         interactions = as_log(folder, layout.ticks if layout.times else TICKS)
         items = pl.read_parquet(folder / "items.parquet").select(pl.col("raw_id").alias("item"), "title", "text")
-        items = pl.concat([items, self._new_items(items["item"])])
-        usable = self.events.filter(pl.col("item").is_in(items["item"].implode()))
-        if len(usable) < len(self.events):
-            log.warning(
-                "%d of %d events are of items that neither the log nor serve.new_items knows, and are left out",
-                len(self.events) - len(usable),
-                len(self.events),
-            )
-        with writing(self.folder, self.kind, {**self.about({}), "events": len(usable)}) as temporary:
-            with_events(interactions, usable).write_parquet(temporary / LOG)
+        table = table_of_new_items(self.settings)
+        new = items.clear() if table is None else table.read(items["item"])
+        taken = new.filter(pl.col("item").is_in(self.events["item"].implode()))
+        items = pl.concat([items, taken])
+        events = usable(self.events, items["item"])
+        grown = with_events(interactions, events)
+        self._tell_of_short_users(grown)
+        rest = new.filter(~pl.col("item").is_in(taken["item"].implode()))
+        with writing(self.folder, self.kind, {**self.about({}), "events": len(grown) - len(interactions)}) as temporary:
+            grown.write_parquet(temporary / LOG)
             as_items(items).write_parquet(temporary / ITEMS)
+            if len(rest):
+                as_items(rest).write_parquet(temporary / NEW_ITEMS)
 
-    def _new_items(self, known: "pl.Series") -> "pl.DataFrame":
-        """Returns the new ones of `serve.new_items` that somebody has taken since: `item`, `title`, `text`."""
-        import polars as pl
+    def _tell_of_short_users(self, grown: "pl.DataFrame") -> None:
+        from ...data.updated_log import FEWEST, splits_by_user
 
-        from ...data.raw.columns import read_items
-
-        if self.settings.serve.new_items is None:
-            return pl.DataFrame(schema={"item": pl.String, "title": pl.String, "text": pl.String})
-        rows = read_items(self.settings.serve.new_items, how_new_items_are_read(self.settings))
-        return rows.filter(pl.col("item").is_in(self.events["item"].implode()) & ~pl.col("item").is_in(known.implode()))
+        short = int((grown.group_by("user").len()["len"] < FEWEST).sum())
+        if short and splits_by_user(self.settings.dataset):
+            log.warning(
+                "%d users have fewer than %d interactions, of which the last two would be held out: they are left out",
+                short,
+                FEWEST,
+            )
 
     def settings_after(self) -> RunSettings:
         """Returns the settings of the same run on this log."""
-        from ...data.updated_log import settings_of_log
+        from ...data.updated_log import NEW_ITEMS, settings_of_log
 
         dataset = settings_of_log(self.settings.dataset, self.folder)
-        return changed(self.settings, {f"dataset.{key}": value for key, value in dataset.items()})
+        rest = self.folder / NEW_ITEMS
+        new = {"serve.new_items": str(rest) if rest.is_file() else None, "serve.new_items_texts": None}
+        return changed(self.settings, new | {f"dataset.{key}": value for key, value in dataset.items()})

@@ -18,7 +18,7 @@ from ...evaluation.ranking import Evaluation, Scorer, evaluate
 from ...evaluation.significance import Model, compare
 from ...evaluation.tables import TextTable
 from ...evaluation.text_neighbours import TextNeighbours
-from ...student.new_items import WithNewItems, grown
+from ...student.new_items import WithNewItems, check_kind, grown
 from ...teacher.language_model.encodings import item_encodings
 from ..program.run import Run
 from ..stages.prepare import PrepareWithoutItems
@@ -55,7 +55,7 @@ class ColdStart(NamedTuple):
 
     likeness: That of `LIKENESS` that ranks validation's new items best among themselves.
     boost: The most of `BOOSTS` that costs known items no more of their NDCG@10 on validation than was allowed; None:
-        even the least costs more.
+        even the least costs more, or known items are not ranked at all.
     among_new, among_all: Targets that the student has not seen in training.
     known: Targets that it has.
     """
@@ -75,6 +75,7 @@ def measure_cold_start(run: Run) -> ColdStart | None:
         UserError: A stage cannot be made, or no item held out is a target of validation and test.
     """
     settings = run.settings
+    check_kind(settings.student.name)
     prepared = PrepareWithoutItems(run, settings.cold_start.share)
     road = Road(run, prepared)
     distilled = settings.cold_start.student == "distilled"
@@ -110,7 +111,7 @@ def measure_cold_start(run: Run) -> ColdStart | None:
         boosts["Student"],
         ranking.compared(others | students, AMONG_NEW),
         ranking.compared(others | boosted, AMONG_ALL),
-        ranking.compared(boosted, KNOWN, before=("Student without new items", students["Student"], KNOWN_ALONE)),
+        ranking.compared(boosted, KNOWN, before=("Student, none recommended", students["Student"], KNOWN_ALONE)),
     )
     _report(run, found)
     return found
@@ -185,7 +186,10 @@ def _neighbours(encodings: Tensor, num_known: int, ranking: _Ranking) -> TextNei
 
 def _boost(score: Scorer, ranking: _Ranking, loss: float) -> float | None:
     """See `ColdStart.boost`."""
-    least = (1 - loss) * ranking.on_validation(score, KNOWN_ALONE)
+    alone = ranking.on_validation(score, KNOWN_ALONE)
+    if alone == 0:
+        return None  # nothing is lost by any
+    least = (1 - loss) * alone
     for boost in reversed(BOOSTS):
         if ranking.on_validation(ranking.boosted(score, boost), KNOWN) >= least:
             return boost
@@ -202,7 +206,7 @@ def _report(run: Run, found: ColdStart) -> None:
 
 
 def _told(found: ColdStart) -> str:
-    boost = "0, which costs more than is allowed, as even the least does" if found.boost is None else f"{found.boost:g}"
+    boost = "0 (none that was tried is within cold_start.loss)" if found.boost is None else f"{found.boost:g}"
     return f"Chosen on validation: serve.new_items_likeness={found.likeness:g}, serve.new_items_boost={boost}."
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ...core.errors import UserError
+from ...core.histories import joined
 from ..events import Events
 from ..recommender import Query, Ranking, Recommender
 from ..settings import ServeSettings
@@ -90,15 +91,6 @@ class Answering:
         allowed = None if request.items is None else frozenset(recommender.numbers(request.items, skip))
         denied = recommender.numbers(request.exclude, skip)
         return Query(history, [*denied, *(history if seen else ())], allowed, request.k)
-
-
-def joined(log: list[int], events: list[int]) -> list[int]:
-    """Returns a user's history: the log, then the events that are not its end already, as they are once a model was
-    trained on a log that holds them.
-    """
-    most = min(len(log), len(events))
-    both = next((n for n in range(most, 0, -1) if log[-n:] == events[:n]), 0)
-    return [*log, *events[both:]]
 
 
 def _answer(recommender: Recommender, request: RecommendRequest, query: Query, ranking: Ranking) -> RecommendAnswer:

@@ -40,6 +40,7 @@ def test_what_is_trained_on_knows_nothing_of_the_items_held_out(measured):
     assert manifest["dataset_fingerprint"] == prepared.fingerprint != whole.fingerprint
     assert not {whole.catalogue.raw_id(item) for item in out} & set(prepared.dataset.catalogue.raw_ids)
     assert prepared.counts["items"] == prepared.dataset.num_items
+    assert prepared.counts["untitled_items"] == 0
     assert prepared.counts["train_examples"] == len(prepared.dataset.examples["train"])
 
 
@@ -81,6 +82,17 @@ def test_the_boost_is_the_most_that_costs_no_more_than_is_allowed(tmp_path):
     assert _boost(lambda batch: score(batch) + 100.0 * ranking.is_new, ranking, 0.01) is None
 
 
+def test_where_known_items_are_not_ranked_at_all_no_boost_is_chosen():
+    class Nothing(_Ranking):
+        def __init__(self):
+            self.is_new = torch.zeros(3, dtype=torch.bool)
+
+        def on_validation(self, score, part):
+            return 0.0
+
+    assert _boost(lambda batch: torch.zeros(1, 3), Nothing(), 0.01) is None
+
+
 def test_it_is_told_in_a_file_and_on_the_terminal(measured, capsys):
     folder, found = measured
     show(found)
@@ -92,7 +104,7 @@ def test_it_is_told_in_a_file_and_on_the_terminal(measured, capsys):
     ):
         assert title in told and title in (folder / "metrics" / "cold_start.md").read_text()
     kept = json.loads((folder / "metrics" / "cold_start.json").read_text())
-    assert kept["boost"] == found.boost and kept["known"]["means"][0]["model"] == "Student without new items"
+    assert kept["boost"] == found.boost and kept["known"]["means"][0]["model"] == "Student, none recommended"
     assert kept["likeness"] == found.likeness and f"serve.new_items_likeness={found.likeness:g}" in told
 
 
