@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from ..core.histories import joined
+from .histories import joined
 from .raw.columns import JOINED
 from .raw.lines import CONTROL
 from .raw.times import TICKS

@@ -57,7 +57,7 @@ class ServeSettings(Settings):
         None, "columns of that table which stand behind the title, e.g. [genres]; null: dataset.columns.texts"
     )
     new_items_likeness: Likeness = setting(
-        10.0, "how much a new item gains (in logits) by a text like that of the newest item of a history"
+        12.0, "how much a new item gains (in logits) by a text like that of the newest item of a history"
     )
     new_items_boost: Boost = setting(
         0.0, "added to the scores (logits) of new items: the more, the more often they are recommended (run_cold_start)"

@@ -119,7 +119,7 @@ def test_a_nightly_update_trains_on_the_events_and_a_running_service_would_take_
     after = Recommender.load(folder).files
     assert after.history(user)[-2:] == [after.item(known.raw_ids[0]), after.item(known.raw_ids[1])]
     assert len(after.history(user)) == len(known.history(user)) + 2
-    assert after.raw_ids == [*known.raw_ids, "n1"]
+    assert after.raw_ids[-1] == "n1" and set(after.raw_ids[:-1]) == set(known.raw_ids)
     done = start_program("run_export_onnx", place / "raw", place, place / "back", BASELINE)
     assert newest_served(place / "served_dir", "movielens", distilled=False) == served  # asked for last
     done = start_program(*update, place / "again", BASELINE, f"server.events={address}", *new)

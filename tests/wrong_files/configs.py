@@ -207,6 +207,8 @@ KEPT = {  # what may be kept of a value, by the words of its setting; told apart
     "a number above 0 and below 1": lambda v: _number(v) and 0 < v < 1,
     "a number above 0, at most 1": lambda v: _number(v) and 0 < v <= 1,
     "a number from 0 to 1": lambda v: _number(v) and 0 <= v <= 1,
+    "a number from 0 to 100": lambda v: _number(v) and 0 <= v <= 100,
+    "a number from -100 to 100": lambda v: _number(v) and -100 <= v <= 100,
     "a number from 0 to below 1": lambda v: _number(v) and 0 <= v < 1,
     "a group of keys": lambda v: isinstance(v, dict),
     "names of layers, or all-linear": lambda v: v == ["x"],

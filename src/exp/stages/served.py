@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.artefact import MANIFEST, SERVED, read_manifest
-from ...core.errors import UserError
 from ..program.run import Run
 from .base import Prepared, Stage
 from .distilled import Distilled
@@ -112,8 +111,7 @@ class Served(Stage):
         from ...data.catalogue import Catalogue
 
         rows = table.read(pl.Series(known.raw_ids, dtype=pl.String))
-        if self.own_folder() != self.folder:
-            raise UserError(f"serve.new_items={table.path} has changed since this run began: start the same again.")
+        self.unchanged_since_named()
         columns = ((known.raw_ids, "item"), (known.titles, "title"), (known.texts, "text"))
         return Catalogue(*([*old, *rows[name].to_list()] for old, name in columns))
 

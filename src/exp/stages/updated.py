@@ -84,6 +84,7 @@ class UpdatedLog(Stage):
         items = pl.read_parquet(folder / "items.parquet").select(pl.col("raw_id").alias("item"), "title", "text")
         table = table_of_new_items(self.settings)
         new = items.clear() if table is None else table.read(items["item"])
+        self.unchanged_since_named()
         taken = new.filter(pl.col("item").is_in(self.events["item"].implode()))
         items = pl.concat([items, taken])
         events = usable(self.events, items["item"])

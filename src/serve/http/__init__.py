@@ -1,4 +1,4 @@
 """The HTTP service: requests in, recommendations by raw id out.
 
-Imports from core and serve. May be imported by exp.
+Imports from core, data and serve. May be imported by exp.
 """

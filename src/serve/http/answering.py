@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ...core.errors import UserError
-from ...core.histories import joined
+from ...data.histories import joined
 from ..events import Events
 from ..recommender import Query, Ranking, Recommender
 from ..settings import ServeSettings

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from src.core.errors import UserError
-from src.core.histories import joined
 from src.data.dataset import Dataset
+from src.data.histories import joined
 from src.data.updated_log import as_items, settings_of_log
 from src.exp.program.config import compose_settings
 from src.exp.stages.new_items import table_of_new_items
@@ -195,6 +195,19 @@ def test_texts_come_back_as_they_were():
         }
     )
     assert as_items(items)["more"].to_list() == ["", "bar; baz", "Foobar", "bar"]
+
+
+def test_a_table_that_changes_while_it_is_made_from_makes_nothing(folder):
+    before = prepared(run_of(folder))
+    (folder / "new.csv").write_text("item,title\nn1,Fresh (2026)\n")
+    keep(folder, Event(before.raw_user_ids()[0], "n1", NEVER))
+    run = run_of(folder, f"serve.new_items={folder / 'new.csv'}")
+    stage = UpdatedLog(run, Prepare(run))
+    assert not stage.folder.exists()
+    (folder / "new.csv").write_text("item,title\nn1,Another (2026)\n")
+    with pytest.raises(UserError, match="has changed since this run began: start the same command again"):
+        stage.ensure()
+    assert not stage.folder.exists()
 
 
 def test_a_store_that_is_not_there_is_told_and_not_made(folder):
