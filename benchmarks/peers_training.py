@@ -21,7 +21,8 @@ from .side_by_side import Worker, in_turn, markdown, median_rate, parser, report
 LENGTH, WIDTH, BLOCKS, HEADS, DROPOUT, BATCH = 200, 64, 2, 2, 0.2, 128
 SAME_MODEL = [
     "dataset=movielens",
-    "student=sasrec",
+    "student=sasrec_movielens",  # whose batches are "its own"
+    "student.model.positions=absolute",
     "student/loss=cross_entropy",
     f"student.model.history_length={LENGTH}",
     f"student.model.hidden_size={WIDTH}",
