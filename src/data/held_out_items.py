@@ -41,8 +41,8 @@ def draw_items(dataset: Dataset, share: float, generator: torch.Generator) -> Te
     n = round(share * len(with_text))
     if not 0 < n < dataset.num_items:
         raise UserError(
-            f"cold.share={share} of {len(with_text)} items of {dataset.name} that have a text is {n}: choose another "
-            "share."
+            f"cold_start.share={share} of the {len(with_text)} items of {dataset.name} that have a text is {n}: choose "
+            "another share."
         )
     return with_text[torch.randperm(len(with_text), generator=generator)[:n]].sort().values
 

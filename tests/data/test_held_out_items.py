@@ -67,7 +67,7 @@ def test_only_items_with_a_text_are_drawn():
 @pytest.mark.parametrize("share", [0.01, 0.999])
 def test_a_share_that_is_nothing_or_all_is_refused(share):
     dataset = dataset_of([[1, 2, 3, 4], [2, 3, 4, 1]], titles=list("abcd"))
-    with pytest.raises(UserError, match=r"^cold\.share=.* choose another share\.$"):
+    with pytest.raises(UserError, match=r"^cold_start\.share=.* choose another share\.$"):
         draw_items(dataset, share, generator(0))
 
 
