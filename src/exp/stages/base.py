@@ -209,16 +209,18 @@ class Stage(ABC):
         if self.given is not None and digest_as_it_is(self.folder) != self.content_digest:
             raise UserError(f"{self.folder} has changed since this run began: start the same command again.")
 
-    def unchanged_since_named(self) -> None:
-        """Makes sure that what this stage's own key is made of still is what it was when the key was first asked for.
+    def unchanged_since_named(self, what: str) -> None:
+        """Makes sure that the files which this stage's own key is made of, just read, are what they were when the key
+        was first asked for.
+
+        Args:
+            what: The files in words, with "has" or "have".
 
         Raises:
-            UserError: Somebody has changed a file since this run began.
+            UserError: Somebody has changed one since this run began.
         """
-        if self.given is None and self.own_folder() != self.folder:
-            raise UserError(
-                f"What the {self.what} is made from has changed since this run began: start the same command again."
-            )
+        if self.own_folder() != self.folder:
+            raise UserError(f"{what} changed since this run began: start the same command again.")
 
     def require(self) -> Path:
         """Returns the artefact's folder.

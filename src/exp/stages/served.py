@@ -111,7 +111,7 @@ class Served(Stage):
         from ...data.catalogue import Catalogue
 
         rows = table.read(pl.Series(known.raw_ids, dtype=pl.String))
-        self.unchanged_since_named()
+        self.unchanged_since_named(f"serve.new_items={table.path} has")
         columns = ((known.raw_ids, "item"), (known.titles, "title"), (known.texts, "text"))
         return Catalogue(*([*old, *rows[name].to_list()] for old, name in columns))
 
@@ -119,16 +119,10 @@ class Served(Stage):
         self, catalogue: "Catalogue", student: "SequentialRecommender", made: dict[str, Any]
     ) -> "SequentialRecommender":
         """Returns the student with vectors for the items of a catalogue that it does not know."""
-        import torch
-
         from ...student.new_items import WithNewItems, grown
-        from ...teacher.language_model.encodings import item_encodings
 
-        new = item_encodings(
-            self.settings.teacher, catalogue.texts[student.num_items :], self.settings.paths.language_models_dir
-        )
         counts = self.prepared.dataset.train_item_counts()[1:]
-        encodings = torch.cat([self.encodings.load(), new])
+        encodings = self.encodings.load_with(catalogue.texts[student.num_items :])
         larger = grown(student, made["name"], made["architecture"], counts, encodings)
         serve = self.settings.serve
         return WithNewItems(

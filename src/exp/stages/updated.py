@@ -11,8 +11,8 @@ from ...core.settings_reading import changed
 from ..program.run import Run
 from ..program.settings import RunSettings
 from .base import Stage
+from .new_items import TableOfNewItems, table_of_new_items
 from .prepare import Prepare
-from .served import table_of_new_items
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,16 +56,20 @@ class UpdatedLog(Stage):
             store.close()
         return pl.DataFrame(rows, {"user": pl.String, "item": pl.String, "time": pl.Float64}, orient="row")
 
+    @cached_property
+    def new_items(self) -> TableOfNewItems | None:
+        """Items that came after the training."""
+        return table_of_new_items(self.settings)
+
     def own_folder(self) -> Path:
-        new = table_of_new_items(self.settings)
-        return self.keyed(self.settings.paths.updates_dir, "", fingerprint(self.events.rows()), new and new.counted())
+        new = self.new_items and self.new_items.counted()
+        return self.keyed(self.settings.paths.updates_dir, "", fingerprint(self.events.rows()), new)
 
     def check_settings(self) -> None:
         if self.settings.server.events is None:
             raise UserError("run_update trains on what POST /events has kept: name its store, server.events=…")
-        table = table_of_new_items(self.settings)
-        if table is not None:
-            table.check()
+        if self.new_items is not None:
+            self.new_items.check()
         if self.settings.dataset.split == "sessions":
             raise UserError(
                 "Which session an event is of cannot be told: with dataset.split=sessions, bring the events into a log "
@@ -82,9 +86,10 @@ class UpdatedLog(Stage):
         layout, folder = LAYOUTS[self.settings.dataset.reader], self.before.require()
         interactions = as_log(folder, layout.ticks if layout.times else TICKS)
         items = pl.read_parquet(folder / "items.parquet").select(pl.col("raw_id").alias("item"), "title", "text")
-        table = table_of_new_items(self.settings)
-        new = items.clear() if table is None else table.read(items["item"])
-        self.unchanged_since_named()
+        new = items.clear()
+        if self.new_items is not None:
+            new = self.new_items.read(items["item"])
+            self.unchanged_since_named(f"serve.new_items={self.new_items.path} has")
         taken = new.filter(pl.col("item").is_in(self.events["item"].implode()))
         items = pl.concat([items, taken])
         events = usable(self.events, items["item"])

@@ -19,7 +19,6 @@ from ...evaluation.significance import Model, compare
 from ...evaluation.tables import TextTable
 from ...evaluation.text_neighbours import TextNeighbours
 from ...student.new_items import WithNewItems, check_kind, grown
-from ...teacher.language_model.encodings import item_encodings
 from ..program.run import Run
 from ..stages.prepare import PrepareWithoutItems
 from ..stages.road import Road
@@ -84,10 +83,7 @@ def measure_cold_start(run: Run) -> ColdStart | None:
     if not road.go(prepared, road.encodings, *teaching, stage):
         return None
     held = prepared.held_out
-    new = item_encodings(
-        settings.teacher, held.whole.catalogue.texts[held.num_known :], settings.paths.language_models_dir
-    )
-    encodings = torch.cat([road.encodings.load(), new])
+    encodings = road.encodings.load_with(held.whole.catalogue.texts[held.num_known :])
     made = read_manifest(stage.folder, "name", "architecture")
     counts = held.known.train_item_counts()[1:]
     larger = grown(stage.load(), made["name"], made["architecture"], counts, encodings)

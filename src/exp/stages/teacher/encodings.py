@@ -56,6 +56,15 @@ class Encodings(ReadsLanguageModel):
         with writing(self.folder, self.kind, self.about({})) as temporary:
             save_file({"item_texts": encodings}, temporary / FILE)
 
+    def load_with(self, texts: "list[str]") -> "Tensor":
+        """Returns `load`, and behind it what the language model makes of more texts, `[num_items + len(texts), d]`."""
+        import torch
+
+        from ....teacher.language_model.encodings import item_encodings
+
+        more = item_encodings(self.settings.teacher, texts, self.settings.paths.language_models_dir)
+        return torch.cat([self.load(), more])
+
     def load(self) -> "Tensor":
         """Returns `[num_items, d]` float32, row j for item j + 1.
 

@@ -92,11 +92,7 @@ class Teacher(ReadsLanguageModel, Training):
         train = settings.train
         log.info("The teacher is built over the user encoder %s", self.user_encoder.folder)
         model, language_model = self.untrained(), self.language_model
-        if self.own_folder() != self.folder:
-            raise UserError(
-                f"The files of {settings.llm.name}, or the prompt's text, have changed since this run began: start the "
-                "same command again."
-            )
+        self.unchanged_since_named(f"The files of {settings.llm.name}, or the prompt's text, have")
         module = self._module(model)
         rows = rows_at_once(metrics, dataset, metrics.filter_seen)
         data = TeacherDataModule(model, dataset, train, rows, metrics.filter_seen, self.settings.seed)
