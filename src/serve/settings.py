@@ -36,6 +36,7 @@ def in_start_folder(address: str) -> str:
 
 Database = Annotated[Address, AfterValidator(in_start_folder)]
 EmptyHistory = Literal["popular", "refuse"]  # what is done for users without a history
+Search = Literal["float32", "bytes"]  # how the best items of a catalogue are found
 UnknownItems = Literal["skip", "refuse"]  # and about items that a model does not know
 
 
@@ -61,6 +62,11 @@ class ServeSettings(Settings):
     )
     new_items_boost: Boost = setting(
         0.0, "added to the scores (logits) of new items: the more, the more often they are recommended (run_cold_start)"
+    )
+    search: Search = setting(
+        "float32",
+        "how run_export_onnx lets the best items be found: by the scores of all, or by a table of a byte a dimension, "
+        "which is faster in large catalogues, and the scores of what that finds",
     )
     filter_seen: YesNo = setting(True, "whether items that a user has seen are left out")
     empty_history: EmptyHistory = setting(
@@ -88,6 +94,9 @@ class ServerSettings(Settings):
     port: Port = setting(8000, "port; 0: any that is free")
     beside: Annotated[list[UserPath], Words("a list of paths")] = setting(
         [], "folders of more served models, which answer the requests that name them"
+    )
+    processes: PositiveInteger = setting(
+        1, "that serve, each with the model in its memory; limits and the look for a newer model are those of each"
     )
     max_batch: PositiveInteger = setting(64, "requests that are ranked together")
     max_waiting: PositiveInteger = setting(1024, "requests that may wait; one more is answered 503 with Retry-After")

@@ -52,7 +52,7 @@ class Served(Stage):
 
     def own_folder(self) -> Path:
         metrics = self.settings.metrics
-        counted = [metrics.filter_seen, metrics.ks, *self._new_items_counted()]
+        counted = [self.settings.serve.search, metrics.filter_seen, metrics.ks, *self._new_items_counted()]
         return self.keyed(self.settings.paths.served_dir, f"{self.student.folder.name}-", *counted)
 
     def _new_items_counted(self) -> list[Any]:
@@ -97,6 +97,7 @@ class Served(Stage):
             about,
             metrics.filter_seen,
             list(metrics.ks),
+            self.settings.serve.search,
             new_items=dataset.num_items - known,
         )
 

@@ -1,14 +1,17 @@
 """What is recommended for a batch of requests, with the events that users had since the log ended."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from ...data.histories import joined
-from ..events import Events
 from ..recommender import Query, Ranking, Recommender
 from ..settings import ServeSettings
 from .current import CurrentModel
 from .schemas import Item, RecommendAnswer, RecommendRequest
+
+if TYPE_CHECKING:
+    from ..events import Events
 
 
 class NoModelError(UserError):
@@ -30,7 +33,7 @@ class Answering:
         current: CurrentModel,
         beside: Mapping[str, Recommender],
         policies: ServeSettings,
-        events: Events | None,
+        events: "Events | None",
     ) -> None:
         self.current, self.beside, self.policies, self.events = current, beside, policies, events
 

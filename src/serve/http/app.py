@@ -5,16 +5,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from ...core.errors import UserError
-from ..events import Event, Events
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
 from .answering import Answering, NoModelError
@@ -41,6 +40,9 @@ from .schemas import (
     SimilarAnswer,
 )
 
+if TYPE_CHECKING:
+    from ..events import Events
+
 log = logging.getLogger(__name__)
 
 Asked = Batcher[RecommendRequest, RecommendAnswer]
@@ -66,7 +68,7 @@ def create_app(
     beside: Mapping[str, Recommender],
     serve: ServeSettings,
     server: ServerSettings,
-    events: Events | None = None,
+    events: "Events | None" = None,
     api_key: str | None = None,
 ) -> FastAPI:
     """Returns the application.
@@ -83,12 +85,12 @@ def create_app(
 
     def compute(requests: Any) -> list[Any]:
         seen.batch.observe(len(requests))
+        seen.waiting.set(many.waiting + explained.waiting)
         return answering(requests)
 
     many: Asked = Batcher(compute, server.max_batch, server.max_waiting, server.timeout_seconds)
     # What an item is recommended because of costs as much as a batch: it is found out in a thread of its own.
     explained: Asked = Batcher(compute, 1, server.max_waiting, server.timeout_seconds)
-    seen.waiting.set_function(lambda: many.waiting + explained.waiting)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -199,6 +201,8 @@ def _add_events(app: FastAPI, answering: Answering, seen: Observation) -> None:
         events = answering.events
         if events is None:
             raise HTTPException(404, "This service keeps no events: start it with server.events=sqlite:///<path>.")
+        from ..events import Event  # a database's toolkit is not imported where there is none: it takes a while
+
         late = time.time() + MOST_AHEAD
         if any(each.time is not None and each.time > late for each in request.events):
             raise HTTPException(422, "events: a time lies in the future; times are seconds since 1970")
@@ -227,7 +231,8 @@ def _add_state(app: FastAPI, current: CurrentModel, batchers: Sequence[Asked], s
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Tells Prometheus what was counted and measured."""
-        return Response(generate_latest(seen.registry), media_type=CONTENT_TYPE_LATEST)
+        seen.waiting.set(sum(each.waiting for each in batchers))
+        return Response(await asyncio.to_thread(seen.told), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_problems(app: FastAPI) -> None:

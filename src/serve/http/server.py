@@ -1,22 +1,27 @@
-"""The process that serves."""
+"""What serves: one process, or several on one address."""
 
 import gc
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
+from tempfile import TemporaryDirectory
 
 import uvicorn
+from fastapi import FastAPI
 
 from ...core.errors import UserError
-from ..events import Events
 from ..files import newest_served
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
 from .app import create_app
 from .current import CurrentModel, working
+from .observation import FOLDER
+from .processes import Processes
 
 API_KEY = "ANYO_API_KEY"  # in the environment: what stands in a config is written to the run's folder
 
@@ -34,23 +39,86 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
     Raises:
         UserError: There is no model, two have one name, or there is no database for events.
     """
-    distilled = serve.student == "distilled"
-    current = CurrentModel(lambda: serve.model or newest_served(served_dir, dataset, distilled), serve.threads)
-    beside: dict[str, Recommender] = {}
-    for folder in server.beside:
-        other = working(folder, serve.threads)
-        if other.files.name in {*beside, current.recommender.files.name}:
-            raise UserError(f"server.beside names {folder}, but there is a model {other.files.name} already.")
-        beside[other.files.name] = other
-    events = None if server.events is None else Events(server.events)
-    app = create_app(current, beside, serve, server, events, os.environ.get(API_KEY) or None)
-    sys.setswitchinterval(0.0005)  # the ranking thread and the one that reads requests take turns: 5 ms would be felt
-    gc.collect()
-    gc.freeze()  # what a model and the libraries are made of stays: no pause to look at it again
-    config = uvicorn.Config(
+    service = Service(serve, server, served_dir, dataset)
+    if server.processes == 1:
+        app, current = service.made()
+        with suppress(KeyboardInterrupt):  # how it is ended by hand
+            _Server(_config(app, server), current).run()
+        return
+    service.find()  # where there is no model, no process need be started to say so
+    config = _config(service, server)
+    with _counted_together(), config.bind_socket() as listening:
+        log.info(
+            "%d processes on http://%s:%d (docs: /docs)", server.processes, server.host, listening.getsockname()[1]
+        )
+        Processes(config, [listening]).serve()
+
+
+@dataclass(frozen=True)
+class Service:
+    """All that a process has to know to serve. It is the factory of the application that uvicorn calls in each.
+
+    serve, server, served_dir, dataset: See `serve_http`.
+    """
+
+    serve: ServeSettings
+    server: ServerSettings
+    served_dir: Path
+    dataset: str
+
+    def find(self) -> Path:
+        """Returns the folder of the model that should answer.
+
+        Raises:
+            UserError: There is none.
+        """
+        distilled = self.serve.student == "distilled"
+        return self.serve.model or newest_served(self.served_dir, self.dataset, distilled)
+
+    def made(self) -> tuple[FastAPI, CurrentModel]:
+        """Returns the application and the model that answers.
+
+        Raises:
+            UserError: See `serve_http`.
+        """
+        current = CurrentModel(self.find, self.serve.threads)
+        beside: dict[str, Recommender] = {}
+        for folder in self.server.beside:
+            other = working(folder, self.serve.threads)
+            if other.files.name in {*beside, current.recommender.files.name}:
+                raise UserError(f"server.beside names {folder}, but there is a model {other.files.name} already.")
+            beside[other.files.name] = other
+        events = None
+        if self.server.events is not None:
+            from ..events import Events
+
+            events = Events(self.server.events)
+        app = create_app(current, beside, self.serve, self.server, events, os.environ.get(API_KEY) or None)
+        sys.setswitchinterval(0.0005)  # the ranking thread and that which reads requests take turns: 5 ms would be felt
+        gc.collect()
+        gc.freeze()  # what a model and the libraries are made of stays: no pause to look at it again
+        return app, current
+
+    def __call__(self) -> FastAPI:
+        """Returns the application, in a process of its own, which tells on the terminal what happens to it."""
+        logging.basicConfig(level="INFO", format="process %(process)d: %(message)s", force=True)
+        try:
+            app, current = self.made()
+        except UserError as error:
+            log.error("error: %s", error)
+            sys.exit(uvicorn.config.STARTUP_FAILURE)  # the others would fail in the same way: all end
+        log.info("serving %s, version %s", current.recommender.files.name, current.recommender.files.version)
+        return app
+
+
+def _config(app: "FastAPI | Service", server: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=server.host,
         port=server.port,
+        factory=isinstance(app, Service),
+        workers=server.processes,
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -58,9 +126,19 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
         backlog=2048,
         timeout_graceful_shutdown=30,
         timeout_keep_alive=75,
+        timeout_worker_healthcheck=30,  # a process that begins on a busy machine is slow to answer, not dead
     )
-    with suppress(KeyboardInterrupt):  # how it is ended by hand
-        _Server(config, current).run()
+
+
+@contextmanager
+def _counted_together() -> Iterator[None]:
+    """Lets processes that are started within count in one place, so that any of them tells Prometheus of all."""
+    with TemporaryDirectory(prefix="anyo-metrics-") as folder:
+        os.environ[FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER]
 
 
 class _Server(uvicorn.Server):

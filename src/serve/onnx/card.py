@@ -34,14 +34,19 @@ Scores of the {best} best items of every user differ by at most {difference:.1e}
 and at most {history_length} items; `excluded [batch, excluded]` int64, item numbers that are not recommended, 0 for
 none; `k [1]` int64, 10 where it is not given; `bias [{bias_length}]` float32, added to the scores by item number (-inf
 keeps an item out), the model's own where it is not given. Outputs: `items [batch, k]` int64, `scores [batch, k]`
-float32, best first; scores are -inf where fewer than k items are left. Item number i is row i - 1 of `items.parquet`.
-The SHA-256 of every file stands in `manifest.json`.
+float32, best first; scores are -inf where fewer than k items are left. {search}
+Item number i is row i - 1 of `items.parquet`. The SHA-256 of every file stands in `manifest.json`.
 
 ## Limits
 
 {new_items} Of an item it was trained with it knows nothing but who took it, and with what else. What was taken often it
 recommends often.
 """
+SEARCHES = {
+    "float32": "All items are scored in float32.",
+    "bytes": "Candidates, eight for each item asked for, are found by vectors of a byte a dimension and scored in "
+    "float32.",
+}
 NONE_NEW = "It knows no item that came after its training."
 SOME_NEW = (
     "The last {new_items:,} items came after its training: nobody has taken them yet. They are recommended by their "
@@ -55,7 +60,6 @@ def model_card(
     dataset: Dataset,
     parity: Parity,
     about: dict[str, Any],
-    new_items: int,
 ) -> str:
     """Returns the Markdown of `MODEL_CARD.md`.
 
@@ -64,8 +68,8 @@ def model_card(
         student: What is served.
         dataset: What it was trained on.
         parity: How it ranks the test users.
-        about: What the manifest says: `student_name`, `architecture`, `student_is_distilled`, `student`, `seed`.
-        new_items: See `export.write_served`.
+        about: What the manifest says: `student_name`, `architecture`, `student_is_distilled`, `student`, `seed`,
+            `search`, `new_items`.
     """
     rows = [
         f"| {metric} | {value:.4f} | {parity.pytorch[metric]:.4f} |"
@@ -94,5 +98,6 @@ def model_card(
         tolerance=TOLERANCE,
         other_lists=parity.other_lists,
         bias_length=dataset.num_items + 1,
-        new_items=SOME_NEW.format(new_items=new_items) if new_items else NONE_NEW,
+        search=SEARCHES[about["search"]],
+        new_items=SOME_NEW.format(new_items=about["new_items"]) if about["new_items"] else NONE_NEW,
     )

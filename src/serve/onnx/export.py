@@ -9,12 +9,16 @@ import polars as pl
 import torch.nn.functional as F
 
 from ...core.artefact import SERVED, write_text, writing
+from ...core.errors import UserError
 from ...data.dataset import Dataset
 from ...student.models import SequentialRecommender
 from ..files import BIAS, CARD, GRAPH, INTERACTIONS, ITEMS, USERS, VECTORS
+from ..settings import Search
 from .card import model_card
 from .graph import write_graph
 from .parity import check_parity
+
+BY_BYTES = "Its best items were looked for by a table of bytes (serve.search=bytes), float32 looks at all scores."
 
 
 def write_served(
@@ -24,6 +28,7 @@ def write_served(
     about: dict[str, Any],
     filter_seen: bool,
     ks: list[int],
+    search: Search = "float32",
     new_items: int = 0,
 ) -> None:
     """Writes `folder` whole or not at all, once the file was found to rank every test user as the student does.
@@ -34,20 +39,24 @@ def write_served(
         dataset: What it was trained on.
         about: What the manifest says of both.
         filter_seen, ks: See `check_parity`.
+        search: See `ServeSettings.search`.
         new_items: How many of its items, the last, came after its training.
 
     Raises:
-        UserError: See `check_parity`.
+        UserError: See `BestItems` and `check_parity`.
     """
-    manifest = {**about, "history_length": student.history_length, "new_items": new_items}
+    manifest = {**about, "history_length": student.history_length, "search": search, "new_items": new_items}
     with writing(folder, SERVED, manifest) as temporary:
-        np.save(temporary / BIAS, write_graph(student, temporary / GRAPH))
-        parity = check_parity(student, temporary / GRAPH, dataset, filter_seen, ks)
+        np.save(temporary / BIAS, write_graph(student, temporary / GRAPH, search))
+        try:
+            parity = check_parity(student, temporary / GRAPH, dataset, filter_seen, ks)
+        except UserError as error:
+            raise error if search == "float32" else UserError(f"{error} {BY_BYTES}") from None
         _write_tables(temporary, dataset)
         vectors = F.normalize(student.output_layer()[0].detach().float(), dim=1)
         np.save(temporary / VECTORS, vectors.numpy())
         manifest["result"] = {"parity": asdict(parity)}
-        write_text(temporary / CARD, model_card(folder.name, student, dataset, parity, about, new_items))
+        write_text(temporary / CARD, model_card(folder.name, student, dataset, parity, manifest))
 
 
 def _write_tables(folder: Path, dataset: Dataset) -> None:

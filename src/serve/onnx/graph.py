@@ -11,14 +11,16 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from ...core.artefact import write_bytes
+from ...core.errors import UserError
 from ...student.models import SequentialRecommender
+from ..settings import Search
+from .search import CANDIDATES, USUAL_K, TableOfBytes, best_of, top
 
 OPSET = 20
-USUAL_K = 10
 
 
 class BestItems(nn.Module):
@@ -26,11 +28,15 @@ class BestItems(nn.Module):
 
     Args:
         student: In evaluation mode.
+        search: See `ServeSettings.search`.
+
+    Raises:
+        UserError: The student's scores are no products with vectors, which alone have a table of bytes.
     """
 
     weight: Tensor | None  # [num_items + 1, D], row 0 is padding; None: the item table, which is in the file once then
 
-    def __init__(self, student: SequentialRecommender) -> None:
+    def __init__(self, student: SequentialRecommender, search: Search = "float32") -> None:
         super().__init__()
         self.student = student = copy(student)
         # a batch is parted by the lengths of its histories for speed alone, and no graph can
@@ -43,19 +49,36 @@ class BestItems(nn.Module):
         zeros = torch.zeros(student.num_items)
         known = zeros if bias is None or self.predicts or self.scores else bias.detach()
         self.bias = F.pad(known, (1, 0), value=-torch.inf)
+        self.bytes = None
+        if search == "bytes":
+            if self.predicts or self.scores:
+                raise UserError(
+                    "serve.search=bytes looks for items by their vectors alone, and this student scores by more than "
+                    "these (of its own kind, or for new items): use serve.search=float32."
+                )
+            self.bytes = TableOfBytes(F.pad(weight.detach().float(), (0, 0, 1, 0)))
 
-    def forward(self, history: Tensor, excluded: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, history: Tensor, excluded: Tensor, k: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Returns item numbers `[B, k]` int64 and their scores `[B, k]` float32, best first.
 
         Args:
             history: `[B, n]` int64, oldest first, right-padded with 0, at least one item and at most as many as the
                 student reads.
             excluded: `[B, S]` int64 item numbers that are not recommended, 0 = none.
+            k: `[1]` int64, from 1 to num_items.
             bias: `[num_items + 1]` float32, added to the scores by item number; -inf: never recommended.
         """
-        scores = self._scores(history, bias).scatter(1, excluded, -torch.inf)
-        best, items = scores.topk(min(USUAL_K, self.student.num_items), dim=1)
-        return items, best
+        if self.bytes is None:
+            best, items = best_of(self._scores(history, bias).scatter(1, excluded, -torch.inf), k)
+            return items, best
+        states = self.student.last_states(history)
+        near, candidates = best_of(
+            (self.bytes(states) + bias).scatter(1, excluded, -torch.inf),
+            (k * CANDIDATES).clamp(max=self.student.num_items),
+        )
+        exact = torch.einsum("bkd,bd->bk", self._weight()[candidates], states) + bias[candidates]
+        best, places = top(exact.where(near > -torch.inf, -torch.inf), k)
+        return candidates.gather(1, places), best
 
     def _scores(self, history: Tensor, bias: Tensor) -> Tensor:
         """Returns `[B, num_items + 1]`, that of item 0 being -inf."""
@@ -64,10 +87,14 @@ class BestItems(nn.Module):
         states = self.student.last_states(history)
         if self.scores:
             return F.pad(self.student.score(states), (1, 0)) + bias
-        return F.linear(states, self.student.item_table() if self.weight is None else self.weight, bias)
+        return F.linear(states, self._weight(), bias)
+
+    def _weight(self) -> Tensor:
+        """Returns `[num_items + 1, D]`."""
+        return self.student.item_table() if self.weight is None else self.weight
 
 
-def write_graph(student: SequentialRecommender, path: Path) -> np.ndarray:
+def write_graph(student: SequentialRecommender, path: Path, search: Search = "float32") -> np.ndarray:
     """Writes a student as an ONNX file; returns the bias that it has, `[num_items + 1]` float32.
 
     Inputs: `history [batch, length]` and `excluded [batch, excluded]`, int64; `k [1]` int64, how many items are asked
@@ -78,22 +105,28 @@ def write_graph(student: SequentialRecommender, path: Path) -> np.ndarray:
     Args:
         student: Any, in evaluation mode, on a CPU.
         path: Becomes the file.
+        search: See `ServeSettings.search`.
+
+    Raises:
+        UserError: See `BestItems`.
     """
-    module = BestItems(student.eval()).eval()
+    module = BestItems(student.eval(), search).eval()
     length = min(4, student.history_length)
     history, excluded = (torch.ones(2, width, dtype=torch.int64) for width in (length, 2))  # a size of 1 would be fixed
     batch, auto, static = torch.export.Dim("batch"), torch.export.Dim.AUTO, torch.export.Dim.STATIC
+    usual_k = torch.tensor([min(USUAL_K, student.num_items)])
     with _quiet():
         program = torch.onnx.export(
             module,
-            (history, excluded, module.bias),
+            (history, excluded, usual_k, module.bias),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["history", "excluded", "bias"],
+            input_names=["history", "excluded", "k", "bias"],
             output_names=["items", "scores"],
             dynamic_shapes=(
                 {0: batch, 1: auto if length > 1 else static},
                 {0: batch, 1: torch.export.Dim("excluded", min=1)},
+                None,
                 None,
             ),
             verbose=False,
@@ -101,7 +134,7 @@ def write_graph(student: SequentialRecommender, path: Path) -> np.ndarray:
     assert program is not None
     model = program.model_proto
     bias = module.bias.numpy()
-    _with_defaults(model, bias)
+    _with_defaults(model, k=usual_k.numpy(), bias=bias)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())
     return bias
@@ -123,14 +156,10 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _with_defaults(model: onnx.ModelProto, bias: np.ndarray) -> None:
-    """Makes k an input, and gives k and bias the values that they have where a caller names none."""
+def _with_defaults(model: onnx.ModelProto, **defaults: np.ndarray) -> None:
+    """Gives inputs the values that they have where a caller names none."""
     graph = model.graph
-    (search,) = (node for node in graph.node if node.op_type == "TopK")
-    search.input[1] = "k"
-    graph.input.append(helper.make_tensor_value_info("k", TensorProto.INT64, [1]))
-    graph.initializer.append(numpy_helper.from_array(np.array([USUAL_K], dtype=np.int64), "k"))
-    graph.initializer.append(numpy_helper.from_array(bias.astype(np.float32), "bias"))
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in defaults.items())
     for output in graph.output:
         output.type.tensor_type.shape.dim[1].dim_param = "k"
-    del graph.value_info[:]  # shapes that the exporter noted for its own k
+    del graph.value_info[:]  # shapes that the exporter noted for the k of its example

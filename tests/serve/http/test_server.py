@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from src.core.paths import ROOT
 from src.serve.events import Events
 from src.serve.http.server import serve_http
 from src.serve.settings import ServerSettings, ServeSettings
-from tests.serve.served import remade
+from tests.serve.served import broken, remade
 
 slow = pytest.mark.slow
 
@@ -116,6 +116,59 @@ def test_a_service_answers_without_pytorch_until_it_is_asked_to_end(sasrec_folde
     events = Events(database)
     assert events.of(["u"]) == {"u": ["10"]}
     events.close()
+
+
+def until_ready(client: httpx.Client) -> None:
+    """Waits for a service that listens before a model answers."""
+    while True:
+        with suppress(httpx.TransportError):
+            if client.get("/ready").status_code == 200:
+                return
+        time.sleep(0.1)
+
+
+def workers_of(service: Process) -> set[int]:
+    return {int(found) for found in re.findall(r"process (\d+): serving sasrec-0123, version", service.told)}
+
+
+@slow
+def test_of_several_processes_one_may_die_and_any_tells_what_all_have_answered(sasrec_folder, tmp_path):
+    with started(tmp_path, f"serve.model={sasrec_folder}", "server.processes=2") as service:
+        with service.client() as client:
+            until_ready(client)
+        while len(workers_of(service)) < 2:
+            time.sleep(0.1)
+        first = min(workers_of(service))
+        for _ in range(20):  # each on a connection of its own, which either may take
+            with service.client() as client:
+                assert len(client.post("/recommend", json={"history": ["10"], "k": 3}).json()["items"]) == 3
+        os.kill(first, signal.SIGKILL)
+        for _ in range(20):
+            with service.client() as client, suppress(httpx.TransportError):  # what the killed one had accepted
+                assert client.post("/recommend", json={"history": ["10"]}).status_code == 200
+        while len(workers_of(service)) < 3:
+            time.sleep(0.1)
+        assert f"process {first} ended and was begun again" in service.told
+        with service.client() as client:
+            told = client.get("/metrics").text
+        answered = re.search(r'anyo_answers_total\{path="/recommend",status="200"\} (\S+)', told)
+        assert answered and 20 <= float(answered[1]) <= 40
+        (answering,) = re.findall(r"^anyo_model_info\{.*\} (\S+)", told, re.MULTILINE)
+        assert float(answering) == 2
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 128 + signal.SIGTERM
+        assert not any(Path(f"/proc/{each}").exists() for each in workers_of(service))
+        assert "Traceback" not in service.told and "error" not in service.told.lower()
+
+
+@slow
+def test_several_processes_end_where_none_can_begin(sasrec_folder, tmp_path):
+    damaged = broken(remade(sasrec_folder, tmp_path / "damaged"))
+    with started(tmp_path, f"serve.model={damaged}", "server.processes=2") as service:
+        assert service.process.wait(120) == 2
+        assert "error: A process could not begin to serve: the line above says why." in service.told
+        assert re.search(r"process \d+: error: .*model\.onnx", service.told)
+        assert "Traceback" not in service.told
 
 
 @slow

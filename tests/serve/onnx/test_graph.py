@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.core.errors import UserError
 from src.serve.graph import Graph, padded
 from src.serve.onnx.graph import write_graph
 from src.student.factory import create_student
@@ -44,10 +45,11 @@ KINDS |= {
     "one item": lambda: short("sasrec", 1),
     "two items, relative": lambda: short("bsarec/relative_bias", 2),
 }
-QUICK = ("sasrec", "caser_paper")
+QUICK = ("sasrec", "caser_paper", "sasrec by bytes")
 
 
-PARAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+BY_BYTES = [f"{name} by bytes" for name in ("sasrec", "gru4rec", "caser", "caser_paper", "bsarec/rotary")]
+PARAMS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in (*KINDS, *BY_BYTES)]
 
 
 class Exported(NamedTuple):
@@ -61,10 +63,11 @@ class Exported(NamedTuple):
 @pytest.fixture(scope="module", params=PARAMS)
 def exported(request, tmp_path_factory) -> Exported:
     """A student of each kind."""
-    model, path = KINDS[request.param](), tmp_path_factory.mktemp("graph") / "model.onnx"
+    name, _, by_bytes = request.param.partition(" by ")
+    model, path = KINDS[name](), tmp_path_factory.mktemp("graph") / "model.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # what the exporter says of its own passes reaches nobody
-        write_graph(model, path)
+        write_graph(model, path, "bytes" if by_bytes else "float32")
     return Exported(model, path, Graph(path))
 
 
@@ -139,6 +142,13 @@ def test_padding_is_never_recommended(exported):
     everything = padded([list(range(1, NUM_ITEMS + 1))])
     _, scores = exported.graph.best(padded([[4]]), everything, NUM_ITEMS)
     assert (scores == -np.inf).all()
+
+
+@pytest.mark.parametrize("kind", ["own score", "own predict"])
+def test_bytes_do_not_stand_for_scores_that_are_no_products(kind, tmp_path):
+    with pytest.raises(UserError, match=r"serve.search=bytes looks for items by their vectors alone, .*=float32"):
+        write_graph(KINDS[kind](), tmp_path / "model.onnx", "bytes")
+    assert not list(tmp_path.iterdir())
 
 
 # --- what needs no student
