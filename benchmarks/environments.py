@@ -14,6 +14,7 @@ REQUIREMENTS = {
     "replay": ["replay-rec[torch]==0.22.0"],
     "replay_compiled": ["replay-rec[torch]==0.22.0", "openvino", "onnx", "onnxscript", "onnxruntime"],
     "dllm2rec": ["numpy", "pandas"],
+    "faiss": ["faiss-cpu==1.15.1", "numpy"],
     "peft": ["peft==0.21.2"],
 }
 

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
     seconds = 1.0 if arguments.quick else arguments.seconds
     with (
         tempfile.TemporaryDirectory() as name,
-        Service(arguments.model, arguments.port, arguments.events, Path(name)) as service,
+        Service(arguments.model, arguments.port, arguments.events, arguments.processes, Path(name)) as service,
     ):
         rows = [["start to ready", f"{service.seconds_to_ready:.2f} s"], ["memory at rest", service.memory()]]
         users = files.raw_user_ids
@@ -52,7 +52,8 @@ def main(arguments: argparse.Namespace) -> None:
             told = throughput(arguments.port, users, connections, seconds, Path(name))
             rows.append([f"{connections} connections, as many as it answers: requests/s, p99", told])
         rows.append(["memory after that", service.memory()])
-    rows.append(["the graph alone, one history", f"{1e6 * graph_alone(files):.0f} µs"])
+    for told, pause in (("", 0.0), (", 100 a second", 0.01)):
+        rows.append([f"the graph alone, one history{told}", f"{1e6 * graph_alone(files, pause):.0f} µs"])
     table = markdown([f"{files.num_items:,} items, {files.name.partition('-')[0]}", ""], rows)
     report("serving", arguments, table, rows=rows)
 
@@ -60,9 +61,10 @@ def main(arguments: argparse.Namespace) -> None:
 class Service:
     """`run_serve` as a process."""
 
-    def __init__(self, model: Path, port: int, events: bool, folder: Path) -> None:
+    def __init__(self, model: Path, port: int, events: bool, processes: int, folder: Path) -> None:
         self.port = port
         overrides = [f"serve.model={model.absolute()}", f"server.port={port}", f"hydra.run.dir={folder / 'run'}"]
+        overrides.append(f"server.processes={processes}")
         if events:
             overrides.append(f"server.events=sqlite:///{folder / 'events.db'}")
         self.command = [sys.executable, "-m", "src.exp.run_serve", *overrides]
@@ -82,9 +84,14 @@ class Service:
         self.process.wait()
 
     def memory(self) -> str:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-        return f"{int(line.split()[1]) / 1024:.0f} MiB"
+        """Returns what all its processes hold."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        kib = 0
+        for each in (self.process.pid, *children):
+            status = Path(f"/proc/{each}/status").read_text()
+            (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+            kib += int(line.split()[1])
+        return f"{kib / 1024:.0f} MiB"
 
     def _is_ready(self) -> bool:
         try:
@@ -165,13 +172,14 @@ def throughput(port: int, users: list[str], connections: int, seconds: float, fo
     return f"{float(rate):,.0f}, {float(late):.1f} ms"
 
 
-def graph_alone(files: ServedFiles) -> float:
-    """Returns seconds for the best ten items after one history, median."""
+def graph_alone(files: ServedFiles, pause: float) -> float:
+    """Returns seconds for the best ten items after one history, median; `pause` seconds of sleep before each."""
     recommender, taken = Recommender(files), []
     for place in range(300):
         user = place % (len(files.offsets) - 1)
         history = files.item_log[files.offsets[user] : files.offsets[user + 1]].tolist()
         query: Any = [Query(history, history)]
+        time.sleep(pause)
         start = time.perf_counter()
         recommender.rank(query)
         taken.append(time.perf_counter() - start)
@@ -183,6 +191,7 @@ if __name__ == "__main__":
     own.add_argument("--model", type=Path, required=True, help="folder of a served model")
     own.add_argument("--port", type=int, default=8199)
     own.add_argument("--events", action="store_true", help="with a store of events, which each request asks")
+    own.add_argument("--processes", type=int, default=1)
     own.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     own.add_argument("--rates", type=int, nargs="+", default=[100, 500])
     own.add_argument("--connections", type=int, nargs="+", default=[8, 32])
