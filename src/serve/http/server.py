@@ -13,6 +13,7 @@ import uvicorn
 from ...core.errors import UserError
 from ..events import Events
 from ..files import newest_served
+from ..lists import Lists
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
 from .app import create_app
@@ -32,7 +33,8 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
         dataset: Whose are looked for.
 
     Raises:
-        UserError: There is no model, two have one name, or there is no database for events.
+        UserError: There is no model, a file of lists cannot be used, two have one name, or there is no database for
+            events.
     """
     distilled = serve.student == "distilled"
     current = CurrentModel(lambda: serve.model or newest_served(served_dir, dataset, distilled), serve.threads)
@@ -42,8 +44,14 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
         if other.files.name in {*beside, current.recommender.files.name}:
             raise UserError(f"server.beside names {folder}, but there is a model {other.files.name} already.")
         beside[other.files.name] = other
+    lists: dict[str, Lists] = {}
+    for path in server.lists:
+        listed = Lists.read(path, current.recommender.files)
+        if listed.name in {*lists, *beside, current.recommender.files.name}:
+            raise UserError(f"server.lists names {path}, but {listed.name} answers already: give it another name.")
+        lists[listed.name] = listed
     events = None if server.events is None else Events(server.events)
-    app = create_app(current, beside, serve, server, events, os.environ.get(API_KEY) or None)
+    app = create_app(current, beside, lists, serve, server, events, os.environ.get(API_KEY) or None)
     sys.setswitchinterval(0.0005)  # the ranking thread and the one that reads requests take turns: 5 ms would be felt
     gc.collect()
     gc.freeze()  # what a model and the libraries are made of stays: no pause to look at it again
