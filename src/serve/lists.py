@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lists:
-    """What is recommended to each of many users, about 50 bytes for each and 8 for each item of his.
+    """What is recommended to each of many users, in few arrays: 112 MiB for a million lists of ten items.
 
     name: The file's, without its ending.
     version: 16 hex digits that change with the file.

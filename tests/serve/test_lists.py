@@ -77,7 +77,7 @@ def test_they_are_held_as_arrays(files, tmp_path):
     rows = rows_of({user: ["10", "20", "30"] for user in files.raw_user_ids})
     pl.DataFrame(rows).write_parquet(path)
     lists, n = Lists.read(path, files), len(files.raw_user_ids)
-    held = {"first": (np.uint64, np.int64), "lengths": (np.int32,), "items": (np.int32,), "scores": (np.float32,)}
+    held = {"first": (np.int64,), "lengths": (np.int32,), "items": (np.int32,), "scores": (np.float32,)}
     assert all(getattr(lists, name).dtype.type in kinds for name, kinds in held.items())
     assert [len(getattr(lists, name)) for name in held] == [n, n, 3 * n, 3 * n]
     assert isinstance(lists.users, pl.Series) and lists.raw_ids is files.raw_ids and lists.titles is files.titles

@@ -1,10 +1,11 @@
+from itertools import pairwise
 from math import inf
 
 import polars as pl
 import pytest
 import torch
 
-from src.data.dataset import ExampleBatch
+from src.data.dataset import Dataset, ExampleBatch
 from src.exp.stages.teacher.recommender import TeacherRecommender
 from src.serve.batch import recommend_to_file
 from src.serve.recommender import Query
@@ -22,6 +23,14 @@ TEACHERS = {
     ],
     "generation": ["teacher=ilora_generation", "teacher/llm=tiny_random_causal", "teacher.generation.candidates=4"],
 }
+
+
+@pytest.fixture(autouse=True)
+def raw_user_ids(monkeypatch) -> list[str]:
+    """Those of the dataset, which lies in memory alone."""
+    ids = [f"u{user}" for user in range(DATASET.num_users)]
+    monkeypatch.setattr(Dataset, "raw_user_ids", lambda self: ids)
+    return ids
 
 
 @pytest.fixture
@@ -42,12 +51,10 @@ def literal(recommender: TeacherRecommender, history: list[int], excluded: set[i
 
 
 @pytest.mark.parametrize("filter_seen", [True, False])
-def test_each_user_is_recommended_what_his_whole_log_leads_the_teacher_to(teacher, filter_seen):
-    dataset = DATASET
-    users = teacher.files.raw_user_ids
-    histories = [teacher.files.history(user) for user in users]
-    logs = [dataset.item_log[a:b].tolist() for a, b in zip(dataset.offsets, dataset.offsets[1:], strict=False)]
-    assert histories == logs and users == dataset.raw_user_ids()
+def test_each_user_is_recommended_what_his_whole_log_leads_the_teacher_to(teacher, raw_user_ids, filter_seen):
+    histories = [teacher.files.history(user) for user in raw_user_ids]
+    logs = [DATASET.item_log[a:b].tolist() for a, b in pairwise(DATASET.offsets)]
+    assert histories == logs and teacher.files.raw_user_ids == raw_user_ids
     queries = [Query(each, each if filter_seen else (), k=4) for each in histories]
     for query, ranking in zip(queries, teacher.rank(queries), strict=True):
         expected = literal(teacher, list(query.history), set(query.excluded), 4)
@@ -97,8 +104,8 @@ def test_another_teacher_has_another_version(made, teacher):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TEACHERS)
 def test_whatever_teaches_recommends(tmp_path, kind):
-    road = road_in(tmp_path, tiny_dataset(folder=tmp_path / "world"), *TEACHERS[kind])
-    assert road.go(*road.teaching()[:-1])
+    road = road_in(tmp_path, DATASET, *TEACHERS[kind])
+    assert road.go(road.prepared, *road.teaching()[:-1])
     recommender = TeacherRecommender(road.who_teaches)
     histories = [recommender.files.history(user) for user in recommender.files.raw_user_ids]
     queries = [Query(each, each, k=3) for each in histories]
