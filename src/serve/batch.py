@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -20,11 +20,51 @@ from ..core.artefact import (
 )
 from ..core.errors import UserError
 from ..core.progress import progress
-from .recommender import Query, Recommender
+from .recommender import Query, Ranking
 from .settings import EmptyHistory
 
 ABOUT = "about.json"
 SUFFIXES = (".parquet", ".csv")
+
+
+class Known(Protocol):
+    """What is known of a log; see `ServedFiles`.
+
+    name, dataset: What recommends, and of which dataset, for people.
+    version: Changes with whatever changes what is recommended.
+    raw_ids, titles: Of item number i + 1 at i.
+    raw_user_ids: Of every user.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def raw_ids(self) -> Sequence[str]: ...
+
+    @property
+    def titles(self) -> Sequence[str]: ...
+
+    @property
+    def raw_user_ids(self) -> Sequence[str]: ...
+
+    def history(self, raw_user_id: str) -> list[int]: ...
+
+
+class Recommends(Protocol):
+    """Who recommends: a served model (`Recommender`), or a teacher that is slow."""
+
+    @property
+    def files(self) -> Known: ...
+
+    def rank(self, queries: Sequence[Query]) -> list[Ranking]:
+        """Returns the best items of each query, in which any item is allowed."""
 
 
 def check_output(output: Path) -> None:
@@ -54,13 +94,14 @@ def read_users(path: Path) -> list[str]:
 
 
 def recommend_to_file(
-    recommender: Recommender,
+    recommender: Recommends,
     users: Sequence[str],
     output: Path,
     k: int = 10,
     filter_seen: bool = True,
     empty_history: EmptyHistory = "popular",
     chunk: int = 20_000,
+    by: Literal["model", "teacher"] = "model",
 ) -> None:
     """Writes `output` whole or not at all: `user, rank, item, title, score, by`; `k` rows for each user, one by one.
 
@@ -73,18 +114,19 @@ def recommend_to_file(
         output: A .parquet or .csv file.
         k, filter_seen, empty_history: See `Recommender.recommend`.
         chunk: Users whose rows are in memory at once.
+        by: What the recommender is called in the column of that name, where it was not popularity that ranked.
 
     Raises:
         UserError: See `check_output`; or a user has no history, and `empty_history` refuses.
     """
     check_output(output)
-    about = {"model": recommender.files.version, "k": k, "filter_seen": filter_seen, "chunk": chunk}
+    about = {"model": recommender.files.version, "k": k, "filter_seen": filter_seen, "chunk": chunk, "by": by}
     about |= {"empty_history": empty_history, "users": fingerprint(list(users))}
     with making(output):
         _recommend(recommender, users, output, about)
 
 
-def _recommend(recommender: Recommender, users: Sequence[str], output: Path, about: dict[str, Any]) -> None:
+def _recommend(recommender: Recommends, users: Sequence[str], output: Path, about: dict[str, Any]) -> None:
     folder, chunk = unfinished(output), about["chunk"]
     if not (folder / ABOUT).is_file() or read_json(folder / ABOUT) != about:
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,7 +138,7 @@ def _recommend(recommender: Recommender, users: Sequence[str], output: Path, abo
             some = users[first : first + chunk]
             parts.append(folder / f"{first:012d}{output.suffix}")
             if not parts[-1].is_file():
-                rows = _rows(recommender, some, about["k"], about["filter_seen"], about["empty_history"])
+                rows = _rows(recommender, some, about["k"], about["filter_seen"], about["empty_history"], about["by"])
                 temporary = parts[-1].with_suffix(".writing")
                 if output.suffix == ".csv":
                     rows.write_csv(temporary, include_header=first == 0)
@@ -120,7 +162,7 @@ def _recommend(recommender: Recommender, users: Sequence[str], output: Path, abo
 
 
 def _rows(
-    recommender: Recommender, users: Sequence[str], k: int, filter_seen: bool, empty_history: EmptyHistory
+    recommender: Recommends, users: Sequence[str], k: int, filter_seen: bool, empty_history: EmptyHistory, by: str
 ) -> pl.DataFrame:
     files = recommender.files
     histories = [files.history(user) for user in users]
@@ -137,6 +179,6 @@ def _rows(
             "item": column(files.raw_ids).gather(item),
             "title": column(files.titles).gather(item),
             "score": pl.Series([score for ranking in rankings for score in ranking.scores], dtype=pl.Float32),
-            "by": column([ranking.by for ranking in rankings]).gather(row),
+            "by": column([by if ranking.by == "model" else ranking.by for ranking in rankings]).gather(row),
         }
     )

@@ -228,8 +228,17 @@ class Recommender:
 
     @cached_property
     def by_popularity(self) -> list[int]:
-        """All items, those with the most training interactions first; of as many the lower number first."""
-        return (np.argsort(-self.files.counts[1:], kind="stable") + 1).tolist()
+        """See `by_popularity`."""
+        return by_popularity(self.files.counts)
+
+
+def by_popularity(counts: np.ndarray) -> list[int]:
+    """Returns all items, those with the most training interactions first; of as many the lower number first.
+
+    Args:
+        counts: `[num_items + 1]` int64, training interactions by item number; [0] is of none.
+    """
+    return (np.argsort(-counts[1:], kind="stable") + 1).tolist()
 
 
 def _texts(name: str, given: Iterable[str]) -> list[str]:

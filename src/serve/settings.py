@@ -81,10 +81,16 @@ class ServeSettings(Settings):
 class RecommendSettings(Settings):
     """`run_recommend`: recommendations for many users, written to a file."""
 
+    by: Literal["model", "teacher"] = setting(
+        "model",
+        "who recommends: the served model, or, slowly, what teaches (the config's trained teacher or ensemble)",
+    )
     output: UserPath = setting(Path("recommendations.parquet"), "the file: .parquet or .csv")
     users: UserPath | None = setting(None, "a text file of raw user ids, one on each line; null: every user of the log")
     k: PositiveInteger = setting(10, "items for each user")
-    chunk: PositiveInteger = setting(20_000, "users that are written at once, and where it goes on")
+    chunk: PositiveInteger | None = setting(
+        None, "users that are written at once, and where it goes on; null: 20000 of a model's, 500 of a teacher's"
+    )
 
 
 class ServerSettings(Settings):
@@ -94,6 +100,11 @@ class ServerSettings(Settings):
     port: Port = setting(8000, "port; 0: any that is free")
     beside: Annotated[list[UserPath], Words("a list of paths")] = setting(
         [], "folders of more served models, which answer the requests that name them"
+    )
+    lists: Annotated[list[UserPath], Words("a list of paths")] = setting(
+        [],
+        "files of run_recommend, such as a teacher's (recommend.by=teacher): lists made beforehand, which answer the "
+        "requests that name them, of users of the log",
     )
     processes: PositiveInteger = setting(
         1, "that serve, each with the model in its memory; limits and the look for a newer model are those of each"

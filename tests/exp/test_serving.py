@@ -94,6 +94,13 @@ def test_every_user_of_the_log_gets_a_row_for_each_rank(place, served):
         assert rows.filter(pl.col("user") == user)["item"].to_list() == [each.raw_id for each in answer.items]
 
 
+def test_a_teacher_that_was_not_trained_recommends_nothing_and_the_command_that_trains_it_is_told(place):
+    output = f"recommend.output={place / 'teacher.csv'}"
+    done = start_program("run_recommend", place / "raw", place, place / "teacher", output, "recommend.by=teacher")
+    assert done.returncode == 2 and "run_teacher" in done.stderr and "Traceback" not in done.stderr
+    assert not (place / "teacher.csv").exists()
+
+
 def test_without_a_served_model_the_command_that_makes_one_is_told(tmp_path):
     done = start_program("run_serve", tmp_path, tmp_path, tmp_path / "run")
     assert done.returncode == 2 and "run_export_onnx" in done.stderr and "Traceback" not in done.stderr

@@ -47,6 +47,10 @@ def same(found: pl.DataFrame, expected: list[tuple]) -> bool:
     )
 
 
+def approximately(expected: list[tuple]) -> list[tuple]:
+    return [(*row[:4], pytest.approx(row[4], rel=1e-5)) for row in expected]
+
+
 @every_suffix
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 def test_a_file_holds_what_users_are_recommended(recommender, users, tmp_path, suffix, chunk):
@@ -63,6 +67,13 @@ def test_what_was_seen_may_be_recommended_again(recommender, users, tmp_path, su
     recommend_to_file(recommender, users, path, k=15, filter_seen=False)
     assert same(read(path), rows(recommender, users, k=15, filter_seen=False))
     assert len(read(path)) == 7 * 15
+
+
+def test_who_ranked_is_called_as_it_is_told(recommender, users, tmp_path):
+    recommend_to_file(recommender, users, tmp_path / "found.csv", k=1, by="teacher")
+    assert [row[-1] for row in read(tmp_path / "found.csv").rows()] == [
+        "popularity" if user == "nobody" else "teacher" for user in users
+    ]
 
 
 @every_suffix
@@ -160,7 +171,7 @@ def test_a_part_of_which_half_was_written_is_written_again(recommender, users, t
     assert path.read_bytes() == whole.read_bytes()
 
 
-CHANGES = {"k": 3, "filter_seen": False, "empty_history": "refuse", "chunk": 3}
+CHANGES = {"k": 3, "filter_seen": False, "empty_history": "refuse", "chunk": 3, "by": "teacher"}
 
 
 @pytest.mark.parametrize("what", [*CHANGES, "users", "model"])
@@ -175,8 +186,9 @@ def test_with_other_settings_it_begins_anew(recommender, users, tmp_path, sasrec
     changed = {key: value for key, value in CHANGES.items() if key == what}
     recommend_to_file(other, users, path, **{"chunk": 2, **changed})
     assert other.asked == (2 if what == "chunk" else 3)
+    assert set(read(path)["by"]) == {changed.pop("by", "model")}
     changed.pop("chunk", None)
-    assert same(read(path), rows(other, users, **changed))
+    assert [row[:5] for row in read(path).rows()] == approximately(rows(other, users, **changed))
 
 
 def test_of_two_at_once_for_one_file_the_second_waits(recommender, users, tmp_path, sasrec_folder):

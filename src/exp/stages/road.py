@@ -78,6 +78,11 @@ class Road:
         """What ranks: the calibrated teacher; one that writes titles ranks by their likelihood, as it was trained."""
         return self.teacher if self.run.settings.teacher.objective == "generation" else self.calibration
 
+    @property
+    def who_teaches(self) -> Ensemble | Teacher | Calibration:
+        """What ranks for students to learn from: the ensemble, or the teacher alone."""
+        return self.ensemble or self.ranking_teacher
+
     @cached_property
     def members(self) -> dict[str, Member]:
         """Dataset → frozen students of the ensemble, by name."""
@@ -108,7 +113,7 @@ class Road:
     @cached_property
     def outputs(self) -> TeacherOutputsStage:
         """Teacher → teacher outputs."""
-        return TeacherOutputsStage(self.run, self.prepared, self.ensemble or self.ranking_teacher)
+        return TeacherOutputsStage(self.run, self.prepared, self.who_teaches)
 
     @cached_property
     def self_outputs(self) -> SelfOutputs | None:

@@ -14,9 +14,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from ...core.errors import UserError
+from ..files import ServedFiles
+from ..lists import Lists
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
-from .answering import Answering, NoModelError
+from .answering import Answering, MissingError
 from .batching import Batcher, TooManyError
 from .current import CurrentModel
 from .limits import Limits
@@ -66,6 +68,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 def create_app(
     current: CurrentModel,
     beside: Mapping[str, Recommender],
+    lists: Mapping[str, Lists],
     serve: ServeSettings,
     server: ServerSettings,
     events: "Events | None" = None,
@@ -76,12 +79,13 @@ def create_app(
     Args:
         current: Which model answers where a request names none.
         beside: Others, by name.
+        lists: Made beforehand, by name.
         serve, server: See the settings.
         events: Where events are kept; None: they are refused.
         api_key: What `X-API-Key` must hold; None: nothing.
     """
     seen = Observation()
-    answering = Answering(current, beside, serve, events)
+    answering = Answering(current, beside, lists, serve, events)
 
     def compute(requests: Any) -> list[Any]:
         seen.batch.observe(len(requests))
@@ -136,7 +140,7 @@ def _add_recommendations(app: FastAPI, many: Asked, explained: Asked, max_waitin
             return await (explained if request.because else many).ask(request)
         except TooManyError:
             raise HTTPException(503, "Too many requests wait.", {"Retry-After": "1"}) from None
-        except NoModelError as error:
+        except MissingError as error:
             raise HTTPException(404, str(error)) from None
         except UserError as error:
             raise HTTPException(422, str(error)) from None
@@ -184,14 +188,10 @@ def _add_catalogue(app: FastAPI, answering: Answering) -> None:
 
     @app.get("/models", response_model=ModelsAnswer)
     async def models() -> Response:
-        """Tells which models answer."""
-        known = [
-            KnownModel.model_construct(
-                model=name, version=each.files.version, distilled=each.files.distilled, items=each.files.num_items
-            )
-            for name, each in answering.models().items()
-        ]
-        return _json(ModelsAnswer.model_construct(models=known))
+        """Tells which models answer, and which lists."""
+        known = [_known(name, each.files) for name, each in answering.models().items()]
+        listed = [_known_lists(each) for each in answering.lists.values()]
+        return _json(ModelsAnswer.model_construct(models=[*known, *listed]))
 
 
 def _add_events(app: FastAPI, answering: Answering, seen: Observation) -> None:
@@ -260,6 +260,28 @@ async def _watch(current: CurrentModel, seconds: float, seen: Observation) -> No
             seen.models.labels("taken over" if changed else "refused").inc()
             files = current.recommender.files
             seen.answers_with(files.name, files.version)
+
+
+def _known(name: str, files: ServedFiles) -> KnownModel:
+    return KnownModel.model_construct(
+        model=name,
+        version=files.version,
+        distilled=files.distilled,
+        items=files.num_items,
+        precomputed=False,
+        users=None,
+    )
+
+
+def _known_lists(lists: Lists) -> KnownModel:
+    return KnownModel.model_construct(
+        model=lists.name,
+        version=lists.version,
+        distilled=False,
+        items=len(lists.raw_ids),
+        precomputed=True,
+        users=len(lists.users),
+    )
 
 
 def _items(recommender: Recommender, query: str, limit: int, offset: int) -> ItemsAnswer:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
-from ..answers import Recommendation
+from ..answers import By, Recommendation
 
 # no NUL, which PostgreSQL takes in no text
 RawId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]*$", strict=True)]
@@ -81,8 +81,8 @@ class RecommendAnswer(BaseModel):
     """What is recommended, best first."""
 
     model: str = Field(description="the served model's name")
-    version: str = Field(description="changes with any of the model's files")
-    by: Literal["model", "popularity"]
+    version: str = Field(description="changes with any of the model's files, or with that of lists")
+    by: By = Field(description="precomputed: a list that was made beforehand, from what was known then")
     items: list[Item]
 
 
@@ -151,12 +151,14 @@ class Problem(BaseModel):
 
 
 class KnownModel(BaseModel):
-    """A model that answers."""
+    """A model, or lists, that answer."""
 
     model: str
     version: str
     distilled: bool = Field(description="whether it was distilled from a teacher")
     items: int = Field(description="size of its catalogue")
+    precomputed: bool = Field(description="whether it is lists that were made beforehand, for users of the log alone")
+    users: int | None = Field(description="of lists: how many there are")
 
 
 class ModelsAnswer(BaseModel):

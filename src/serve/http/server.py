@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from ...core.errors import UserError
 from ..files import newest_served
+from ..lists import Lists
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
 from .app import create_app
@@ -37,7 +38,8 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
         dataset: Whose are looked for.
 
     Raises:
-        UserError: There is no model, two have one name, or there is no database for events.
+        UserError: There is no model, a file of lists cannot be used, two have one name, or there is no database for
+            events.
     """
     service = Service(serve, server, served_dir, dataset)
     if server.processes == 1:
@@ -88,12 +90,18 @@ class Service:
             if other.files.name in {*beside, current.recommender.files.name}:
                 raise UserError(f"server.beside names {folder}, but there is a model {other.files.name} already.")
             beside[other.files.name] = other
+        lists: dict[str, Lists] = {}
+        for path in self.server.lists:
+            listed = Lists.read(path, current.recommender.files)
+            if listed.name in {*lists, *beside, current.recommender.files.name}:
+                raise UserError(f"server.lists names {path}, but {listed.name} answers already: give it another name.")
+            lists[listed.name] = listed
         events = None
         if self.server.events is not None:
             from ..events import Events
 
             events = Events(self.server.events)
-        app = create_app(current, beside, self.serve, self.server, events, os.environ.get(API_KEY) or None)
+        app = create_app(current, beside, lists, self.serve, self.server, events, os.environ.get(API_KEY) or None)
         sys.setswitchinterval(0.0005)  # the ranking thread and that which reads requests take turns: 5 ms would be felt
         gc.collect()
         gc.freeze()  # what a model and the libraries are made of stays: no pause to look at it again

@@ -1,7 +1,7 @@
 """Two small models of one catalogue, with titles that are out to do harm, and a service that answers with them."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from src.serve.files import BIAS, USERS, ServedFiles
 from src.serve.http.app import create_app
+from src.serve.lists import Lists
 from src.serve.recommender import Recommender
 from src.serve.settings import EmptyHistory, ServerSettings, ServeSettings
 
@@ -94,12 +95,17 @@ class Current:
 
 
 def app_of(
-    models: Sequence[Model], api_key: str | None = None, empty_history: EmptyHistory = "popular", **server: Any
+    models: Sequence[Model],
+    api_key: str | None = None,
+    empty_history: EmptyHistory = "popular",
+    lists: Mapping[str, Lists] | None = None,
+    **server: Any,
 ) -> FastAPI:
     """Returns the service; the first model answers where a request names none."""
     return create_app(
         Current(models),
         {each.files.name: each for each in models[1:]},
+        lists or {},
         ServeSettings(empty_history=empty_history),
         ServerSettings(**server),
         api_key=api_key,

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 from src.serve.answers import Answer
+from src.serve.batch import recommend_to_file
 from src.serve.events import Event, Events
 from src.serve.files import newest_served
 from src.serve.http import schemas
@@ -23,6 +24,7 @@ from src.serve.http.answering import joined
 from src.serve.http.app import create_app
 from src.serve.http.batching import Batcher
 from src.serve.http.current import CurrentModel
+from src.serve.lists import Lists
 from src.serve.recommender import Recommender
 from src.serve.settings import ServerSettings, ServeSettings
 from tests.serve.http.films import served
@@ -37,11 +39,14 @@ def app_of(
     events: Events | None = None,
     api_key: str | None = None,
     serve: ServeSettings | None = None,
+    lists: dict[str, Lists] | None = None,
     **server: Any,
 ) -> FastAPI:
     """Returns the service of a served model."""
     current = CurrentModel(find if callable(find) else lambda: find, threads=1)
-    return create_app(current, beside or {}, serve or ServeSettings(), ServerSettings(**server), events, api_key)
+    return create_app(
+        current, beside or {}, lists or {}, serve or ServeSettings(), ServerSettings(**server), events, api_key
+    )
 
 
 @contextmanager
@@ -232,9 +237,12 @@ def test_models_are_listed_the_one_that_answers_first(sasrec_folder, recommender
     distilled = Recommender.load(folder)
     with service(sasrec_folder, {"a-distilled-one": distilled}) as client:
         expected = [
-            {"model": files.name, "version": files.version, "distilled": files.distilled, "items": 15}
+            {
+                "model": files.name, "version": files.version, "distilled": files.distilled, "items": 15,
+                "precomputed": False, "users": None,
+            }
             for files in (recommender.files, distilled.files)
-        ]
+        ]  # fmt: skip
         assert ok(client, "/models", kind=schemas.ModelsAnswer) == {"models": expected}
         assert [each["distilled"] for each in expected] == [False, True]
 
@@ -244,6 +252,112 @@ def test_a_model_of_the_same_name_does_not_take_the_place_of_the_one_that_answer
     with service(sasrec_folder, {"sasrec-0123": same}) as client:
         for model in (None, "sasrec-0123"):
             assert ok(client, "/recommend", {"history": ["10"], "model": model})["version"] == recommender.files.version
+
+
+# --- lists that were made beforehand
+
+
+@pytest.fixture(scope="module")
+def listed(recommender, tmp_path_factory) -> Lists:
+    """Four items for each of the first three users, as the model recommends them."""
+    path = tmp_path_factory.mktemp("lists") / "teacher.parquet"
+    recommend_to_file(recommender, recommender.files.raw_user_ids[:3], path, k=4, by="teacher")
+    return Lists.read(path, recommender.files)
+
+
+@pytest.fixture(scope="module")
+def with_lists(sasrec_folder, listed) -> Iterator[TestClient]:
+    with service(sasrec_folder, lists={"teacher": listed}) as client:
+        yield client
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_user_is_told_his_list_with_no_reason(with_lists, recommender, listed, place):
+    user = recommender.files.raw_user_ids[place]
+    expected = as_told(recommender.recommend([user], k=4)[0])
+    for k in (1, 3, 4, 1000):
+        answer = ok(with_lists, "/recommend", {"user": user, "model": "teacher", "k": k, "because": True})
+        assert answer == {"model": "teacher", "version": listed.version, "by": "precomputed", "items": expected[:k]}
+    assert measured(with_lists)["anyo_recommendations_total{by=precomputed}"] >= 4
+
+
+def test_of_a_list_only_what_a_request_allows_is_told(with_lists, recommender):
+    user = recommender.files.raw_user_ids[1]
+    asked = {"user": user, "model": "teacher"}
+    a, b, c, d = ids(ok(with_lists, "/recommend", asked))
+    for limits, left in (
+        ({"exclude": [b, "nothing"]}, [a, c, d]),
+        ({"exclude": [a], "k": 2}, [b, c]),
+        ({"items": [d, "nothing", b]}, [b, d]),
+        ({"items": [d, b], "exclude": [b]}, [d]),
+        ({"items": []}, []),
+    ):
+        assert ids(ok(with_lists, "/recommend", asked | limits)) == left
+
+
+def test_lists_answer_for_their_users_alone(with_lists, recommender):
+    other = recommender.files.raw_user_ids[5]
+    for user in (other, "nobody"):
+        told = f"teacher holds no list of user {user!r}."
+        assert refused(with_lists, "/recommend", {"user": user, "model": "teacher"}) == (404, told)
+    status, told = refused(with_lists, "/recommend", {"history": ["10"], "model": "teacher"})
+    assert status == 422 and told.startswith("teacher holds lists that were made beforehand for users of the log")
+    assert refused(with_lists, "/recommend", {"user": other, "model": "x"}) == (
+        404, "There is no model 'x': ask one of sasrec-0123, teacher.",
+    )  # fmt: skip
+
+
+def test_a_batch_may_ask_models_and_lists(with_lists, recommender):
+    user = recommender.files.raw_user_ids[0]
+    requests = [{"user": user, "k": 2}, {"user": user, "k": 2, "model": "teacher"}]
+    answers = ok(with_lists, "/batch", {"requests": requests})["answers"]
+    assert [each["by"] for each in answers] == ["model", "precomputed"]
+
+
+def test_lists_stand_behind_the_models_with_what_they_are(with_lists, listed):
+    *_, last = ok(with_lists, "/models", kind=schemas.ModelsAnswer)["models"]
+    assert last == {
+        "model": "teacher", "version": listed.version, "distilled": False, "items": 15, "precomputed": True, "users": 3,
+    }  # fmt: skip
+
+
+def test_what_a_user_took_since_is_left_out_of_his_list_unless_seen_items_are_wanted(
+    sasrec_folder, recommender, listed, events
+):
+    user = recommender.files.raw_user_ids[0]
+    with service(sasrec_folder, lists={"teacher": listed}, events=events) as client:
+        asked = {"user": user, "model": "teacher"}
+        a, b, *more = ids(ok(client, "/recommend", asked))
+        ok(client, "/events", {"events": [{"user": user, "item": b}]})
+        assert ids(ok(client, "/recommend", asked)) == [a, *more]
+        assert ids(ok(client, "/recommend", {**asked, "filter_seen": False})) == [a, b, *more]
+
+
+def test_a_list_made_with_seen_items_is_told_without_them(sasrec_folder, recommender, tmp_path):
+    user, path = recommender.files.raw_user_ids[0], tmp_path / "all.csv"
+    recommend_to_file(recommender, [user], path, k=15, filter_seen=False)
+    seen = {recommender.files.raw_ids[item - 1] for item in recommender.files.history(user)}
+    with service(sasrec_folder, lists={"all": Lists.read(path, recommender.files)}) as client:
+        everything = ids(ok(client, "/recommend", {"user": user, "model": "all", "k": 15, "filter_seen": False}))
+        assert len(everything) == 15
+        left = ids(ok(client, "/recommend", {"user": user, "model": "all", "k": 15}))
+        assert left == [item for item in everything if item not in seen] and len(left) < 15
+
+
+def test_unknown_items_of_a_request_are_refused_of_lists_too_where_the_settings_say_so(sasrec_folder, listed):
+    with service(sasrec_folder, lists={"teacher": listed}, serve=ServeSettings(unknown_items="refuse")) as client:
+        for limits in ({"items": ["x"]}, {"exclude": ["x"]}):
+            asked = {"user": listed.users[0], "model": "teacher", **limits}
+            assert refused(client, "/recommend", asked) == (422, "Item 'x' is not in the catalogue of 15 items.")
+
+
+def test_what_a_newer_model_does_not_know_is_left_out_of_lists(sasrec_folder, listed, tmp_path):
+    user = listed.users[0]
+    items = [each.raw_id for each in listed.of(user).items]
+    gone = ["gone" if f"{10 * number}" == items[1] else f"{10 * number}" for number in range(1, 16)]
+    with service(remade(sasrec_folder, tmp_path / "newer", raw_ids=gone), lists={"teacher": listed}) as client:
+        answer = ok(client, "/recommend", {"user": user, "model": "teacher", "filter_seen": False})
+        assert ids(answer) == [items[0], *items[2:]]
 
 
 # --- GET /similar, /items

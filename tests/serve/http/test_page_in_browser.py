@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import httpx
 import pytest
 
+from src.serve.lists import Lists
 from tests.browser import Browser, chromium
 from tests.serve.http.films import ATTACK, LONG, NAMES, RAW_IDS, TITLES, Model, app_of, models_in, served
 
@@ -203,6 +204,43 @@ def test_an_answer_by_popularity_is_called_one(browser, address):
         ["Heat (1995)", "id m1 · taken 15 times"],
         ["Alien (1979)", "id m2 · taken 14 times"],
     ]
+
+
+def lists_of_u1(models, folder) -> Lists:
+    path = folder / "teacher.csv"
+    path.write_text(
+        "user,rank,item,title,score,by\n"
+        + "".join(f"u1,{rank},{item},,{-rank / 2},teacher\n" for rank, item in enumerate(["m7", "m6", "m1"], 1))
+    )
+    return Lists.read(path, models[0].files)
+
+
+def test_lists_are_a_column_for_their_users_and_say_why_they_are_none_for_others(browser, models, tmp_path):
+    lists = lists_of_u1(models, tmp_path)
+    with served(app_of(models, lists={"teacher": lists})) as address:
+        open_page(browser, address, width=360)
+        assert browser.value(MODELS) == [*NAMES, "teacher"]
+        facts = browser.value('document.querySelectorAll(".model > .note")[2].textContent')
+        assert facts == f"precomputed for 1 user · version {lists.version}"
+        name_user(browser, "u1")
+        *ranked, looked_up = browser.value(LISTED)
+        assert ranked == lists_of(address, models, user="u1")
+        assert looked_up == [["Ran (1985)", "id m7 · score -0.50"], ["m6", "score -1.00"]]
+        *_, latency, note = browser.value(TOLD)
+        assert latency.startswith("Answered in ") and latency.endswith(" ms")
+        assert note == "Looked up: made beforehand, from what was known then."
+        assert browser.value('document.getElementById("heard").textContent').endswith("teacher: 2 titles.")
+        browser.value('document.getElementById("user").value = ""')
+        name_user(browser, "u2")
+        browser.until(f"{TOLD}.at(-1) === \"Teacher holds no list of user 'u2'.\"")
+        assert browser.value(f"{LISTED}.map((one) => one.length)") == [9, 9, 0]
+        browser.value('document.querySelector("[name=way][value=titles]").click()')
+        pick(browser, "heat")
+        assert browser.value(f"{LISTED}.map((one) => one.length)") == [10, 10, 0]
+        why = "Made beforehand for users of the log: there is no list for titles that are picked here."
+        assert browser.value(TOLD)[-1] == why
+        assert browser.value(WIDTH) == 360
+        assert browser.told("Runtime.exceptionThrown") == []
 
 
 def test_what_the_service_refuses_is_told_as_a_sentence(browser, models):

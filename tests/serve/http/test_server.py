@@ -16,6 +16,7 @@ import pytest
 
 from src.core.errors import UserError
 from src.core.paths import ROOT
+from src.serve.batch import recommend_to_file
 from src.serve.events import Events
 from src.serve.http.server import serve_http
 from src.serve.settings import ServerSettings, ServeSettings
@@ -92,12 +93,15 @@ def refuses_connections(service: Process) -> bool:
 
 
 @slow
-def test_a_service_answers_without_pytorch_until_it_is_asked_to_end(sasrec_folder, tmp_path):
+def test_a_service_answers_without_pytorch_until_it_is_asked_to_end(sasrec_folder, recommender, tmp_path):
     database = f"sqlite:///{tmp_path / 'events.db'}"
+    recommend_to_file(recommender, [user := recommender.files.raw_user_ids[0]], tmp_path / "teacher.csv", k=2)
     overrides = [f"serve.model={sasrec_folder}", f"server.events={database}", "server.timeout_seconds=60.0"]
+    overrides.append(f"server.lists=[{tmp_path / 'teacher.csv'}]")
     with started(tmp_path, *overrides) as service, service.client() as client:
         assert client.get("/ready").json()["model"] == "sasrec-0123"
         assert len(client.post("/recommend", json={"history": ["10"], "k": 3}).json()["items"]) == 3
+        assert client.post("/recommend", json={"user": user, "model": "teacher"}).json()["by"] == "precomputed"
         assert client.post("/events", json={"events": [{"user": "u", "item": "10"}]}).json()["stored"] == 1
         maps = Path(f"/proc/{service.pid}/maps").read_text()
         assert "onnxruntime" in maps and "torch" not in maps
@@ -189,6 +193,19 @@ def test_without_a_model_it_says_what_to_do(tmp_path):
     told = r"error: There is no served model of a distilled student below .*: make one with `run_export_onnx`"
     with pytest.raises(AssertionError, match=told), started(tmp_path):
         pass
+
+
+def test_lists_are_refused_that_have_a_name_twice_or_are_none(sasrec_folder, recommender, tmp_path):
+    paths = [tmp_path / "teacher.csv", tmp_path / "teacher.parquet", tmp_path / f"{sasrec_folder.name}.csv"]
+    for path in paths:
+        recommend_to_file(recommender, recommender.files.raw_user_ids[:1], path, k=1)
+    for lists in (paths[:2], paths[2:]):
+        told = rf"server\.lists names .*{lists[-1].name}, but {lists[-1].stem} answers already: give it another name"
+        with pytest.raises(UserError, match=told):
+            serve_http(ServeSettings(model=sasrec_folder), ServerSettings(lists=lists), tmp_path, "tiny")
+    with pytest.raises(UserError, match=r"nowhere\.csv is no file of recommendations"):
+        nowhere = ServerSettings(lists=[tmp_path / "nowhere.csv"])
+        serve_http(ServeSettings(model=sasrec_folder), nowhere, tmp_path, "tiny")
 
 
 def test_two_models_of_one_name_are_refused(sasrec_folder, caser_folder, tmp_path):

@@ -3,6 +3,7 @@
 const MOST = 10; // recommendations of a model
 const FOUND = 20; // titles that a search shows
 const CARRIERS = 3; // that an item is "because of" at a glance
+const FOR_USERS = "Made beforehand for users of the log: there is no list for titles that are picked here.";
 const PAUSE = 150; // milliseconds without a key, after which is asked
 
 const at = (id) => document.getElementById(id);
@@ -10,7 +11,7 @@ const search = at("search");
 const picked = new Map(); // raw id -> title, oldest first
 const titles = new Map(); // version of a model -> raw id -> title: a model beside may know another catalogue
 let key = ""; // of the service, in memory alone
-let models = []; // as /models tells them
+let models = []; // as /models tells them, lists that were made beforehand among them
 let question = new AbortController(); // the one whose answers are on their way
 
 function element(tag, attributes = {}, ...children) {
@@ -231,11 +232,12 @@ async function ask() {
   }
   if (!who) return;
   const heard = [];
-  for (const [place, { model }] of models.entries()) { // one after the other: each latency is a model's own
+  for (const [place, { model, precomputed }] of models.entries()) { // one after the other: each latency is its own
     let shown, sentence;
     try {
+      if (precomputed && who.user === undefined) throw new Refused(0, FOR_USERS);
       const start = performance.now();
-      const answer = await told("recommend", signal, { ...who, model, k: MOST, because: true });
+      const answer = await told("recommend", signal, { ...who, model, k: MOST, because: !precomputed });
       const milliseconds = performance.now() - start;
       shown = drawn(answer, milliseconds, who, await titlesOf(answer, signal));
       sentence = `${answer.items.length} titles${answer.by === "popularity" ? " by popularity" : ""}.`;
@@ -278,6 +280,9 @@ function drawn(answer, milliseconds, who, known) {
     const why = `By popularity: the model knows nothing of ${what}. These are the items that were taken most.`;
     shown.push(element("p", { class: "missing" }, why));
   }
+  if (answer.by === "precomputed") {
+    shown.push(element("p", { class: "note" }, "Looked up: made beforehand, from what was known then."));
+  }
   if (!answer.items.length) shown.push(element("p", { class: "note" }, "Nothing is left to recommend."));
   const items = answer.items.map((each) => {
     const score = answer.by === "popularity" ? times(each.score) : `score ${number(each.score, 2)}`;
@@ -305,7 +310,10 @@ function drawModels(known) {
   const columns = models.map((each, place) => {
     const name = element("h3", { id: `model-${place}` }, element("bdi", {}, each.model));
     const distilled = each.distilled ? "distilled from a teacher" : "not distilled";
-    const facts = `${distilled} · ${number(each.items)} items · version ${each.version}`;
+    const what = each.precomputed
+      ? `precomputed for ${number(each.users)} ${each.users === 1 ? "user" : "users"}`
+      : `${distilled} · ${number(each.items)} items`;
+    const facts = `${what} · version ${each.version}`;
     const answer = element("div", { class: "answer" }); // filled by ask()
     const below = [element("p", { class: "note" }, facts), answer];
     return element("section", { class: "model", "aria-labelledby": name.id }, name, ...below);
