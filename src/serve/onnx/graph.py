@@ -74,7 +74,7 @@ class BestItems(nn.Module):
         states = self.student.last_states(history)
         near, candidates = best_of(
             (self.bytes(states) + bias).scatter(1, excluded, -torch.inf),
-            (k * CANDIDATES).clamp(max=self.student.num_items),
+            torch.minimum(k * CANDIDATES, torch.tensor([self.student.num_items])),
         )
         exact = torch.einsum("bkd,bd->bk", self._weight()[candidates], states) + bias[candidates]
         best, places = top(exact.where(near > -torch.inf, -torch.inf), k)

@@ -32,7 +32,7 @@ def best_of(scores: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     rows, groups = scores.shape[0], -(-n // size)
     pool: dict[str, Any] = {"kernel_shape": [size], "strides": [size], "ceil_mode": 1}
     maxima = symbolic("MaxPool", [scores.unsqueeze(1)], pool, dtype=torch.float32, shape=(rows, 1, groups)).squeeze(1)
-    fewer = k.clamp(max=groups)
+    fewer = torch.minimum(k, torch.tensor([groups]))
     _, chosen = top(maxima, fewer)
     chosen, _ = top(chosen, fewer, largest=False)  # neighbours stay in order: of equal scores the first wins
     places = chosen.unsqueeze(2) * size + torch.arange(size)

@@ -144,6 +144,21 @@ def test_padding_is_never_recommended(exported):
     assert (scores == -np.inf).all()
 
 
+@pytest.mark.parametrize("search", ["float32", "bytes"])
+def test_more_items_are_told_than_there_are_groups_of_them(search, tmp_path):
+    model = create_student("gru4rec", 600, architecture("gru4rec") | {"hidden_size": 32}).eval()
+    write_graph(model, tmp_path / "model.onnx", search)
+    graph = Graph(tmp_path / "model.onnx")
+    history = torch.randint(1, 601, (6, 5), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        scores = model.predict(history).scatter(1, history - 1, -torch.inf)
+    for k in (1, 40, 200, 599, 600):
+        items, told = graph.best(history.numpy(), history.numpy(), k)
+        assert told == pytest.approx(scores.topk(k).values.numpy(), abs=TOLERANCE)
+        there = told > -np.inf
+        assert told[there] == pytest.approx(scores.gather(1, torch.from_numpy(items - 1).clamp(min=0)).numpy()[there])
+
+
 @pytest.mark.parametrize("kind", ["own score", "own predict"])
 def test_bytes_do_not_stand_for_scores_that_are_no_products(kind, tmp_path):
     with pytest.raises(UserError, match=r"serve.search=bytes looks for items by their vectors alone, .*=float32"):
