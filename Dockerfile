@@ -7,9 +7,13 @@
 FROM python:3.13-slim
 
 # build-essential: PyTorch's compiler (Triton) builds small C files at run time, and some packages come as source.
-RUN apt-get update \
+# The certificates are the host's, handed in by env_shell/start_experiment_container.sh and in no layer; `_apt` reads them.
+RUN --mount=type=secret,id=certificates,mode=0444 \
+    if [ -s /run/secrets/certificates ]; then export APT_CONFIG=/tmp/apt.conf; \
+        echo 'Acquire::https::CaInfo "/run/secrets/certificates";' >/tmp/apt.conf; fi \
+    && apt-get update \
     && apt-get install -y --no-install-recommends build-essential ca-certificates curl git \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /tmp/apt.conf
 
 # Which parts of the driver the NVIDIA runtime hands in; without a GPU they mean nothing.
 ENV NVIDIA_VISIBLE_DEVICES=all \

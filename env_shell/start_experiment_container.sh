@@ -3,7 +3,11 @@
 #   env_shell/start_experiment_container.sh                              # a shell
 #   env_shell/start_experiment_container.sh ./cmd/run_all_pipeline.sh
 # The first start builds the image and installs the packages, which takes some minutes. After a change of the
-# Dockerfile: docker build -t anyo-ilora-dllm2rec:latest .
+# Dockerfile: docker image rm anyo-ilora-dllm2rec:latest
+#
+# The container trusts what this machine trusts (host_certificates.sh), goes through the same proxy, and its pip and
+# Poetry read the same indexes. Certificates and pip's files are handed in while it is built and where it runs, read-only:
+# nothing of them is in the image.
 set -euo pipefail
 
 IMAGE_NAME="anyo-ilora-dllm2rec:latest"
@@ -15,9 +19,19 @@ if [[ -n $(docker ps --quiet --filter "name=^${CONTAINER_NAME}\$") ]]; then
     exec "${HOST_PROJECT_ROOT}/env_shell/attach_experiment_container.sh" "$@"
 fi
 
+# Public certificates alone, in a folder that git and Docker's build context leave out.
+certificates="${HOST_PROJECT_ROOT}/.container/certificates.pem"
+mkdir -p "${HOST_PROJECT_ROOT}/.container"
+"${HOST_PROJECT_ROOT}/env_shell/host_certificates.sh" >"${certificates}.new"
+mv "${certificates}.new" "${certificates}"
+
+proxies=(HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy)
+
 if ! docker image inspect "${IMAGE_NAME}" >/dev/null 2>&1; then
     echo "Building the image ${IMAGE_NAME} ..."
-    docker build -t "${IMAGE_NAME}" "${HOST_PROJECT_ROOT}"
+    # BuildKit, which older releases of Docker have to be asked for, is what hands secrets in.
+    DOCKER_BUILDKIT=1 docker build -t "${IMAGE_NAME}" "${proxies[@]/#/--build-arg=}" \
+        --secret "id=certificates,src=${certificates}" "${HOST_PROJECT_ROOT}"
 fi
 
 # The container has a Python of its own, so it keeps its environments apart from the host's. The mount points are made
@@ -35,8 +49,26 @@ options=(
     --workdir /workspace
     --env "HOST_UID=$(id -u)"
     --env "HOST_GID=$(id -g)"
-    --env PIP_INDEX_URL # the index of a mirror, where the host has it set
+    "${proxies[@]/#/--env=}" # of these and pip's, those that the host has set
+    --env PIP_INDEX_URL --env PIP_EXTRA_INDEX_URL --env PIP_NO_INDEX --env PIP_TRUSTED_HOST --env PIP_PROXY
+    --env PIP_DEFAULT_TIMEOUT --env PIP_RETRIES
 )
+if [[ -s ${certificates} ]]; then
+    options+=(--volume "${certificates}:/anyo-host/certificates.pem:ro")
+    for name in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GIT_SSL_CAINFO; do
+        options+=(--env "${name}=/anyo-host/certificates.pem")
+    done
+fi
+# pip reads its file for the whole machine, and then one more: the named one, else the user's.
+for file in /etc/xdg/pip/pip.conf /etc/pip.conf; do
+    if [[ -f ${file} ]]; then options+=(--volume "${file}:${file}:ro"); fi
+done
+for file in "${PIP_CONFIG_FILE:-}" "${XDG_CONFIG_HOME:-${HOME}/.config}/pip/pip.conf" "${HOME}/.pip/pip.conf"; do
+    if [[ -f ${file} ]]; then
+        options+=(--volume "$(realpath "${file}"):/anyo-host/pip.conf:ro" --env PIP_CONFIG_FILE=/anyo-host/pip.conf)
+        break
+    fi
+done
 if [[ -t 0 ]]; then options+=(--tty); fi
 if [[ -n ${ANYO_DATA_DIR:-} ]]; then
     options+=(--volume "$(cd "${ANYO_DATA_DIR}" && pwd):/anyo-data:ro" --env ANYO_DATA_DIR=/anyo-data)

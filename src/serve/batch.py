@@ -20,7 +20,6 @@ from ..core.artefact import (
 )
 from ..core.errors import UserError
 from ..core.progress import progress
-from .recommender import Query, Ranking
 from .settings import EmptyHistory
 
 ABOUT = "about.json"
@@ -54,7 +53,7 @@ class Known(Protocol):
     @property
     def raw_user_ids(self) -> Sequence[str]: ...
 
-    def history(self, raw_user_id: str) -> list[int]: ...
+    def users_with_history(self, raw_user_ids: Sequence[str]) -> np.ndarray: ...
 
 
 class Recommends(Protocol):
@@ -63,8 +62,8 @@ class Recommends(Protocol):
     @property
     def files(self) -> Known: ...
 
-    def rank(self, queries: Sequence[Query]) -> list[Ranking]:
-        """Returns the best items of each query, in which any item is allowed."""
+    def rank_log(self, users: np.ndarray, k: int, filter_seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the best items of users of the log and their scores; see `Recommender.rank_log`."""
 
 
 def check_output(output: Path) -> None:
@@ -164,21 +163,19 @@ def _recommend(recommender: Recommends, users: Sequence[str], output: Path, abou
 def _rows(
     recommender: Recommends, users: Sequence[str], k: int, filter_seen: bool, empty_history: EmptyHistory, by: str
 ) -> pl.DataFrame:
-    files = recommender.files
-    histories = [files.history(user) for user in users]
-    if empty_history == "refuse" and not all(histories):
-        raise UserError(f"User {users[histories.index([])]!r} has no history in the log: no recommendation.")
-    rankings = recommender.rank([Query(each, each if filter_seen else (), k=k) for each in histories])
-    lengths = [len(ranking.items) for ranking in rankings]
-    row, column = np.repeat(np.arange(len(users)), np.array(lengths, dtype=int)), partial(pl.Series, dtype=pl.String)
-    item = np.array([item - 1 for ranking in rankings for item in ranking.items], dtype=np.int64)
+    files, text = recommender.files, partial(pl.Series, dtype=pl.String)
+    known = files.users_with_history(users)
+    if empty_history == "refuse" and (known < 0).any():
+        raise UserError(f"User {users[int((known < 0).argmax())]!r} has no history in the log: no recommendation.")
+    items, scores = recommender.rank_log(known, k, filter_seen)
+    user, place = (scores > -np.inf).nonzero()
     return pl.DataFrame(
         {
-            "user": column(users).gather(row),
-            "rank": pl.Series([place for n in lengths for place in range(1, n + 1)], dtype=pl.Int32),
-            "item": column(files.raw_ids).gather(item),
-            "title": column(files.titles).gather(item),
-            "score": pl.Series([score for ranking in rankings for score in ranking.scores], dtype=pl.Float32),
-            "by": column([by if ranking.by == "model" else ranking.by for ranking in rankings]).gather(row),
+            "user": text(users).gather(user),
+            "rank": pl.Series(place + 1, dtype=pl.Int32),
+            "item": text(files.raw_ids).gather(items[user, place] - 1),
+            "title": text(files.titles).gather(items[user, place] - 1),
+            "score": scores[user, place],
+            "by": text([by, "popularity"]).gather((known[user] < 0).astype(int)),
         }
     )

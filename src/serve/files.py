@@ -1,6 +1,7 @@
 """What a served model's folder holds, read without PyTorch: an ONNX file, the catalogue, what users have seen."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -118,6 +119,29 @@ class ServedFiles:
         """Returns the item numbers that a user has in the log, oldest first; none of a user whom it does not know."""
         user = self._users.get(raw_user_id)
         return [] if user is None else self.item_log[self.offsets[user] : self.offsets[user + 1]].tolist()
+
+    def users_with_history(self, raw_user_ids: Sequence[str]) -> np.ndarray:
+        """Returns the place of each user in the log, `[n]` int64; -1 for one without an interaction in it."""
+        users = np.fromiter((self._users.get(each, -1) for each in raw_user_ids), np.int64, len(raw_user_ids))
+        return np.where(self.lengths(users) > 0, users, -1)
+
+    def lengths(self, users: np.ndarray) -> np.ndarray:
+        """Returns how many interactions users have in the log, `[n]` int64; `users` is `[n]`, -1: none."""
+        return np.where(users < 0, 0, self.offsets[users + 1] - self.offsets[users])
+
+    def histories(self, users: np.ndarray, newest: int | None = None) -> np.ndarray:
+        """Returns item numbers `[n, L]` int64, oldest first, padded on the right with 0 to the longest of them.
+
+        Args:
+            users: `[n]`, places in the log of users with a history, at least one.
+            newest: How many of each at most; None: all.
+        """
+        lengths = self.lengths(users)
+        shown = (lengths if newest is None else np.minimum(lengths, newest))[:, None]
+        place = np.arange(shown.max())
+        index = self.offsets[users + 1][:, None] - shown + place
+        real = place < shown
+        return np.where(real, self.item_log[np.where(real, index, 0)], 0).astype(np.int64, copy=False)
 
 
 def newest_served(served_dir: Path, dataset: str, distilled: bool) -> Path:

@@ -169,11 +169,35 @@ class Recommender:
             else:
                 found[place] = self._popular(query)
         for allowed, places in together.items():
-            places.sort(key=lambda place: min(len(queries[place].history), self.files.history_length))  # little padding
-            for first in range(0, len(places), AT_ONCE):
-                part = places[first : first + AT_ONCE]
+            for rows in self._alike(np.array([len(queries[place].history) for place in places])):
+                part = [places[row] for row in rows]
                 found.update(zip(part, self._ranked([queries[place] for place in part], allowed), strict=True))
         return [found[place] for place in range(len(queries))]
+
+    def rank_log(self, users: np.ndarray, k: int, filter_seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Does in arrays what `rank` does, for very many users.
+
+        Args:
+            users: `[n]`, places in the log, see `ServedFiles.users_with_history`; -1: no history.
+            k: How many items, at least 1.
+            filter_seen: Whether items of the whole history are left out.
+
+        Returns:
+            Item numbers `[n, k]` int64 and scores `[n, k]` float32, best first, -inf where fewer are left: as many
+            columns as there are items, if these are fewer than k.
+        """
+        files = self.files
+        k = min(k, files.num_items)
+        items, scores = np.zeros((len(users), k), dtype=np.int64), np.zeros((len(users), k), dtype=np.float32)
+        popular = self._popular(Query((), k=k))
+        items[users < 0], scores[users < 0] = popular.items, popular.scores
+        known = (users >= 0).nonzero()[0]
+        for rows in self._alike(files.lengths(users[known])):
+            part = known[rows]
+            seen = files.histories(users[part]) if filter_seen else np.zeros((len(part), 1), dtype=np.int64)
+            read = files.histories(users[part], files.history_length)
+            items[part], scores[part] = self.graph.best(read, seen, k)
+        return items, scores
 
     def carriers(self, history: Sequence[int], items: Sequence[int]) -> list[list[int]]:
         """Returns, for each of some items, which items of a history carry it: those without which (all of their
@@ -196,6 +220,11 @@ class Recommender:
             lost = {carrier: whole[item] - scores[item] for carrier, scores in zip(carriers, without, strict=True)}
             found.append(sorted((each for each in carriers if lost[each] > 0), key=lambda each: -lost[each]))
         return found
+
+    def _alike(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Returns the rows that are ranked together: those whose histories, `[n]` long, are of like lengths."""
+        order = np.argsort(np.minimum(lengths, self.files.history_length), kind="stable")
+        return [order[first : first + AT_ONCE] for first in range(0, len(order), AT_ONCE)]
 
     def _ranked(self, queries: Sequence[Query], allowed: frozenset[int] | None) -> list[Ranking]:
         files, bias = self.files, None

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 import pytest
 
+import src.serve.recommender
 from src.core.artefact import unfinished
 from src.core.errors import UserError
 from src.serve.batch import check_output, read_users, recommend_to_file
@@ -76,6 +77,16 @@ def test_who_ranked_is_called_as_it_is_told(recommender, users, tmp_path):
     ]
 
 
+def test_those_who_have_seen_much_get_what_is_left_in_batches_too(recommender, tmp_path, monkeypatch):
+    monkeypatch.setattr(src.serve.recommender, "AT_ONCE", 2)
+    everyone = [*recommender.files.raw_user_ids, "nobody"]
+    recommend_to_file(recommender, everyone, tmp_path / "found.csv", k=40)
+    found = read(tmp_path / "found.csv")
+    assert same(found, rows(recommender, everyone, k=40))
+    seen = sum(len(set(recommender.files.history(user))) for user in everyone)
+    assert len(found) == 15 * len(everyone) - seen
+
+
 @every_suffix
 def test_nobody_gets_a_file_without_rows(recommender, tmp_path, suffix):
     recommend_to_file(recommender, [], tmp_path / f"found{suffix}")
@@ -126,11 +137,11 @@ class Dies(Recommender):
     def __init__(self, recommender: Recommender, after: float) -> None:
         self.files, self.graph, self.after, self.asked = recommender.files, recommender.graph, after, 0
 
-    def rank(self, queries):
+    def rank_log(self, *asked):
         if self.asked == self.after:
             raise KilledError
         self.asked += 1
-        return super().rank(queries)
+        return super().rank_log(*asked)
 
 
 def killed_after(parts: int, recommender: Recommender, *arguments, **more) -> None:
@@ -194,15 +205,15 @@ def test_with_other_settings_it_begins_anew(recommender, users, tmp_path, sasrec
 def test_of_two_at_once_for_one_file_the_second_waits(recommender, users, tmp_path, sasrec_folder):
     path, begun, may_go = tmp_path / "found.csv", threading.Event(), threading.Event()
     other = Recommender.load(remade(sasrec_folder, tmp_path / "other", {3: 100.0}))
-    rank = recommender.rank
+    rank = recommender.rank_log
 
-    def held(queries):
+    def held(*asked):
         begun.set()
         assert may_go.wait(60)
-        return rank(queries)
+        return rank(*asked)
 
     first = Recommender(recommender.files)
-    first.rank = held
+    first.rank_log = held
     with ThreadPoolExecutor(2) as pool:
         done = pool.submit(recommend_to_file, first, users, path, chunk=3)
         assert begun.wait(60)

@@ -1,6 +1,8 @@
 import os
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from src.core.artefact import SERVED, Kind, read_manifest, writing
@@ -62,6 +64,19 @@ def test_items_and_users_are_found_by_raw_id_alone(sasrec_folder):
     assert [files.item(unknown) for unknown in ("", "1", "0", " 10", "10 ", "-10")] == [0] * 6
     assert [files.history(unknown) for unknown in ("", "0", "13", " 1")] == [[]] * 4
     assert len(files.history(files.raw_user_ids[0])) == 3
+
+
+def test_histories_of_many_users_are_those_of_each(sasrec_folder):
+    files = replace(ServedFiles.load(sasrec_folder), offsets=np.array([0, 3, 3, 4]), item_log=np.array([5, 6, 7, 8]))
+    first, without, last = files.raw_user_ids[:3]
+
+    users = files.users_with_history([last, "nobody", first, without, last])
+
+    assert users.tolist() == [2, -1, 0, -1, 2]
+    assert files.lengths(users).tolist() == [1, 0, 3, 0, 1]
+    assert files.histories(users[users >= 0]).tolist() == [[8, 0, 0], [5, 6, 7], [8, 0, 0]]
+    assert files.histories(np.array([0, 2]), newest=2).tolist() == [[6, 7], [8, 0]]
+    assert files.histories(np.array([2]), newest=2).tolist() == [[8]]
 
 
 # --- which one is newest

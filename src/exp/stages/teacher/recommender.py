@@ -52,10 +52,14 @@ class KnownToTeacher:
     def _users(self) -> dict[str, int]:
         return {raw_id: user for user, raw_id in enumerate(self.raw_user_ids)}
 
-    def history(self, raw_user_id: str) -> list[int]:
-        """Returns the item numbers that a user has in the log, oldest first; none of a user whom it does not know."""
-        user, offsets = self._users.get(raw_user_id), self.data.offsets
-        return [] if user is None else self.data.item_log[offsets[user] : offsets[user + 1]].tolist()
+    def users_with_history(self, raw_user_ids: Sequence[str]) -> np.ndarray:
+        """Returns the place of each user in the log, `[n]` int64; -1 for one whom it does not know."""
+        return np.fromiter((self._users.get(each, -1) for each in raw_user_ids), np.int64, len(raw_user_ids))
+
+    def history(self, user: int) -> list[int]:
+        """Returns the item numbers that the user at a place of the log has, oldest first; none at -1."""
+        offsets = self.data.offsets
+        return [] if user < 0 else self.data.item_log[offsets[user] : offsets[user + 1]].tolist()
 
 
 class TeacherRecommender:
@@ -76,6 +80,16 @@ class TeacherRecommender:
         version = fingerprint(teacher.identity, teacher.content_digest, precision)
         self.files = KnownToTeacher(teacher.folder.name, version, dataset)
         self.counts = dataset.train_item_counts().numpy()
+
+    def rank_log(self, users: np.ndarray, k: int, filter_seen: bool) -> tuple[np.ndarray, np.ndarray]:
+        """See `serve.recommender.Recommender.rank_log`."""
+        k = min(k, self.files.data.num_items)
+        histories = [self.files.history(user) for user in users.tolist()]
+        rankings = self.rank([Query(each, each if filter_seen else (), k=k) for each in histories])
+        items, scores = np.zeros((len(users), k), dtype=np.int64), np.full((len(users), k), -np.inf, dtype=np.float32)
+        for row, ranking in enumerate(rankings):
+            items[row, : len(ranking.items)], scores[row, : len(ranking.items)] = ranking.items, ranking.scores
+        return items, scores
 
     @torch.inference_mode()
     def rank(self, queries: Sequence[Query]) -> list[Ranking]:

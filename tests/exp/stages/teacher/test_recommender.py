@@ -52,7 +52,7 @@ def literal(recommender: TeacherRecommender, history: list[int], excluded: set[i
 
 @pytest.mark.parametrize("filter_seen", [True, False])
 def test_each_user_is_recommended_what_his_whole_log_leads_the_teacher_to(teacher, raw_user_ids, filter_seen):
-    histories = [teacher.files.history(user) for user in raw_user_ids]
+    histories = [teacher.files.history(user) for user in range(DATASET.num_users)]
     logs = [DATASET.item_log[a:b].tolist() for a, b in pairwise(DATASET.offsets)]
     assert histories == logs and teacher.files.raw_user_ids == raw_user_ids
     queries = [Query(each, each if filter_seen else (), k=4) for each in histories]
@@ -63,7 +63,7 @@ def test_each_user_is_recommended_what_his_whole_log_leads_the_teacher_to(teache
 
 
 def test_however_many_are_asked_for_together_each_has_his_own(teacher, monkeypatch):
-    histories = [teacher.files.history(user) for user in teacher.files.raw_user_ids]
+    histories = [teacher.files.history(user) for user in range(DATASET.num_users)]
     queries = [Query(each, each, k=1 + place % 5) for place, each in enumerate(histories)]
     together = teacher.rank(queries)
     monkeypatch.setattr("src.exp.stages.teacher.recommender.rows_at_once", lambda *_, **__: 3)
@@ -87,7 +87,7 @@ def test_its_lists_are_written_with_raw_ids_and_called_the_teachers(teacher, tmp
     found, catalogue = pl.read_parquet(tmp_path / "teacher.parquet"), DATASET.catalogue
     assert found["user"].unique(maintain_order=True).to_list() == users
     assert set(found.filter(pl.col("user") != "nobody")["by"]) == {"teacher"}
-    (ranking,) = teacher.rank([Query(history := teacher.files.history(users[2]), history, k=3)])
+    (ranking,) = teacher.rank([Query(history := teacher.files.history(2), history, k=3)])
     rows = found.filter(pl.col("user") == users[2])
     assert rows["item"].to_list() == [catalogue.raw_ids[item - 1] for item in ranking.items]
     assert rows["title"].to_list() == [catalogue.titles[item - 1] for item in ranking.items]
@@ -107,7 +107,7 @@ def test_whatever_teaches_recommends(tmp_path, kind):
     road = road_in(tmp_path, DATASET, *TEACHERS[kind])
     assert road.go(road.prepared, *road.teaching()[:-1])
     recommender = TeacherRecommender(road.who_teaches)
-    histories = [recommender.files.history(user) for user in recommender.files.raw_user_ids]
+    histories = [recommender.files.history(user) for user in range(DATASET.num_users)]
     queries = [Query(each, each, k=3) for each in histories]
     together = recommender.rank(queries)
     for ranking, query in zip(together, queries, strict=True):
