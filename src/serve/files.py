@@ -145,7 +145,12 @@ class ServedFiles:
 
 
 def newest_served(served_dir: Path, dataset: str, distilled: bool) -> Path:
-    """Returns the folder of the served model that was made last, of a dataset and a kind.
+    """Returns the first folder of `served_newest_first`."""
+    return served_newest_first(served_dir, dataset, distilled)[0]
+
+
+def served_newest_first(served_dir: Path, dataset: str, distilled: bool) -> list[Path]:
+    """Returns the folders of the served models of a dataset and a kind, at least one: what was asked for last first.
 
     Args:
         served_dir: Where served models lie, in a folder for each dataset.
@@ -164,7 +169,7 @@ def newest_served(served_dir: Path, dataset: str, distilled: bool) -> Path:
             "`run_export_onnx` and the overrides of your run, give these (dataset=…, serve.student=…) here, too, or "
             "name a folder in serve.model."
         )
-    return max(found, key=lambda folder: ((folder / MANIFEST).stat().st_mtime_ns, folder.name))
+    return sorted(found, key=lambda folder: ((folder / MANIFEST).stat().st_mtime_ns, folder.name), reverse=True)
 
 
 def _is_of_kind(folder: Path, distilled: bool) -> bool:

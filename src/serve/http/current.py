@@ -1,7 +1,7 @@
 """Which model answers: loaded whole, replaced while requests run, never by one that does not work."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...core.errors import UserError
@@ -17,17 +17,36 @@ class CurrentModel:
     Args:
         find: Returns the folder of the model that should answer; raises UserError where there is none.
         threads: Of onnxruntime, for each question.
+        earlier: Returns folders of which the first that works answers where that one does not when this begins: a
+            process which begins beside others, or again, must not fail by a model that these have refused.
 
     Raises:
-        UserError: There is no model, or it does not work.
+        UserError: There is no model, or none works.
     """
 
-    def __init__(self, find: Callable[[], Path], threads: int) -> None:
+    def __init__(self, find: Callable[[], Path], threads: int, earlier: Callable[[], Sequence[Path]] = tuple) -> None:
         self._find, self._threads = find, threads
         self._refused: tuple[Path, object] | None = None
         folder = find()
         self._seen: tuple[Path, object] = (folder, _mark(folder))
-        self.recommender = working(folder, threads)
+        try:
+            self.recommender = working(folder, threads)
+        except UserError as error:
+            self._refused = self._seen
+            self._seen, self.recommender = self._first_working(earlier, folder, error)
+
+    def _first_working(
+        self, earlier: Callable[[], Sequence[Path]], refused: Path, why: UserError
+    ) -> tuple[tuple[Path, object], Recommender]:
+        for folder in earlier():
+            if folder != refused:
+                try:
+                    seen, recommender = (folder, _mark(folder)), working(folder, self._threads)
+                except (UserError, OSError):
+                    continue
+                log.warning("refused, %s answers in its place: %s", recommender.files.name, why)
+                return seen, recommender
+        raise why
 
     def look(self) -> bool | None:
         """Takes over the model that should answer now, if that is another one.

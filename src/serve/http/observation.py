@@ -50,8 +50,9 @@ class Observation:
     def answers_with(self, model: str, version: str) -> None:
         """Notes which model answers from now on."""
         if self._answers is not None:
-            self.model.labels(*self._answers).set(0)  # where several processes count, it cannot be taken back
-        self.model.clear()
+            self.model.labels(*self._answers).set(0)
+        if FOLDER not in os.environ:  # where several processes count, nothing can be taken back
+            self.model.clear()
         self._answers = (model, version)
         self.model.labels(model, version).set(1)
 

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Callable
 from socket import socket
 
 import uvicorn
@@ -19,10 +20,12 @@ class Processes(Multiprocess):
     Args:
         config: Of each; its application is made in the process itself.
         sockets: On which they listen.
+        later: Makes the application in processes that begin once one has answered.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket], later: Callable[[], object]) -> None:
         super().__init__(config, sockets)
+        self.later = later
         self.ended_by: int | None = None
 
     def serve(self) -> None:
@@ -48,6 +51,10 @@ class Processes(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Begins another process for each that died or no longer answers."""
+        if self.config.app is not self.later and any(
+            each.process.is_alive() and each.is_ready(self.config.timeout_worker_healthcheck) for each in self.processes
+        ):
+            self.config.app = self.later
         before = [each.pid for each in self.processes]
         super().keep_subprocess_alive()
         for gone in set(before) - {each.pid for each in self.processes}:

@@ -4,9 +4,10 @@ import gc
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ...core.errors import UserError
-from ..files import newest_served
+from ..files import served_newest_first
 from ..lists import Lists
 from ..recommender import Recommender
 from ..settings import ServerSettings, ServeSettings
@@ -25,6 +26,8 @@ from .observation import FOLDER
 from .processes import Processes
 
 API_KEY = "ANYO_API_KEY"  # in the environment: what stands in a config is written to the run's folder
+
+PAUSE = 5.0  # seconds before a process that could not begin beside others is begun again
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +50,13 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
         with suppress(KeyboardInterrupt):  # how it is ended by hand
             _Server(_config(app, server), current).run()
         return
-    service.find()  # where there is no model, no process need be started to say so
+    service.found()  # where there is no model, no process need be started to say so
     config = _config(service, server)
     with _counted_together(), config.bind_socket() as listening:
         log.info(
             "%d processes on http://%s:%d (docs: /docs)", server.processes, server.host, listening.getsockname()[1]
         )
-        Processes(config, [listening]).serve()
+        Processes(config, [listening], replace(service, begun=True)).serve()
 
 
 @dataclass(frozen=True)
@@ -61,21 +64,24 @@ class Service:
     """All that a process has to know to serve. It is the factory of the application that uvicorn calls in each.
 
     serve, server, served_dir, dataset: See `serve_http`.
+    begun: Whether other processes have begun to answer: one that then cannot ends alone.
     """
 
     serve: ServeSettings
     server: ServerSettings
     served_dir: Path
     dataset: str
+    begun: bool = False
 
-    def find(self) -> Path:
-        """Returns the folder of the model that should answer.
+    def found(self) -> list[Path]:
+        """Returns folders, at least one: of the model that should answer, then of earlier ones.
 
         Raises:
             UserError: There is none.
         """
-        distilled = self.serve.student == "distilled"
-        return self.serve.model or newest_served(self.served_dir, self.dataset, distilled)
+        if self.serve.model is not None:
+            return [self.serve.model]
+        return served_newest_first(self.served_dir, self.dataset, self.serve.student == "distilled")
 
     def made(self) -> tuple[FastAPI, CurrentModel]:
         """Returns the application and the model that answers.
@@ -83,7 +89,7 @@ class Service:
         Raises:
             UserError: See `serve_http`.
         """
-        current = CurrentModel(self.find, self.serve.threads)
+        current = CurrentModel(lambda: self.found()[0], self.serve.threads, self.found)
         beside: dict[str, Recommender] = {}
         for folder in self.server.beside:
             other = working(folder, self.serve.threads)
@@ -114,7 +120,10 @@ class Service:
             app, current = self.made()
         except UserError as error:
             log.error("error: %s", error)
-            sys.exit(uvicorn.config.STARTUP_FAILURE)  # the others would fail in the same way: all end
+            if not self.begun:
+                sys.exit(uvicorn.config.STARTUP_FAILURE)  # the others would fail in the same way: all end
+            time.sleep(PAUSE)
+            sys.exit(1)  # another is begun
         log.info("serving %s, version %s", current.recommender.files.name, current.recommender.files.version)
         return app
 

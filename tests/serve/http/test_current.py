@@ -78,7 +78,7 @@ DAMAGES = {
     "changed": "has changed since it was written",
     "no graph": "cannot be run by onnxruntime",
     "recommends nothing": "recommends nothing after item 1: make it again",
-    "answers nothing": r"answers nothing \(.*'str' and 'int'\): make it again",
+    "answers nothing": r"answers nothing \(ufunc .*\): make it again",
 }
 
 
@@ -122,6 +122,21 @@ def test_nothing_is_served_where_the_first_model_is_broken(kind, sasrec_folder, 
         CurrentModel(Finds(folder), threads=1)
     with pytest.raises(UserError, match="There is no served model"):
         CurrentModel(Finds(None), threads=1)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_what_begins_beside_a_broken_model_answers_by_the_newest_that_works(
+    kind, first, second, sasrec_folder, tmp_path, caplog
+):
+    bad, worse = (damage(kind, sasrec_folder, tmp_path / name) for name in ("bad", "worse"))
+    find = Finds(bad)
+    current = CurrentModel(find, 1, lambda: [bad, worse, second, first])
+    assert best(current) == ["80"] and "refused, second answers in its place: " in caplog.text
+    assert current.look() is None  # refused once
+    find.folder = first
+    assert current.look() is True and best(current) == ["30"]
+    with pytest.raises(UserError, match=DAMAGES[kind]):
+        CurrentModel(Finds(bad), 1, lambda: [bad, worse])
 
 
 def test_an_error_without_words_is_told_too(first, monkeypatch):

@@ -18,6 +18,7 @@ from src.core.errors import UserError
 from src.core.paths import ROOT
 from src.serve.batch import recommend_to_file
 from src.serve.events import Events
+from src.serve.files import GRAPH
 from src.serve.http.server import serve_http
 from src.serve.settings import ServerSettings, ServeSettings
 from tests.serve.served import broken, remade
@@ -163,6 +164,36 @@ def test_of_several_processes_one_may_die_and_any_tells_what_all_have_answered(s
         assert service.process.wait(60) == 128 + signal.SIGTERM
         assert not any(Path(f"/proc/{each}").exists() for each in workers_of(service))
         assert "Traceback" not in service.told and "error" not in service.told.lower()
+
+
+@slow
+@pytest.mark.parametrize("named", [False, True])
+def test_a_process_that_begins_again_beside_a_broken_model_ends_nobody(sasrec_folder, tmp_path, named):
+    """By an earlier model that works, or, where one folder is named, once that is whole again."""
+    place = tmp_path / "served" / "tiny"
+    model = remade(sasrec_folder, place / "first")
+    overrides = [f"serve.model={model}"] if named else ["dataset.name=tiny", "serve.student=baseline"]
+    with started(tmp_path, *overrides, "server.processes=2", "server.reload_seconds=3600.0") as service:
+        pattern = r"process (\d+): serving first, version"
+        while len(begun := set(re.findall(pattern, service.told))) < 2:
+            time.sleep(0.1)
+        with service.client() as client:
+            until_ready(client)
+        whole = (model / GRAPH).read_bytes()
+        broken(model if named else remade(sasrec_folder, place / "second"))
+        time.sleep(1.0)  # the parent learns that somebody answers
+        os.kill(int(min(begun)), signal.SIGKILL)
+        if named:
+            while not re.search(r"process \d+: error: .*model\.onnx", service.told):
+                time.sleep(0.1)
+            (model / GRAPH).write_bytes(whole)
+        while len(set(re.findall(pattern, service.told))) < 3:
+            assert service.process.poll() is None
+            time.sleep(0.1)
+        with service.client() as client:
+            assert client.post("/recommend", json={"history": ["10"]}).json()["model"] == "first"
+        assert named or "refused, first answers in its place" in service.told
+        assert "Traceback" not in service.told
 
 
 @slow
