@@ -2,14 +2,20 @@
 
 import logging
 import signal
+import time
 from collections.abc import Callable
 from socket import socket
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from ...core.errors import UserError
+
+BEGINS, ANSWERS = 300.0, 30.0  # seconds after which a process hangs: that has not answered yet, and that has
+GLANCE = 0.2  # seconds for an answer, each time that processes are looked at
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +33,7 @@ class Processes(Multiprocess):
         super().__init__(config, sockets)
         self.later = later
         self.ended_by: int | None = None
+        self._hangs_at: dict[int | None, float] = {}  # by process, put off with every answer
 
     def serve(self) -> None:
         """Serves.
@@ -50,13 +57,29 @@ class Processes(Multiprocess):
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:
-        """Begins another process for each that died or no longer answers."""
-        if self.config.app is not self.later and any(
-            each.process.is_alive() and each.is_ready(self.config.timeout_worker_healthcheck) for each in self.processes
-        ):
+        """Begins another process for each that died or hangs.
+
+        uvicorn's own waits for the answer of one process after the other: as long as one that begins takes, or, where
+        it dies meanwhile, as long as it would wait for any.
+        """
+        for place, process in enumerate(self.processes):
+            if process.process.is_alive() and not self._hangs(process):
+                continue
+            process.kill()
+            process.join()
+            if process.exitcode == STARTUP_FAILURE:
+                self.should_exit.set()
+                return
+            if process.pid is not None:
+                mark_process_dead(process.pid)  # what it answered stays counted, what waited in it waits no more
+            self._hangs_at.pop(process.pid, None)
+            log.warning("process %s ended and was begun again", process.pid)
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
+
+    def _hangs(self, process: Process) -> bool:
+        now = time.monotonic()
+        if process.is_ready(GLANCE):
+            self._hangs_at[process.pid] = now + ANSWERS
             self.config.app = self.later
-        before = [each.pid for each in self.processes]
-        super().keep_subprocess_alive()
-        for gone in set(before) - {each.pid for each in self.processes}:
-            mark_process_dead(gone)  # what it answered stays counted, what waited in it does not wait any more
-            log.warning("process %d ended and was begun again", gone)
+        return now > self._hangs_at.setdefault(process.pid, now + BEGINS)

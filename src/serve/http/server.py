@@ -143,7 +143,6 @@ def _config(app: "FastAPI | Service", server: ServerSettings) -> uvicorn.Config:
         backlog=2048,
         timeout_graceful_shutdown=30,
         timeout_keep_alive=75,
-        timeout_worker_healthcheck=30,  # a process that begins on a busy machine is slow to answer, not dead
     )
 
 
