@@ -11,6 +11,7 @@ done < <(python3 -m pip config list 2>/dev/null | sed -n "s/^[^=]*\.cert='\(.*\)
 files+=(/etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem)
 
 for file in "${files[@]}"; do
+    file=${file/#\~\//$HOME/} # as pip reads it
     if [[ -f $file && -r $file ]]; then
         cat -- "$file"
         echo # a file need not end its last line

@@ -4,6 +4,9 @@ from .program.run import Run, command
 
 
 def job(run: Run) -> None:
+    import os
+
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's; prometheus_client looks when it is imported
     from ..serve.http.server import serve_http
 
     settings = run.settings

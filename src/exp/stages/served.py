@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.artefact import MANIFEST, SERVED, read_manifest
+from ...core.errors import UserError
 from ..program.run import Run
 from .base import Prepared, Stage
 from .distilled import Distilled
@@ -65,6 +66,11 @@ class Served(Stage):
         if self.new_items is not None:
             from ...student.new_items import check_kind
 
+            if self.settings.serve.search == "bytes":
+                raise UserError(
+                    "serve.search=bytes looks for items by their vectors alone, and new items are recommended by their "
+                    "texts, too: set serve.search=float32, or leave out serve.new_items."
+                )
             self.new_items.check()
             check_kind(self.student.student.name)
 

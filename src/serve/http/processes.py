@@ -34,6 +34,7 @@ class Processes(Multiprocess):
         self.later = later
         self.ended_by: int | None = None
         self._hangs_at: dict[int | None, float] = {}  # by process, put off with every answer
+        self._counted: set[int] = set()  # processes that Prometheus is told of
 
     def serve(self) -> None:
         """Serves.
@@ -70,12 +71,14 @@ class Processes(Multiprocess):
             if process.exitcode == STARTUP_FAILURE:
                 self.should_exit.set()
                 return
-            if process.pid is not None:
-                mark_process_dead(process.pid)  # what it answered stays counted, what waited in it waits no more
             self._hangs_at.pop(process.pid, None)
             log.warning("process %s ended and was begun again", process.pid)
             self.processes[place] = Process(self.config, self.sockets)
             self.processes[place].start()
+        alive = {each.pid for each in self.processes if each.pid is not None}
+        for gone in self._counted - alive:  # SIGHUP replaces processes, too
+            mark_process_dead(gone)  # what it answered stays counted, what waited in it waits no more
+        self._counted = alive
 
     def _hangs(self, process: Process) -> bool:
         now = time.monotonic()

@@ -3,7 +3,9 @@
 import gc
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,7 +116,10 @@ class Service:
         return app, current
 
     def __call__(self) -> FastAPI:
-        """Returns the application, in a process of its own, which tells on the terminal what happens to it."""
+        """Returns the application, in a process of its own, which tells on the terminal what happens to it and ends with
+        its parent.
+        """
+        threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
         logging.basicConfig(level="INFO", format="process %(process)d: %(message)s", force=True)
         try:
             app, current = self.made()
@@ -126,6 +131,13 @@ class Service:
             sys.exit(1)  # another is begun
         log.info("serving %s, version %s", current.recommender.files.name, current.recommender.files.version)
         return app
+
+
+def _end_without(parent: int) -> None:
+    """Ends this process once its parent has gone, killed: nobody would end it, and it would keep the address."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _config(app: "FastAPI | Service", server: ServerSettings) -> uvicorn.Config:

@@ -44,8 +44,8 @@ recommends often.
 """
 SEARCHES = {
     "float32": "All items are scored in float32.",
-    "bytes": "Candidates, eight for each item asked for, are found by vectors of a byte a dimension and scored in "
-    "float32.",
+    "bytes": "Candidates, eight for each item asked for (160 at least), are found by vectors of a byte a dimension and "
+    "scored in float32.",
 }
 NONE_NEW = "It knows no item that came after its training."
 SOME_NEW = (

@@ -18,7 +18,7 @@ from ...core.artefact import write_bytes
 from ...core.errors import UserError
 from ...student.models import SequentialRecommender
 from ..settings import Search
-from .search import CANDIDATES, USUAL_K, TableOfBytes, best_of, top
+from .search import CANDIDATES, CHECKED_K, USUAL_K, TableOfBytes, best_of, top
 
 OPSET = 20
 
@@ -74,7 +74,7 @@ class BestItems(nn.Module):
         states = self.student.last_states(history)
         near, candidates = best_of(
             (self.bytes(states) + bias).scatter(1, excluded, -torch.inf),
-            torch.minimum(k * CANDIDATES, torch.tensor([self.student.num_items])),
+            (k.clamp(min=CHECKED_K) * CANDIDATES).clamp(max=self.student.num_items),
         )
         exact = torch.einsum("bkd,bd->bk", self._weight()[candidates], states) + bias[candidates]
         best, places = top(exact.where(near > -torch.inf, -torch.inf), k)

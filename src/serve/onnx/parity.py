@@ -12,11 +12,12 @@ from ...core.progress import progress
 from ...data.dataset import Dataset
 from ...student.models import SequentialRecommender
 from ..graph import Graph
+from .search import CHECKED_K
 
 TOLERANCE = 1e-4  # between scores of PyTorch and onnxruntime, and between scores that count as the same
 OF_SPREAD = 1e-2  # of how far a list's scores lie apart: what they may differ by where that is less
 OF_SIZE = 1e-5  # of the largest score of a list: its rounding
-LIST_LENGTH = 20
+LIST_LENGTH = CHECKED_K
 BATCH = 256
 
 

@@ -12,6 +12,7 @@ from torch.onnx.ops import symbolic, symbolic_multi_out
 
 USUAL_K = 10
 CANDIDATES = 8  # for each item that is asked for: those whose scores are computed in float32 where bytes chose them
+CHECKED_K = 20  # with which `check_parity` ranks; for fewer items there are as many candidates: these are checked, too
 LARGEST = 64  # of a byte of the table: with 127, processors without VNNI add two products up past what 16 bits hold
 LEAST_SCALE = 1e-30  # of an item whose vector is zero
 
@@ -59,7 +60,7 @@ def top(values: Tensor, k: Tensor, largest: bool = True) -> tuple[Tensor, Tensor
 class TableOfBytes(nn.Module):
     """Vectors of items in a byte a dimension: a quarter of what has to be read from memory for each question.
 
-    Which items are candidates does not depend on what else is asked at the same time: each state has its own scale.
+    What it finds does not depend on what else is asked at the same time: each state has its own scale.
 
     Args:
         weight: `[n, D]` float32.

@@ -160,10 +160,29 @@ def test_of_several_processes_one_may_die_and_any_tells_what_all_have_answered(s
         assert answered and 20 <= float(answered[1]) <= 40
         (answering,) = re.findall(r"^anyo_model_info\{.*\} (\S+)", told, re.MULTILINE)
         assert float(answering) == 2
+        service.process.send_signal(signal.SIGHUP)  # all are replaced, one after the other
+        while len(workers_of(service)) < 5:
+            time.sleep(0.1)
+        time.sleep(2.0)  # until the parent has looked again
+        with service.client() as client:
+            (answering,) = re.findall(r"^anyo_model_info\{.*\} (\S+)", client.get("/metrics").text, re.MULTILINE)
+        assert float(answering) == 2
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 128 + signal.SIGTERM
         assert not any(Path(f"/proc/{each}").exists() for each in workers_of(service))
         assert "Traceback" not in service.told and "error" not in service.told.lower()
+
+
+@slow
+def test_processes_end_with_their_parent(sasrec_folder, tmp_path):
+    with started(tmp_path, f"serve.model={sasrec_folder}", "server.processes=2") as service:
+        while len(workers := workers_of(service)) < 2:
+            time.sleep(0.1)
+        service.process.kill()
+        service.process.wait()
+        while any(Path(f"/proc/{each}").exists() for each in workers):
+            time.sleep(0.1)
+        assert refuses_connections(service)
 
 
 @slow
