@@ -116,8 +116,8 @@ class Service:
         return app, current
 
     def __call__(self) -> FastAPI:
-        """Returns the application, in a process of its own, which tells on the terminal what happens to it and ends with
-        its parent.
+        """Returns the application, in a process of its own, which ends with its parent and tells on the terminal what
+        happens to it.
         """
         threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
         logging.basicConfig(level="INFO", format="process %(process)d: %(message)s", force=True)

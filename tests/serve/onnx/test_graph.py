@@ -166,8 +166,9 @@ def test_by_bytes_few_items_have_as_many_candidates_as_are_checked_and_none_depe
     model = create_student("gru4rec", 2000, architecture("gru4rec") | {"hidden_size": 32}).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        model.items.ids.weight[1:] = torch.randn(2000, 32, generator=draw)
-        model.items.ids.weight[1:, 0] = 28
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw))
+        model.items.ids.weight[1:, 0] += 28
     write_graph(model, tmp_path / "model.onnx", "bytes")
     graph = Graph(tmp_path / "model.onnx")
     history = torch.randint(1, 2001, (400, 5), generator=draw)
