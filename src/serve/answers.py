@@ -16,8 +16,8 @@ class Recommendation(NamedTuple):
 class Answer(NamedTuple):
     """What is recommended to one user, best first.
 
-    by: "popularity" where there was no history to go by; scores are training interactions then. "precomputed": a list
-        that was made beforehand (`serve.lists`), from what was known then.
+    by: "popularity" where there was no history to go by (scores are training interactions); "precomputed" of a list
+    that was made beforehand (`serve.lists`), from what was known then.
     items: Fewer than asked for where no more are left.
     """
 
