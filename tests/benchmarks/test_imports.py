@@ -6,7 +6,7 @@ import pytest
 
 from src.core.paths import ROOT
 
-PEERS = {"peft", "recbole", "rectools", "replay"}  # installed by the scripts, in environments of their own
+PEERS = {"faiss", "peft", "recbole", "rectools", "replay"}  # installed by the scripts, in environments of their own
 FILES = [path.relative_to(ROOT) for path in sorted((ROOT / "benchmarks").rglob("*.py"))]
 
 

@@ -84,6 +84,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "search": NOTHING,
     "serve": NOTHING,
     "serve.new_items": {"served"},  # without it the two others say nothing
+    "serve.search": {"served"},
     "serve.student": {"served"},
     "recommend": NOTHING,
     "server": NOTHING,
