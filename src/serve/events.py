@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ..core.errors import UserError
 
@@ -74,7 +75,10 @@ class Events:
                 if not make and not Path(self._engine.url.database or "").is_file():
                     raise UserError(f"server.events={_safe(address)} is not there: name the file of the service.")
                 event.listen(self._engine, "connect", _durable)
-            TABLE.metadata.create_all(self._engine)
+            with self._engine.begin() as connection:  # of two at once neither finds that the other has just made it
+                connection.execute(CreateTable(TABLE, if_not_exists=True))
+                for index in TABLE.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # no BEGIN, no ROLLBACK
         except ImportError as error:
             raise UserError(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
@@ -182,3 +183,15 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "events.db").write_text("something else" * 100)
     with pytest.raises(UserError, match=r"events\.db cannot be used \(.*file is not a database"):
         Events(f"sqlite:///{tmp_path / 'events.db'}")
+
+
+def test_several_that_begin_at_once_make_one_table(tmp_path):
+    for attempt in range(10):
+        together = threading.Barrier(4)
+
+        def begin(address: str, together: threading.Barrier = together) -> None:
+            together.wait()
+            Events(address).close()
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(begin, [f"sqlite:///{tmp_path / str(attempt)}.db"] * 4))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,6 +27,9 @@ from .app import create_app
 from .current import CurrentModel, working
 from .observation import FOLDER
 from .processes import Processes
+
+if TYPE_CHECKING:
+    from ..events import Events
 
 API_KEY = "ANYO_API_KEY"  # in the environment: what stands in a config is written to the run's folder
 
@@ -53,6 +57,8 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
             _Server(_config(app, server), current).run()
         return
     service.found()  # where there is no model, no process need be started to say so
+    if (events := service.events()) is not None:  # nor where there is no database; its table is made once
+        events.close()
     config = _config(service, server)
     with _counted_together(), config.bind_socket() as listening:
         log.info(
@@ -85,6 +91,18 @@ class Service:
             return [self.serve.model]
         return served_newest_first(self.served_dir, self.dataset, self.serve.student == "distilled")
 
+    def events(self) -> "Events | None":
+        """Returns where events are kept; None: they are refused.
+
+        Raises:
+            UserError: There is no such database.
+        """
+        if self.server.events is None:
+            return None
+        from ..events import Events  # not imported where there is none: a database's toolkit takes a while
+
+        return Events(self.server.events)
+
     def made(self) -> tuple[FastAPI, CurrentModel]:
         """Returns the application and the model that answers.
 
@@ -104,11 +122,7 @@ class Service:
             if listed.name in {*lists, *beside, current.recommender.files.name}:
                 raise UserError(f"server.lists names {path}, but {listed.name} answers already: give it another name.")
             lists[listed.name] = listed
-        events = None
-        if self.server.events is not None:
-            from ..events import Events
-
-            events = Events(self.server.events)
+        events = self.events()
         app = create_app(current, beside, lists, self.serve, self.server, events, os.environ.get(API_KEY) or None)
         sys.setswitchinterval(0.0005)  # the ranking thread and that which reads requests take turns: 5 ms would be felt
         gc.collect()
