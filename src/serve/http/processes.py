@@ -3,7 +3,6 @@
 import logging
 import signal
 import time
-from collections.abc import Callable
 from socket import socket
 
 import uvicorn
@@ -26,12 +25,10 @@ class Processes(Multiprocess):
     Args:
         config: Of each; its application is made in the process itself.
         sockets: On which they listen.
-        later: Makes the application in processes that begin once one has answered.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket], later: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket]) -> None:
         super().__init__(config, sockets)
-        self.later = later
         self.ended_by: int | None = None
         self._hangs_at: dict[int | None, float] = {}  # by process, put off with every answer
         self._counted: set[int] = set()  # processes that Prometheus is told of
@@ -84,5 +81,4 @@ class Processes(Multiprocess):
         now = time.monotonic()
         if process.is_ready(GLANCE):
             self._hangs_at[process.pid] = now + ANSWERS
-            self.config.app = self.later
         return now > self._hangs_at.setdefault(process.pid, now + BEGINS)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 API_KEY = "ANYO_API_KEY"  # in the environment: what stands in a config is written to the run's folder
 
+BEGUN = "begun"  # a file, once a process could begin: one that then cannot ends alone
 PAUSE = 5.0  # seconds before a process that could not begin beside others is begun again
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def serve_http(serve: ServeSettings, server: ServerSettings, served_dir: Path, d
         log.info(
             "%d processes on http://%s:%d (docs: /docs)", server.processes, server.host, listening.getsockname()[1]
         )
-        Processes(config, [listening], replace(service, begun=True)).serve()
+        Processes(config, [listening]).serve()
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,12 @@ class Service:
     """All that a process has to know to serve. It is the factory of the application that uvicorn calls in each.
 
     serve, server, served_dir, dataset: See `serve_http`.
-    begun: Whether other processes have begun to answer: one that then cannot ends alone.
     """
 
     serve: ServeSettings
     server: ServerSettings
     served_dir: Path
     dataset: str
-    begun: bool = False
 
     def found(self) -> list[Path]:
         """Returns folders, at least one: of the model that should answer, then of earlier ones.
@@ -133,16 +132,18 @@ class Service:
         """Returns the application, in a process of its own, which ends with its parent and tells on the terminal what
         happens to it.
         """
+        begun = Path(os.environ[FOLDER]) / BEGUN
         threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
         logging.basicConfig(level="INFO", format="process %(process)d: %(message)s", force=True)
         try:
             app, current = self.made()
         except UserError as error:
             log.error("error: %s", error)
-            if not self.begun:
+            if not begun.exists():
                 sys.exit(uvicorn.config.STARTUP_FAILURE)  # the others would fail in the same way: all end
             time.sleep(PAUSE)
             sys.exit(1)  # another is begun
+        begun.touch()
         log.info("serving %s, version %s", current.recommender.files.name, current.recommender.files.version)
         return app
 

@@ -200,7 +200,6 @@ def test_a_process_that_begins_again_beside_a_broken_model_ends_nobody(sasrec_fo
             until_ready(client)
         whole = (model / GRAPH).read_bytes()
         broken(model if named else remade(sasrec_folder, place / "second"))
-        time.sleep(1.0)  # the parent learns that somebody answers
         os.kill(int(min(begun)), signal.SIGKILL)
         if named:
             while not re.search(r"process \d+: error: .*model\.onnx", service.told):
