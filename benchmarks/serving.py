@@ -85,9 +85,8 @@ class Service:
 
     def memory(self) -> str:
         """Returns what all its processes hold."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         kib = 0
-        for each in (self.process.pid, *children):
+        for each in (self.process.pid, *children_of(self.process.pid)):
             status = Path(f"/proc/{each}/status").read_text()
             (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
             kib += int(line.split()[1])
@@ -98,6 +97,11 @@ class Service:
             return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready").status == 200
         except OSError:
             return False
+
+
+def children_of(pid: int) -> list[int]:
+    """Returns the processes that a process has begun."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def at_rate(port: int, users: list[str], rate: int, seconds: float) -> np.ndarray:
@@ -135,7 +139,7 @@ class Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def ask(self, user: str) -> None:
-        self.writer.write(request(user))
+        self.writer.write(post("/recommend", {"user": user, "k": 10}))
         head = await self.reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"the service answered {head.splitlines()[0].decode()}")
@@ -143,9 +147,10 @@ class Connection:
         await self.reader.readexactly(int(length.split(b":")[1]))
 
 
-def request(user: str) -> bytes:
-    body = json.dumps({"user": user, "k": 10}).encode()
-    head = f"POST /recommend HTTP/1.1\r\nhost: anyo\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+def post(path: str, posted: Any) -> bytes:
+    """Returns a request as it goes over the wire."""
+    body = json.dumps(posted).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: anyo\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 

@@ -35,6 +35,7 @@ from src.serve.events import Events
 from src.serve.files import GRAPH, ServedFiles
 from src.serve.recommender import Query, Recommender
 
+from .serving import children_of, post
 from .side_by_side import markdown, parser, report
 
 ASKED = 500  # histories
@@ -181,14 +182,12 @@ class Connection:
 
     async def post(self, path: str, posted: Any) -> Any:
         """Returns the answer's JSON; None where it was lost or refused for load, which is counted."""
-        body = json.dumps(posted).encode()
-        head = f"POST {path} HTTP/1.1\r\nhost: anyo\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
         start = time.perf_counter()
         try:
             if self.streams is None:
                 self.streams = await asyncio.open_connection("127.0.0.1", self.port)
             reader, writer = self.streams
-            writer.write(head.encode() + b"\r\n\r\n" + body)
+            writer.write(post(path, posted))
             told = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = re.search(r"content-length: (\d+)", told)
             assert length is not None, told
@@ -239,8 +238,7 @@ def swap(copies: list[Path], found: Found) -> None:
 
 def kill(parent: int, found: Found) -> None:
     """Kills one of the processes that answer."""
-    serving = [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    serving = [each for each in serving if "spawn_main" in Path(f"/proc/{each}/cmdline").read_text()]
+    serving = [each for each in children_of(parent) if "spawn_main" in Path(f"/proc/{each}/cmdline").read_text()]
     if serving:
         os.kill(random.choice(serving), signal.SIGKILL)
         found.counts["processes killed"] += 1

@@ -17,7 +17,7 @@ class Answer(NamedTuple):
     """What is recommended to one user, best first.
 
     by: "popularity" where there was no history to go by (scores are training interactions); "precomputed" of a list
-    that was made beforehand (`serve.lists`), from what was known then.
+    that was made beforehand (`server.lists`), from what was known then.
     items: Fewer than asked for where no more are left.
     """
 

@@ -46,7 +46,7 @@ def best_of(scores: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 def top(values: Tensor, k: Tensor, largest: bool = True) -> tuple[Tensor, Tensor]:
     """Returns the k largest values of each row, or smallest, `[B, k]`, in order, and their places."""
     shape = (values.shape[0], USUAL_K)  # of the example that the exporter sees
-    top = symbolic_multi_out(
+    found, places = symbolic_multi_out(
         "TopK",
         [values, k],
         {"axis": 1, "largest": int(largest), "sorted": 1},
@@ -54,7 +54,7 @@ def top(values: Tensor, k: Tensor, largest: bool = True) -> tuple[Tensor, Tensor
         shapes=(shape, shape),
         version=None,
     )
-    return top[0], top[1]
+    return found, places
 
 
 class TableOfBytes(nn.Module):
