@@ -12,7 +12,7 @@ def job(run: Run) -> None:
     popularity, *trained = road.evaluations(*SUBJECTS)
     comparison = road.comparison(trained)
     if road.go(road.prepared, *road.trainings(), *every([popularity, *trained]), comparison):
-        report(run, [popularity, *trained], comparison)
+        report(run, [popularity, *trained], comparison, road.probes)
 
 
 main = command(job, __spec__.name, __doc__)

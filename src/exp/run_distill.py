@@ -11,9 +11,10 @@ def job(run: Run) -> None:
     with_baseline = all(each.is_made() for each in road.baselines)
     models = ["baseline", "distilled"] if with_baseline else ["distilled"]
     popularity, *trained = road.evaluations("popularity", *models)
-    comparisons = [road.comparison(trained)] if with_baseline else []
-    if road.go(road.prepared, *road.students, *every([popularity, *trained]), *comparisons):
-        report(run, [popularity, *trained], *comparisons)
+    comparison = road.comparison(trained) if with_baseline else None
+    compared = [] if comparison is None else [comparison]
+    if road.go(road.prepared, *road.students, *every([popularity, *trained]), *compared):
+        report(run, [popularity, *trained], comparison)
 
 
 main = command(job, __spec__.name, __doc__)

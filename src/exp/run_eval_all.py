@@ -16,7 +16,7 @@ def job(run: Run) -> None:
     popularity, *trained = road.evaluations(*(subject for subject in SUBJECTS if subject not in missing))
     comparison = road.comparison(trained)
     if road.go(road.prepared, *every([popularity, *trained]), comparison):
-        report(run, [popularity, *trained], comparison)
+        report(run, [popularity, *trained], comparison, road.probes)
 
 
 main = command(job, __spec__.name, __doc__)

@@ -9,7 +9,7 @@ def job(run: Run) -> None:
 
     road = Road(run)
     if road.go(road.prepared, road.user_encoder, road.teacher, road.probe):
-        table = road.probe.table()
+        table = road.probe.result().table()
         write_text(run.dir / "probe.md", f"## {table.title}\n\n{table.markdown()}")
         table.show()
 

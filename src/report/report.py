@@ -12,7 +12,7 @@ from .page import page
 from .sections.cost import cost
 from .sections.quality import explanation, quality, verdict_of
 from .sections.side_by_side import side_by_side
-from .sections.teacher import calibration, experts
+from .sections.teacher import calibration, experts, reading
 from .sections.training import curves
 from .sections.users import common, examples, slices
 from .settings import ReportSettings
@@ -52,6 +52,7 @@ def _sections(run: StoredRun, settings: ReportSettings) -> list[Section]:
         curves(run),
         slices(run),
         common(run),
+        reading(run),
         experts(run),
         calibration(run),
         cost(run, settings),

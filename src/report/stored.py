@@ -17,8 +17,9 @@ from ..core.metrics import METRICS
 from ..data.dataset import Dataset
 from ..evaluation.comparison import Comparison, comparison_of
 from ..evaluation.metrics_files import MetricsFile
+from ..evaluation.probed import ProbeResult, probe_result_of
 from ..evaluation.settings import cut_off_of
-from .names import MADE_FROM, SUBJECTS
+from .names import MADE_FROM, PROBE, SUBJECTS
 from .names import METRICS as FOLDER
 
 LISTS = ("top_items", "log_likelihood", "top_probability")
@@ -134,6 +135,7 @@ class StoredRun:
     name: str
     models: dict[str, Model]
     comparison: Comparison | None
+    probe: ProbeResult | None
     seconds: dict[str, float]
     made_from: MadeFrom | None
     dataset: Dataset | None
@@ -177,6 +179,7 @@ def read_run(folder: Path, name: str | None = None) -> StoredRun:
         name or folder.name,
         models,
         comparison=_comparison(metrics / "comparison.json"),
+        probe=_probe(metrics / PROBE),
         seconds=_seconds(metrics / "time.json"),
         made_from=made_from,
         dataset=dataset,
@@ -238,6 +241,15 @@ def _comparison(path: Path) -> Comparison | None:
         return comparison_of({"steps": [], **read_json(path)})  # earlier versions told no steps
     except (KeyError, TypeError):
         raise UserError(f"{path} holds no comparison of models: start the run's command again.") from None
+
+
+def _probe(path: Path) -> ProbeResult | None:
+    if not path.is_file():
+        return None
+    try:
+        return probe_result_of(read_json(path))
+    except (KeyError, TypeError):
+        raise UserError(f"{path} holds no probe of a teacher: start the run's command again.") from None
 
 
 def _seconds(path: Path) -> dict[str, float]:

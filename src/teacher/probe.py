@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..core.metrics import log_likelihood_of_target, rank_of_target
 from ..data.dataset import ExampleBatch
+from ..evaluation.probed import OTHER_TITLES
 from .gating import OneExpert
 from .ilora_model import ILoRAModel
 from .user_pass import UserPassModel
@@ -38,7 +39,7 @@ def alterations(model: ILoRAModel) -> list[str]:
     adapters = ["no adapters"] if any("lora_" in name for name, _ in model.named_parameters()) else []
     mixes = not isinstance(model.router, OneExpert)
     experts = [name for name in (*GATES, *GATES_OF_OTHERS) if name != "no adapters"] if mixes else []
-    return [AS_IT_IS, "titles of other items", "texts of other items", *ids, *adapters, *experts]
+    return [AS_IT_IS, OTHER_TITLES, "texts of other items", *ids, *adapters, *experts]
 
 
 @torch.no_grad()
@@ -89,7 +90,7 @@ def _altered(
     others = torch.randperm(len(model.item_texts), generator=generator)
     if name == AS_IT_IS:
         return _replaced(model, {})
-    if name == "titles of other items":
+    if name == OTHER_TITLES:
         users = {"user_prompts": _retitled(model.user_prompts, others)} if isinstance(model, UserPassModel) else {}
         return _replaced(model, {"prompts": _retitled(model.prompts, others), **users})
     if name == "texts of other items":

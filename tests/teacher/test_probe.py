@@ -163,6 +163,6 @@ def test_the_stage_tells_what_was_lost(tmp_path):
     names = alterations(road.teacher.load())
     assert list(found["cross_entropy"]) == names and found["examples"] == 9
     assert [each["model"] for each in found["comparison"]["differences"]] == names[1:]
-    table = road.probe.table()
+    table = road.probe.result().table()
     assert [row[0] for row in table.rows] == names
     assert all(len(row) == len(table.header) for row in table.rows)

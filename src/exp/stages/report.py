@@ -9,10 +9,11 @@ from ...evaluation.comparison import tables
 from ...evaluation.model_tables import mean_of_trainings, metrics_table, slices_markdown
 from ...evaluation.tables import users_told
 from ...evaluation.verdict import verdict
-from ...report.names import SUBJECTS
+from ...report.names import PROBE, SUBJECTS
 from ..program.run import Run
 from .evaluations import METRICS, SPLIT, Comparison, Evaluation, every
 from .kept import keep_for_report
+from .teacher.probe import Probe
 
 KNOWN = [
     *(f"{subject}{seed}.json" for subject in SUBJECTS for seed in ("", "_seed_*")),
@@ -20,13 +21,19 @@ KNOWN = [
     "table.md",
     "slices.md",
     "made_from.json",
+    PROBE,
     "*.safetensors",
 ]  # all that a report may write
 
 log = logging.getLogger(__name__)
 
 
-def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Comparison | None = None) -> None:
+def report(
+    run: Run,
+    evaluations: Sequence[Sequence[Evaluation]],
+    comparison: Comparison | None = None,
+    probes: Sequence[Probe] = (),
+) -> None:
     """Writes `metrics/<model>.json`, `table.md`, `slices.md` and `comparison.*` of a run, `report.html` and
     `report.md`; prints tables: first what has intervals, last the verdict.
 
@@ -34,6 +41,7 @@ def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Co
         run: Whose folder and settings.
         evaluations: Of each model, with all of its trainings.
         comparison: Of them, where there is more than one.
+        probes: Of the teacher; told where they are made.
     """
     from ...report.report import write_report
 
@@ -47,6 +55,8 @@ def report(run: Run, evaluations: Sequence[Sequence[Evaluation]], comparison: Co
     for trainings in evaluations:
         for evaluation in trainings:
             shutil.copyfile(evaluation.folder / METRICS, folder / evaluation.file)
+    for probe in filter(Probe.is_made, probes):
+        shutil.copyfile(probe.folder / PROBE, folder / PROBE)
     first = evaluations[0][0]
     user = first.figures["user"]
     most = max(map(len, evaluations))

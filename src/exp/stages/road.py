@@ -74,6 +74,12 @@ class Road:
         return Probe(self.run, self.prepared, self.teacher)
 
     @property
+    def probes(self) -> list[Probe]:
+        """The probe; none where no language model ranks, or it is one that cannot be altered."""
+        teacher = self.run.settings.teacher
+        return [self.probe] if self.has_teacher and teacher.objective == "ranking" and teacher.name == "ilora" else []
+
+    @property
     def ranking_teacher(self) -> Teacher | Calibration:
         """What ranks: the calibrated teacher; one that writes titles ranks by their likelihood, as it was trained."""
         return self.teacher if self.run.settings.teacher.objective == "generation" else self.calibration
@@ -172,6 +178,8 @@ class Road:
         controls: list[Stage] = [*self.titles_alone]
         if self.self_outputs is not None and self.self_distilled:
             controls += [self.self_outputs.students, self.self_outputs, *self.self_distilled]
+        if self.run.settings.controls:
+            controls += self.probes
         return [*self.baselines, *self.teaching(), *self.students, *controls]
 
     def teaching(self) -> list[Stage]:

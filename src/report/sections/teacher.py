@@ -1,4 +1,4 @@
-"""What the teacher does with its experts, and whether the models' probabilities mean what they say."""
+"""What the teacher reads, what it does with its experts, and whether the models' probabilities mean what they say."""
 
 import math
 
@@ -55,6 +55,16 @@ def _mixture(gates: torch.Tensor, by: str, slicing: Slicing) -> list[Block]:
     says = f"Mean weight of each expert, by the user's {by}."
     table = TextTable(f"Mean gates by {by}", [by.capitalize(), "Interactions", *names], rows)
     return [stacked_shares([name for name, _, _ in found], series, says), table]
+
+
+def reading(run: StoredRun) -> Section:
+    """Returns what the teacher's language model lives on."""
+    title = "What the language model reads"
+    if "teacher" not in run.models:
+        return Section(title, [missing("This run ranked no teacher.")])
+    if run.probe is None:
+        return Section(title, [missing("This run did not probe its teacher (controls=true, or run_probe).")])
+    return Section(title, [Text(run.probe.reads()), run.probe.table()])
 
 
 def calibration(run: StoredRun) -> Section:

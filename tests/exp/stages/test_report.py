@@ -74,3 +74,17 @@ def test_the_commit_is_that_at_which_the_run_began(made):
     road.run.stopwatch.git = {"commit": "0123456789abcdef", "dirty": True}
     report(road.run, road.evaluations("popularity", "teacher"))
     assert "program at 012345678, with changes" in (road.run.dir / "report.html").read_text()
+
+
+def test_the_probe_is_told_of_a_teacher_that_was_probed_and_of_no_other(made):
+    road = made("probe.max_examples=5")
+    folder = road.run.dir / "metrics"
+    report(road.run, road.evaluations("popularity", "teacher"), None, road.probes)
+    assert not (folder / "probe.json").exists()
+    assert "did not probe its teacher" in (road.run.dir / "report.md").read_text()
+    assert road.go(road.prepared, *road.probes)
+    report(road.run, road.evaluations("popularity", "teacher"), None, road.probes)
+    assert (folder / "probe.json").read_bytes() == (road.probe.folder / "probe.json").read_bytes()
+    assert "| titles of other items |" in (road.run.dir / "report.md").read_text()
+    report(road.run, road.evaluations("popularity", "baseline"), None, [])
+    assert not (folder / "probe.json").exists()

@@ -70,6 +70,21 @@ def test_there_are_the_controls_that_say_something_of_this_distillation(tmp_path
     assert (len(road.titles_alone), len(road.self_distilled)) == (titles, self_distilled)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "probed"),
+    [
+        (["controls=false"], 0),
+        ([], 1),
+        (["teacher=ilora_generation"], 0),  # it writes titles
+        (["ensemble=unlike", "ensemble.language_model=false", "active=all", "active.share=1.0"], 0),
+        (["ensemble=unlike"], 1),
+    ],
+)
+def test_a_language_model_that_ranks_is_probed_with_the_controls(tmp_path, overrides, probed):
+    road = road_in(tmp_path, DATASET, *BOTH, *overrides)
+    assert len([each for each in road.trainings() if each is road.probe]) == probed
+
+
 def test_a_student_that_would_begin_in_two_ways_is_refused(tmp_path):
     road = road_in(tmp_path, DATASET, "student.text_init=0.02")
     with pytest.raises(UserError, match=r"student.text_init=0.02 goes with distill.text_init=0.02 alone"):

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ....core.artefact import PROBE, write_json, writing
 from ....core.errors import UserError
-from ....evaluation.tables import TextTable
+from ....evaluation.probed import METRIC, ProbeResult, probe_result_of
+from ....report.names import PROBE as FILE
 from .teacher import OfTeacher
 
 if TYPE_CHECKING:
     from ....teacher.probe import Probed
-
-FILE = "probe.json"
-METRIC = "NDCG@10"
 
 
 class Probe(OfTeacher):
@@ -92,17 +90,6 @@ class Probe(OfTeacher):
             found = [probe(model, batches, name, generator(seed), advance) for name in names]
         return found, val.user
 
-    def table(self) -> TextTable:
-        """Returns what was found, a line for each alteration."""
-        from ....evaluation.comparison import comparison_of, difference_cells
-
-        found = self.read(FILE)
-        compared = comparison_of(found["comparison"])
-        differences = {each.model: difference_cells(each) for each in compared.differences}
-        rows = [
-            [mean.model, f"{mean.mean:.4f}", *differences.get(mean.model, [""] * 5), f"{entropy:.3f}"]
-            for mean, entropy in zip(compared.means, found["cross_entropy"].values(), strict=True)
-        ]
-        header = ["Shown", METRIC, "Difference", "Relative", "p (t)", "p (rand.)", "p (Holm)", "Cross-entropy"]
-        about = f"{found['examples']:,} validation examples"
-        return TextTable(f"What the language model lives on, {about}", header, rows)
+    def result(self) -> ProbeResult:
+        """Returns what was found."""
+        return probe_result_of(self.read(FILE))
