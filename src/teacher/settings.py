@@ -16,6 +16,7 @@ from ..core.settings import (
     Seed,
     Settings,
     Several,
+    Share,
     ShareOrNone,
     Text,
     UserPath,
@@ -26,6 +27,9 @@ from ..core.settings import (
 )
 from ..student.settings import Precision, StudentSettings
 from .choices import LANGUAGE_MODELS, ROUTERS, TEACHERS
+
+Among = Literal["catalogue", "shortlist"]
+TAKEN = {"language_model", "likeness"}  # names of an ensemble's members that are no students
 
 Weights = Annotated[list[NotNegative], Field(min_length=1), Words("a list of numbers, each 0 or above")]
 TeacherName = Annotated[Text, NamedIn(TEACHERS.check)]
@@ -274,14 +278,24 @@ class TeacherSettings(Settings):
     export: ExportSettings = group(ExportSettings, changes_result=False)
 
 
+class LikenessSettings(Settings):
+    """A member that is not trained: the likeness of items' texts (`ensemble.text_likeness.TextLikeness`)."""
+
+    member: YesNo = setting(False, "whether it is one")
+    decay: Share = setting(0.35, "what an older item of the history counts, as a share of the one after it")
+    whitening: ShareOrNone = setting(
+        0.5, "how far the encodings' directions are made equally wide: 0 not at all, 1 wholly"
+    )
+
+
 class EnsembleSettings(Settings):
     """Unlike rankers that teach together (`ensemble.opinion_pool.OpinionPool`)."""
 
     rules = (
         Rule(
             ("members",),
-            lambda s: "language_model" in s.members or not all(name.isidentifier() for name in s.members),
-            "{at}members must have names of letters, digits and _ ('language_model' is taken)",
+            lambda s: bool(TAKEN & s.members.keys()) or not all(name.isidentifier() for name in s.members),
+            "{at}members must have names of letters, digits and _ ('language_model' and 'likeness' are taken)",
         ),
     )
     members: dict[str, StudentSettings] = setting(
@@ -289,9 +303,20 @@ class EnsembleSettings(Settings):
         "frozen students by name, each as student.*, `+student@ensemble.members.<name>=…`; none: the teacher alone",
     )
     language_model: YesNo = setting(True, "whether the teacher's language model is a member; false: none is trained")
+    likeness: LikenessSettings = group(LikenessSettings)
+    among: Among = setting(
+        "catalogue",
+        "what a target's likelihood, which decides the weights, is among: all items, or each member's best 100: these "
+        "weights rank better",
+    )
     max_examples: PositiveInteger = setting(
         2000, "validation examples that the members' weights are fitted on; fewer where the catalogue is huge"
     )
+
+    @property
+    def is_one(self) -> bool:
+        """Whether anything teaches beside the teacher, or in its place."""
+        return bool(self.members) or self.likeness.member
 
 
 class ProbeSettings(Settings):

@@ -126,14 +126,14 @@ class RunSettings(Settings):
             "distill.candidate_topk must not exceed teacher.export.k, what the teacher exports",
         ),
         Rule(
-            ("ensemble.members", "teacher.objective"),
-            lambda s: bool(s.ensemble.members) and s.ensemble.language_model and s.teacher.objective == "generation",
+            ("ensemble", "teacher.objective"),
+            lambda s: s.ensemble.is_one and s.ensemble.language_model and s.teacher.objective == "generation",
             "ensemble.language_model must be false where teacher.objective=generation: likelihoods of titles join no "
             "ensemble",
         ),
         Rule(
-            ("ensemble.members", "ensemble.language_model", "active.policy"),
-            lambda s: bool(s.ensemble.members) and not s.ensemble.language_model and s.active.policy != "all",
+            ("ensemble", "active.policy"),
+            lambda s: s.ensemble.is_one and not s.ensemble.language_model and s.active.policy != "all",
             "active.policy must be all where ensemble.language_model=false: students answer for nothing",
         ),
     )

@@ -266,8 +266,9 @@ class EnsembleEvaluation(Evaluation):
 
     @property
     def model_name(self) -> str:
-        reads = [] if self.ensemble.teacher is None else ["language model"]
-        return f"Ensemble ({', '.join([*self.ensemble.members, *reads])})"
+        more = {"likeness": self.ensemble.likeness, "language model": self.ensemble.teacher}
+        there = [name for name, stage in more.items() if stage is not None]
+        return f"Ensemble ({', '.join([*self.ensemble.members, *there])})"
 
     def rank(self) -> "tuple[Ranked, int]":
         from ...core.precision import best_device

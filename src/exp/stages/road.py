@@ -98,10 +98,12 @@ class Road:
     @cached_property
     def ensemble(self) -> Ensemble | None:
         """Members, teacher → what teaches together; None where the teacher does alone."""
-        if not self.members:
+        if not self.run.settings.ensemble.is_one:
             return None
         teacher = self.teacher if self.run.settings.ensemble.language_model else None
-        return Ensemble(self.run, self.prepared, self.members, self.encodings if teacher is None else None, teacher)
+        likeness = self.encodings if self.run.settings.ensemble.likeness.member else None
+        exported = self.encodings if teacher is None else None
+        return Ensemble(self.run, self.prepared, self.members, exported, teacher, likeness)
 
     @cached_property
     def students_alone(self) -> Ensemble | None:
@@ -112,9 +114,17 @@ class Road:
         """
         students = self.run.settings.ensemble.members
         of_ids = {name: self.members[name] for name, student in students.items() if not student.begins_with_texts}
-        if self.ensemble is not None and (not of_ids or (len(of_ids) == len(students) and not self.has_teacher)):
-            return None
-        return Ensemble(self.run, self.prepared, of_ids or {"user_encoder": self.user_encoder})
+        alone: dict[str, TrainedStudent] = dict(of_ids) if self._knows_texts else {}
+        if not students and self.has_teacher:
+            alone = {"user_encoder": self.user_encoder}
+        return Ensemble(self.run, self.prepared, alone) if alone else None
+
+    @property
+    def _knows_texts(self) -> bool:
+        """Whether something in the ensemble knows what items are called: a student, their likeness, or who reads."""
+        ensemble = self.run.settings.ensemble
+        by_texts = any(student.begins_with_texts for student in ensemble.members.values())
+        return by_texts or ensemble.likeness.member or self.has_teacher
 
     @cached_property
     def outputs(self) -> TeacherOutputsStage:

@@ -1,5 +1,6 @@
 """Unlike rankers that teach together: a logarithmic opinion pool whose weights are those of the highest likelihood."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -16,12 +17,16 @@ from ...data.rows import newest
 from ...student.models import SequentialRecommender
 from ..gated_model import GatedLanguageModel
 from ..interfaces import Scored
+from ..settings import Among
 
 LANGUAGE_MODEL = "language_model"  # what the member that reads is called
 KEPT_BYTES = 2**30  # of log-probabilities that weights are fitted on
 LEAST = 2.0**-12  # weight of members none of which knows more than chance: they keep their order
 SCALES = [2.0**octave for octave in range(-12, 13)]  # of a member's weight
 AT_ONCE = 2**22  # of them in a step of the fit
+SHORT = 100  # items of a member among which weights for ranking are fitted
+
+log = logging.getLogger(__name__)
 
 
 class OpinionPool(nn.Module):
@@ -168,7 +173,9 @@ def most_examples(members: int, num_items: int) -> int:
     return max(1, KEPT_BYTES // (4 * members * num_items))
 
 
-def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device) -> PoolFit:
+def fit(
+    pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device, among: Among = "catalogue"
+) -> PoolFit:
     """Returns the weights of the highest likelihood, what each member is worth alone, and the pool without it.
 
     The likelihood is concave in the weights: what is found is the one maximum there is. Nothing is set in `pool`.
@@ -177,6 +184,9 @@ def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device
         pool: On `device`.
         batches: Validation examples, `most_examples` at most; all that is chosen by them is a weight for each member.
         device: Where the pool is.
+        among: What the target's likelihood is among: the catalogue; or the best items of the members, which is what
+            ranking is about (`shortlist`), in examples whose target is one of these. The weights' common factor, a
+            temperature, is that of the highest likelihood among the catalogue in both cases.
     """
     parts, answers = [], []
     for batch in batches:
@@ -187,7 +197,10 @@ def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device
 
     def fitted(chosen: Sequence[int]) -> Fitted:
         some = log_p if len(chosen) == len(names) else log_p[list(chosen)]
-        weights, loss = _most_likely(some, target - 1, [scales[place] for place in chosen])
+        scale = [scales[place] for place in chosen]
+        weights, loss = _most_likely(some, target - 1, scale)
+        if among == "shortlist" and len(chosen) > 1:
+            weights, loss = _ranking_best(some, answers, scale, weights)
         in_batches = zip(some.split([len(each) for each, _ in answers], dim=1), answers, strict=True)
         ranks = [rank_of_target(pooled(weights, part), *answer) for part, answer in in_batches]
         by_name = dict(zip([names[place] for place in chosen], weights.tolist(), strict=True))
@@ -203,7 +216,50 @@ def fit(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device
     )
 
 
-def _most_likely(log_p: Tensor, column: Tensor, scales: Sequence[float]) -> tuple[Tensor, float]:
+def _ranking_best(
+    log_p: Tensor, answers: Sequence[tuple[Tensor, Tensor | None]], scales: Sequence[float], otherwise: Tensor
+) -> tuple[Tensor, float]:
+    """Returns weights `[members]` as `_most_likely` does, of the highest likelihood among members' best items, but for
+    their common factor; `otherwise` where members know nothing of targets among these.
+    """
+    column = torch.cat([target for target, _ in answers]) - 1
+    seen = [row for target, seen in answers for row in (seen if seen is not None else torch.zeros(len(target), 1))]
+    taken = torch.nn.utils.rnn.pad_sequence(seen, batch_first=True).long()
+    items, there = shortlist(log_p, column, taken)
+    rows = (there & (items == column.unsqueeze(1))).any(1)
+    weights = torch.zeros(len(log_p))
+    if rows.any():
+        items, there, answer = items[rows], there[rows], column[rows].unsqueeze(1)
+        some = log_p[:, rows].gather(2, items.expand(len(log_p), -1, -1))
+        weights, _ = _most_likely(some, (there & (items == answer)).long().argmax(1), scales, there)
+    if (weights / torch.tensor(scales)).max() < LEAST:
+        log.warning("Among the best %d of its members an ensemble finds nothing: its weights are the likeliest", SHORT)
+        return otherwise, _cross_entropy(log_p, column, otherwise.numpy())[0]
+    together = pooled(weights, log_p).unsqueeze(0)
+    factor, loss = _most_likely(together, column, [_scale(together[0], column)])
+    return factor * weights, loss
+
+
+def shortlist(log_p: Tensor, column: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the best `SHORT` items of each member as columns `[n, C]` int64, and which of them count, `[n, C]` bool:
+    each item once, and those only that compete.
+
+    Args:
+        log_p: `[members, n, N]` float32.
+        column: `[n]` int64, the answers, which compete.
+        taken: `[n, S]` int64 item numbers that do not, padded with 0.
+    """
+    competes = torch.ones(len(column), log_p.shape[2] + 1, dtype=torch.bool).scatter(1, taken, False)
+    competes = competes[:, 1:].scatter(1, column.unsqueeze(1), True)
+    best = [each.where(competes, -torch.inf).topk(min(SHORT, log_p.shape[2]), dim=1).indices for each in log_p]
+    items = torch.cat(best, dim=1).sort(1).values
+    first = torch.cat([torch.ones_like(items[:, :1], dtype=torch.bool), items.diff(dim=1) > 0], dim=1)
+    return items, first & competes.gather(1, items)
+
+
+def _most_likely(
+    log_p: Tensor, column: Tensor, scales: Sequence[float], there: Tensor | None = None
+) -> tuple[Tensor, float]:
     """Returns weights `[members]` float32, none below 0, and the mean cross-entropy at them.
 
     Args:
@@ -211,11 +267,12 @@ def _most_likely(log_p: Tensor, column: Tensor, scales: Sequence[float]) -> tupl
         column: `[n]` int64, the answers.
         scales: About each member's best weight alone: members may be of any sureness, and the search takes steps of
             one size.
+        there: `[n, N]` bool, what competes; None: all.
     """
     scale = np.array(scales)
 
     def scaled(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = _cross_entropy(log_p, column, weights * scale)
+        value, gradient = _cross_entropy(log_p, column, weights * scale, there)
         return value, gradient * scale
 
     start, how = np.full(len(scale), 1 / len(scale)), {"ftol": 1e-12, "gtol": 1e-7}
@@ -223,7 +280,7 @@ def _most_likely(log_p: Tensor, column: Tensor, scales: Sequence[float]) -> tupl
     weights = found.x * scale
     if not weights.any():  # uniform is likelier than any of them
         weights = np.full(len(scale), LEAST)
-    return torch.from_numpy(weights).float(), _cross_entropy(log_p, column, weights)[0]
+    return torch.from_numpy(weights).float(), _cross_entropy(log_p, column, weights, there)[0]
 
 
 def _scale(log_p: Tensor, column: Tensor) -> float:
@@ -231,13 +288,18 @@ def _scale(log_p: Tensor, column: Tensor) -> float:
     return min(SCALES, key=lambda weight: _cross_entropy(log_p.unsqueeze(0), column, np.array([weight]))[0])
 
 
-def _cross_entropy(log_p: Tensor, column: Tensor, weights: np.ndarray) -> tuple[float, np.ndarray]:
+def _cross_entropy(
+    log_p: Tensor, column: Tensor, weights: np.ndarray, there: Tensor | None = None
+) -> tuple[float, np.ndarray]:
     """Returns the mean cross-entropy of a pool, in float64, and its gradient by the weights, `[members]` float64."""
     a, (members, n, num_items) = torch.from_numpy(weights).float(), log_p.shape
     value, gradient = 0.0, torch.zeros(members, dtype=torch.float64)
     for part in torch.arange(n).split(max(1, AT_ONCE // num_items)):
         some, answers = log_p[:, part[0] : part[-1] + 1], column[part].unsqueeze(1)
-        log_q = pooled(a, some).double().log_softmax(1)
+        scores = pooled(a, some).double()
+        if there is not None:
+            scores = scores.where(there[part], -torch.inf)
+        log_q = scores.log_softmax(1)
         value -= log_q.gather(1, answers).sum().item()
         told = some.gather(2, answers.expand(members, -1, 1)).double().sum((1, 2))
         gradient += torch.einsum("bn,mbn->m", log_q.exp().float(), some).double() - told

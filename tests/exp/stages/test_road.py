@@ -158,6 +158,10 @@ FIRST = {  # what must be so before a key can be another
     "teacher.objective": {"teacher.reading": "example"},
     "export.teacher": {"export.layout": "dllm2rec"},
     "ensemble.language_model": TOGETHER,
+    "ensemble.among": TOGETHER,
+    "ensemble.likeness.member": TOGETHER,
+    "ensemble.likeness.decay": {**TOGETHER, "ensemble.likeness.member": True},
+    "ensemble.likeness.whitening": {**TOGETHER, "ensemble.likeness.member": True},
     "ensemble.max_examples": TOGETHER,
     "teacher.llm.path": {"teacher.llm.name": "some"},  # one that has files
 }

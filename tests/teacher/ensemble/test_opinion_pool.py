@@ -11,7 +11,7 @@ from src.core.seed import generator
 from src.data.dataset import ExampleBatch
 from src.teacher.ensemble import opinion_pool
 from src.teacher.ensemble.calibration import Calibration
-from src.teacher.ensemble.opinion_pool import LEAST, OpinionPool, fit, most_examples, pooled
+from src.teacher.ensemble.opinion_pool import LEAST, OpinionPool, fit, most_examples, pooled, shortlist
 from src.teacher.export import export_teacher_outputs
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.settings import ExportSettings
@@ -187,3 +187,63 @@ def test_ranks_leave_seen_items_out():
 def test_as_many_examples_are_kept_as_memory_is_meant_to_hold():
     assert most_examples(4, 11_924) == 2**30 // (4 * 4 * 11_924)
     assert most_examples(5, 2**40) == 1
+
+
+# --- weights for ranking
+
+
+def test_a_shortlist_has_each_item_that_competes_once(monkeypatch):
+    monkeypatch.setattr(opinion_pool, "SHORT", 3)
+    log_p = torch.randn(2, 20, 15, generator=generator(5))
+    column, taken = torch.arange(20) % 15, torch.randint(0, 16, (20, 4), generator=generator(6))
+    items, there = shortlist(log_p, column, taken)
+    for row in range(20):
+        out = {item - 1 for item in taken[row].tolist() if item} - {int(column[row])}
+        best = set()
+        for each in log_p[:, row]:
+            best |= set(sorted((item for item in range(15) if item not in out), key=lambda item: -each[item])[:3])
+        assert sorted(items[row][there[row]].tolist()) == sorted(best)
+
+
+def test_weights_for_ranking_are_the_likeliest_where_a_target_can_be_among_the_best(monkeypatch):
+    monkeypatch.setattr(opinion_pool, "SHORT", 2)
+    model, batches = pool(), []
+    for rows in torch.arange(len(TRAIN)).split(7):
+        batch = DATASET.batch(TRAIN.subset(rows), 8)
+        likely = pooled([3.0, 1.5], model.log_probabilities(batch)).softmax(1)
+        target = likely.multinomial(1, generator=generator(len(batches))).squeeze(1) + 1
+        batches.append(ExampleBatch(batch.example_id, batch.history, target, batch.history))
+    found = fit(model, batches, CPU, "shortlist").whole
+    log_p = torch.cat([torch.stack(model.log_probabilities(batch)) for batch in batches], 1)
+    column = torch.cat([batch.target for batch in batches]) - 1
+    seen = torch.cat([F.pad(batch.seen, (0, 8 - batch.seen.shape[1])) for batch in batches])
+    items, there = shortlist(log_p, column, seen)
+
+    def loss(weights) -> float:
+        of_each = []
+        for row in range(len(column)):
+            listed = items[row][there[row]]
+            if column[row] in listed:
+                scores = sum(w * each[row, listed].double() for w, each in zip(weights, log_p, strict=True))
+                of_each.append(-float(scores.log_softmax(0)[listed == column[row]]))
+        assert len(of_each) > 10
+        return sum(of_each) / len(of_each)
+
+    best = minimize(loss, [1.0, 1.0], bounds=[(0, None)] * 2, method="L-BFGS-B", options={"ftol": 1e-13})
+    weights, wanted = torch.tensor(list(found.weights.values())).double(), torch.tensor(best.x)
+    assert wanted.min() > 0.05
+    torch.testing.assert_close(weights / weights.sum(), wanted / wanted.sum(), atol=2e-3, rtol=0)
+    entropies = [
+        float(F.cross_entropy(pooled(factor * weights.float(), log_p), column)) for factor in (0.95, 1.0, 1.05)
+    ]
+    assert min(entropies) == entropies[1] == pytest.approx(found.cross_entropy, rel=1e-5)
+
+
+def test_targets_that_nobody_ranks_high_leave_the_likeliest_weights(monkeypatch, caplog):
+    monkeypatch.setattr(opinion_pool, "SHORT", 1)
+    model = pool()
+    batch = DATASET.batch(VAL, 8, with_seen=True)
+    worst = sum(model.log_probabilities(batch)).argmin(1) + 1
+    batches = [ExampleBatch(batch.example_id, batch.history, worst)]
+    assert fit(model, batches, CPU, "shortlist").whole == fit(model, batches, CPU).whole
+    assert "its weights are the likeliest" in caplog.text

@@ -30,6 +30,7 @@ class Ensemble(Stage):
         members: Frozen students by name, at least one.
         encodings: What is exported as item embeddings where there is no teacher; None: nothing but rankings is asked.
         teacher: Whose language model is a member; None: nobody reads.
+        likeness: Encodings whose likeness is a member; None: it is none.
     """
 
     title = "ensemble"
@@ -45,17 +46,18 @@ class Ensemble(Stage):
         members: Mapping[str, TrainedStudent],
         encodings: Encodings | None = None,
         teacher: Teacher | None = None,
+        likeness: Encodings | None = None,
     ) -> None:
         super().__init__(run, prepared)
-        self.members, self.encodings, self.teacher = members, encodings, teacher
+        self.members, self.encodings, self.teacher, self.likeness = members, encodings, teacher, likeness
 
     @property
     def label(self) -> str:
         return self.title if self.teacher or self.encodings else f"{self.title} of students alone"
 
     def inputs(self) -> Sequence[Stage]:
-        more = [each for each in (self.encodings, self.teacher) if each is not None]
-        return (*self.members.values(), *more)
+        more = [each for each in (self.encodings, self.teacher, self.likeness) if each is not None]
+        return tuple(dict.fromkeys([*self.members.values(), *more]))
 
     def implied(self) -> Sequence[Stage]:
         return self.inputs()
@@ -66,7 +68,11 @@ class Ensemble(Stage):
 
     @property
     def counted(self) -> list[Any]:
-        return [self.settings.ensemble.max_examples, self.settings.metrics.filter_seen]
+        ensemble = self.settings.ensemble
+        more: list[Any] = [] if self.likeness is None else [ensemble.likeness.key()]
+        if ensemble.among != "catalogue":
+            more.append(ensemble.among)
+        return [ensemble.max_examples, self.settings.metrics.filter_seen, *more]
 
     def check_settings(self) -> None:
         """Makes sure that there is something to export."""
@@ -120,8 +126,12 @@ class Ensemble(Stage):
         import torch
 
         from ....teacher.ensemble.opinion_pool import OpinionPool
+        from ....teacher.ensemble.text_likeness import LIKENESS, TextLikeness
 
         students = {name: stage.load() for name, stage in self.members.items()}
+        if self.likeness is not None:
+            how = self.settings.ensemble.likeness
+            students[LIKENESS] = TextLikeness(self.likeness.load(), how.decay, how.whitening)
         reader = None if self.teacher is None else self.teacher.load()
         if reader is not None:
             text = self.settings.teacher.export.item_embeddings == "text"
@@ -149,4 +159,4 @@ class Ensemble(Stage):
         rows = ExampleRows(dataset, val, pool.history_length, metrics.filter_seen)
         batches = loader_in_order(rows, rows_at_once(metrics, dataset, metrics.filter_seen))
         with autocast(resolve_precision(self.settings.teacher.train.precision), device):
-            return fit(pool, batches, device)
+            return fit(pool, batches, device, self.settings.ensemble.among)

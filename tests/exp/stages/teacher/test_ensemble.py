@@ -54,6 +54,25 @@ def test_the_control_is_taught_by_the_members_that_know_no_text(tmp_path):
     assert [*road_in(tmp_path, DATASET).students_alone.members] == ["user_encoder"]
 
 
+def test_the_likeness_of_texts_teaches_beside_students_of_ids_or_beside_a_teacher(tmp_path):
+    of_ids = [item for item in NOBODY_READS if "texts" not in item] + ["~ensemble.members.texts", "controls=true"]
+    without, road = (road_in(tmp_path, DATASET, *of_ids, *more) for more in ([], ["ensemble.likeness.member=true"]))
+    assert without.ensemble.folder != road.ensemble.folder and without.students_alone is None
+    assert [*road.students_alone.members] == [*MEMBERS[:3]] and road.students_alone.likeness is None
+    assert road.ensemble.inputs() == (*road.members.values(), road.encodings)
+    for way in ("decay=0.5", "whitening=0.0"):
+        other = road_in(tmp_path, DATASET, *of_ids, "ensemble.likeness.member=true", f"ensemble.likeness.{way}")
+        assert other.ensemble.folder != road.ensemble.folder
+        assert other.students_alone.folder == road.students_alone.folder
+    beside = road_in(tmp_path, DATASET, "active=all", "active.share=1.0", "ensemble.likeness.member=true")
+    assert beside.ensemble.inputs() == (beside.teacher, beside.encodings)
+    assert [*beside.students_alone.members] == ["user_encoder"]
+    alone = road_in(
+        tmp_path, DATASET, *NOBODY_READS[1:3], "ensemble.likeness.member=true", "ensemble.language_model=false"
+    )
+    assert alone.ensemble.inputs() == (alone.encodings,) and alone.students_alone is None
+
+
 def test_a_member_that_is_another_student_of_the_run_is_one_artefact(tmp_path):
     same = [
         f"ensemble.members.caser.{key}"
@@ -64,7 +83,7 @@ def test_a_member_that_is_another_student_of_the_run_is_one_artefact(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overrides", [NOBODY_READS, UNLIKE])
+@pytest.mark.parametrize("overrides", [NOBODY_READS, UNLIKE, [*UNLIKE, "ensemble.likeness.member=true"]])
 def test_what_was_fitted_is_what_ranks_is_exported_and_told(tmp_path, overrides):
     road = road_in(tmp_path, DATASET, *overrides, "controls=true")
     evaluations = road.evaluations("ensemble")
@@ -73,7 +92,8 @@ def test_what_was_fitted_is_what_ranks_is_exported_and_told(tmp_path, overrides)
     found, about = json.loads((folder / "ensemble.json").read_text()), read_manifest(folder)
     assert about["result"] == found and found["examples"] == 12
     weights, pool = found["whole"]["weights"], road.ensemble.load()
-    names = [*MEMBERS, *(["language_model"] if overrides is UNLIKE else [])]
+    likeness = ["likeness"] if "ensemble.likeness.member=true" in overrides else []
+    names = [*MEMBERS, *likeness, *([] if overrides is NOBODY_READS else ["language_model"])]
     assert list(weights) == names == list(found["alone"]) == list(found["without"])
     assert pool.ranks_by == pytest.approx(weights)
     assert read_manifest(road.outputs.folder)["result"]["calibration"] == pytest.approx(weights)
@@ -100,7 +120,8 @@ def test_a_curve_of_questions_is_of_a_teacher_alone(tmp_path):
         ("ensemble.members.bsarec.model.num_heads=3", "ensemble.members.bsarec.model.num_heads=3 must divide"),
         ("ensemble.members.other=1", "ensemble.members.other=1 must be a group of keys"),
         ("active=random", "active.policy must be all where ensemble.language_model=false"),
-        ("+student@ensemble.members.language_model=caser", "'language_model' is taken"),
+        ("+student@ensemble.members.language_model=caser", "'language_model' and 'likeness' are taken"),
+        ("+student@ensemble.members.likeness=caser", "'language_model' and 'likeness' are taken"),
     ],
 )
 def test_what_cannot_be_a_member_is_told(tmp_path, override, told):
