@@ -21,6 +21,7 @@ from .language_model.encodings import of_one_length, pool
 from .moe_lora_model import GateBinding
 from .prompts.prompt import PADDING_ID, PromptBuilder
 
+ITEMS_AT_ONCE = 2**17  # whose vectors are made together
 MEASURED_AT_ONCE = 2**16  # histories whose prompts' lengths are looked up together
 
 
@@ -86,21 +87,25 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
+        vectors = torch.empty_like(self.item_texts)
         with float32_scores(self.item_texts.device):
-            return self.item_from_text(self.item_texts) + self.item_from_id(self._item_ids())
+            for first in range(0, len(vectors), ITEMS_AT_ONCE):  # else there would be three more tables of this size
+                some = slice(first, first + ITEMS_AT_ONCE)
+                vectors[some] = self.item_from_text(self.item_texts[some]) + self.item_from_id(self._item_ids(some))
+        return vectors
 
     def text_embeddings(self) -> Tensor:
         """See `TeacherModel.text_embeddings`."""
         return self.item_texts
 
-    def _item_ids(self) -> Tensor:
-        """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have; zeros
-        where they are not of the items (`ids_of_items`).
+    def _item_ids(self, some: slice = slice(None)) -> Tensor:
+        """Returns the student's item vectors, `[num_items, d_user]` or `some` of them, each of the length that random
+        ones have; zeros where they are not of the items (`ids_of_items`).
         """
+        table = self.user_encoder.item_table()[1:][some]
         if not self.ids_of_items:
-            return torch.zeros_like(self.user_encoder.item_table()[1:])
-        ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
-        return ids * ids.shape[1] ** 0.5
+            return torch.zeros_like(table)
+        return F.normalize(table, dim=1) * table.shape[1] ** 0.5
 
     def gates(self, history: Tensor) -> Tensor:
         """See `GatedLanguageModel.gates`."""

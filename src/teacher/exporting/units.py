@@ -91,7 +91,7 @@ class Units:
             said = reading.read()
             for first in range(0, len(said.rows), self.tile):
                 some = slice(first, first + self.tile)
-                best, log_p = self._best(said.scores[some], said.rows[some])
+                best, log_p = self.best(said.scores[some], said.rows[some])
                 items.append(best.cpu())
                 scores.append(log_p.cpu())
             if self.settings.user_states:
@@ -123,7 +123,8 @@ class Units:
             log.warning("Asked again: %s", error)
             return None
 
-    def _best(self, scores: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def best(self, scores: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `best_items` of scores `[m, num_items]`, of the examples `rows [m]`."""
         seen = self.dataset.batch(self.examples.subset(rows), 1, with_seen=self.settings.exclude_seen).seen
         return best_items(scores, self.settings.k, None if seen is None else seen.to(scores.device))
 
