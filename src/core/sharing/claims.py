@@ -53,7 +53,7 @@ class Claims:
     @property
     def pause(self) -> float:
         """Seconds after which it is worth looking again at what others are at."""
-        return min(5.0, self.lost_after / BEATS)
+        return min(1.0, self.lost_after / BEATS)
 
     @contextmanager
     def take(self, path: Path) -> Iterator[Claim | None]:

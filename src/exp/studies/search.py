@@ -20,6 +20,7 @@ from ...core.artefact import STUDENT, fingerprint
 from ...core.errors import DiskFullError, DivergedError, UserError
 from ...core.seed import seed_everything
 from ...core.settings_reading import changed
+from ...core.sharing.claims import is_alive
 from ...data.dataset import Dataset
 from ...student.trainer_baseline import MONITOR, baseline_module, fit_student
 from ..program.run import Run
@@ -164,20 +165,10 @@ def _take_up_again(study: optuna.Study) -> None:
     """Lets the points be tried again whose processes on this machine were killed."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         host, process = trial.user_attrs.get(PROCESS, [None, 0])
-        if host == socket.gethostname() and not _is_alive(process):
+        if host == socket.gethostname() and not is_alive(process):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             if _tries(study)[_point(trial)] < TRIES:
                 study.enqueue_trial(trial.params)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, but there
-        return True
-    return True
 
 
 def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict[str, Any]]:
