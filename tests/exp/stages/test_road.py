@@ -110,6 +110,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "teacher.llm.path",
     "teacher.llm.wheel",
     "teacher.eval_tokens",
+    "teacher.export.lost_after",
     "teacher.student_weights",
     "distill.teacher_outputs_path",
     "metrics.memory_mb",
