@@ -10,10 +10,10 @@ from pathlib import Path
 
 from benchmarks.ours import new_teacher, run_of, synthetic_dataset
 from benchmarks.timing import Line, reset_peak, status
-from src.core.metrics import users_within
+from src.core import metrics
 from src.data.catalogue import Catalogue
+from src.teacher import export
 from src.teacher.ensemble.calibration import Calibration
-from src.teacher.export import export_teacher_outputs
 from src.teacher.settings import ExportSettings
 
 DISTINCT = 1_000  # titles: what is measured is not how long a million of them are encoded
@@ -31,16 +31,13 @@ def main() -> None:
     tables = sum(each.nbytes for each in (model.item_texts, model.user_encoder.item_table(), model.item_bias))
     line.tell({})
     line.wait()
-    try:
-        from src.teacher.export import BYTES_PER_SCORE as bytes_per_score
-    except ImportError:  # an earlier state of the project
-        from src.core.metrics import BYTES_PER_SCORE as bytes_per_score
-    rows = min(run.settings.metrics.max_rows, users_within(256, dataset.num_items, 0, bytes_per_score))
+    per_score = getattr(export, "BYTES_PER_SCORE", metrics.BYTES_PER_SCORE)  # the latter: earlier states of the project
+    rows = min(run.settings.metrics.max_rows, int(256 * 2**20 / per_score / dataset.num_items))
     before, start = reset_peak(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         asked = dataset.examples["train"]
         settings = ExportSettings(k=20, exclude_seen=False)
-        export_teacher_outputs(model, dataset, asked, Path(folder) / "outputs", settings, rows, dict)
+        export.export_teacher_outputs(model, dataset, asked, Path(folder) / "outputs", settings, rows, dict)
     seconds = time.perf_counter() - start
     line.tell(
         {"peak": status("VmHWM") - before, "examples": len(asked), "seconds": seconds, "tile": rows, "tables": tables}
