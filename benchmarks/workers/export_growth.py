@@ -14,6 +14,7 @@ from benchmarks.ours import new_teacher, run_of, synthetic_dataset
 from benchmarks.timing import Line
 from src.core.artefact import read_manifest
 from src.core.seed import generator
+from src.data.rows import TrainingWindows, WindowBatch
 from src.teacher.export import export_teacher_outputs
 from src.teacher.settings import ExportSettings
 
@@ -33,6 +34,13 @@ def main() -> None:
         return forward(**how)
 
     model.language_model.forward = counted
+    gather, gathered = TrainingWindows.__getitem__, []
+
+    def gathering(self: TrainingWindows, rows: torch.Tensor) -> WindowBatch:
+        gathered.append(len(rows))
+        return gather(self, rows)
+
+    TrainingWindows.__getitem__ = gathering
 
     def measure(users: int) -> dict[str, float]:
         dataset = synthetic_dataset(users, settings["interactions"], settings["items"])
@@ -40,6 +48,7 @@ def main() -> None:
         # as a selection policy asks: some of everybody's, in the log's order
         asked = train.subset(torch.rand(len(train), generator=generator(0)) < settings["share"])
         passes.clear()
+        gathered.clear()
         with tempfile.TemporaryDirectory() as folder:
             used, start = time.process_time(), time.perf_counter()
             export_teacher_outputs(model, dataset, asked, Path(folder) / "outputs", ExportSettings(k=20), TILE, dict)
@@ -53,6 +62,7 @@ def main() -> None:
             "tokens": tokens,
             "passes": len(passes),
             "rows": rows,
+            "gathered": sum(gathered),
         }
 
     measure(min(settings["users"]) // 4)  # libraries are loaded, kernels chosen

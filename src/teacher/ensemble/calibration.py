@@ -54,10 +54,8 @@ def ensemble_scores(scores: Tensor, student_scores: Tensor, weight: float) -> Te
     """
     if weight == 0:
         return scores
-    of_student = student_scores.log_softmax(-1).mul_(weight)
-    return (
-        scores.log_softmax(-1).add_(of_student).div_(1 + weight)
-    )  # in place: such tensors are as wide as the catalogue
+    of_student = student_scores.log_softmax(-1).mul_(weight)  # in place: each of these is as wide as the catalogue
+    return scores.log_softmax(-1).add_(of_student).div_(1 + weight)
 
 
 @dataclass(frozen=True)
