@@ -4,8 +4,9 @@
 
 A synthetic log, histories of 60 interactions uniform over the catalogue; the random two-layer encoder of the tests as
 language model, one reading per user, a part of everybody's examples asked for, twenty items kept of each. "Exponent":
-of the power of the number of examples by which the seconds of processor time grow, between the two sizes before it; 1
-is linear. "Rows a pass": histories that the language model reads in one forward pass, on average. `--before` names
+of the power of the number of examples by which what stands before it grows between this size and the one above; 1 is
+linear. "A pass": windows that the language model reads in one forward pass, on average. "Windows gathered": those that
+were looked at to find what is to be read, a count that no other work on the machine changes. `--before` names
 another checkout of the project, whose export is measured in turn with this one's.
 """
 
@@ -45,26 +46,18 @@ def main(arguments: argparse.Namespace) -> None:
     rows = []
     for which, sizes in measured.items():
         for smaller, size in zip([None, *sizes[:-1]], sizes, strict=True):
-            windows, told = size["rows"], "" if smaller is None else f"{exponent(smaller, size):.2f}"
-            seconds = [f"{size[name]:.1f}" for name in ("seconds", "processor")]
-            read = [f"{size['tokens']:,}", f"{windows:,}", f"{windows / size['passes']:.1f}"]
-            rows.append([which, f"{size['examples']:,}", *seconds, told, *read])
-    heads = [
-        "export",
-        "examples",
-        "seconds",
-        "of a processor",
-        "exponent",
-        "tokens read",
-        "windows read",
-        "rows a pass",
-    ]
+            grown = [
+                "" if smaller is None else f"{exponent(smaller, size, of):.2f}" for of in ("processor", "gathered")
+            ]
+            read = [f"{size['rows']:,}", f"{size['rows'] / size['passes']:.1f}", f"{size['gathered']:,}"]
+            rows.append([which, f"{size['examples']:,}", f"{size['processor']:.1f}", grown[0], *read, grown[1]])
+    heads = ["export", "examples", "core s", "exponent", "windows read", "a pass", "windows gathered", "exponent"]
     report("export_growth", arguments, markdown(heads, rows), measured=measured)
 
 
-def exponent(smaller: dict[str, float], larger: dict[str, float]) -> float:
-    """Returns by which power of the examples the processor time grows."""
-    return math.log(larger["processor"] / smaller["processor"], larger["examples"] / smaller["examples"])
+def exponent(smaller: dict[str, float], larger: dict[str, float], of: str) -> float:
+    """Returns by which power of the examples something grows."""
+    return math.log(larger[of] / smaller[of], larger["examples"] / smaller["examples"])
 
 
 if __name__ == "__main__":
