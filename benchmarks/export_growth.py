@@ -55,9 +55,9 @@ def main(arguments: argparse.Namespace) -> None:
     report("export_growth", arguments, markdown(heads, rows), measured=measured)
 
 
-def exponent(smaller: dict[str, float], larger: dict[str, float], of: str) -> float:
+def exponent(smaller: dict[str, float], larger: dict[str, float], of: str) -> str:
     """Returns by which power of the examples something grows."""
-    return math.log(larger[of] / smaller[of], larger["examples"] / smaller["examples"])
+    return f"{math.log(larger[of] / smaller[of], larger['examples'] / smaller['examples']):.2f}"
 
 
 if __name__ == "__main__":
