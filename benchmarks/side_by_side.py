@@ -17,6 +17,7 @@ from src.core.git_info import environment
 from src.core.paths import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
+WORKERS = ROOT / "benchmarks" / "workers"
 QUICK_RESULTS = ROOT / "result" / "benchmarks_quick"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -30,14 +31,22 @@ class Worker:
         threads: How many threads it computes with.
         folder: Its working directory, for what its libraries may write.
         python: The interpreter of its environment; ours by default.
+        tree: Whose code it measures: this project's, or another checkout's, to which the module need not be known.
     """
 
     def __init__(
-        self, module: str, settings: dict[str, Any], threads: int, folder: Path, python: Path | str = sys.executable
+        self,
+        module: str,
+        settings: dict[str, Any],
+        threads: int,
+        folder: Path,
+        python: Path | str = sys.executable,
+        tree: Path = ROOT,
     ) -> None:
-        self.command = [python, "-m", f"benchmarks.workers.{module}", json.dumps(settings)]
+        named = ["-m", f"benchmarks.workers.{module}"] if tree == ROOT else [f"{WORKERS / module}.py"]
+        self.command = [python, *named, json.dumps(settings)]
         self.folder = folder
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **dict.fromkeys(THREADS, str(threads))}
+        self.environment = {**os.environ, "PYTHONPATH": str(tree), **dict.fromkeys(THREADS, str(threads))}
 
     def __enter__(self) -> "Worker":
         """Starts it and waits until it is ready; what it then tells of itself is `facts`."""

@@ -45,7 +45,7 @@ def in_batches(model: ILoRAModel, dataset: Dataset, examples: Examples) -> int:
     """What an export does; returns the tokens that were read."""
     tokens = 0
     for scored in model.scores_in_batches(dataset, examples):
-        best_items(scored.scores, K, None)
+        best_items(scored.scores[:], K, None)
         tokens += scored.tokens_read
     return tokens
 

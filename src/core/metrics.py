@@ -181,18 +181,19 @@ def mean_metrics(rank: Tensor, ks: Sequence[int]) -> dict[str, float]:
     return {f"{name}@{k}": metric(rank, k).mean().item() for k in ks for name, metric in METRICS.items()}
 
 
-def users_within(memory_mb: float, num_items: int, num_seen: int) -> int:
+def users_within(memory_mb: float, num_items: int, num_seen: int, bytes_per_score: int = BYTES_PER_SCORE) -> int:
     """Returns how many users can be ranked at once.
 
     Args:
         memory_mb: MiB that their scores, masks and seen items may take.
         num_items: Size of the catalogue.
         num_seen: The most seen items of a user, 0 where they compete.
+        bytes_per_score: What a user takes for each item of the catalogue.
 
     Raises:
         UserError: Not even one user fits.
     """
-    per_user = BYTES_PER_SCORE * num_items + BYTES_PER_SEEN_ITEM * num_seen + BYTES_PER_USER
+    per_user = bytes_per_score * num_items + BYTES_PER_SEEN_ITEM * num_seen + BYTES_PER_USER
     users = int(memory_mb * 2**20 / per_user)
     if users == 0:
         raise UserError(

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from ..core.errors import UserError
 from ..core.metrics import (
+    BYTES_PER_SCORE,
     Scores,
     competing_scores,
     excluded_rivals,
@@ -139,14 +140,17 @@ def evaluate(
     return Evaluation(examples.example_id, examples.user, target, every.rank, figures, seconds, told)
 
 
-def rows_at_once(metrics: MetricsSettings, dataset: Dataset, with_seen: bool) -> int:
-    """Returns how many users are ranked at once; `with_seen`: whether seen items are left out.
+def rows_at_once(
+    metrics: MetricsSettings, dataset: Dataset, with_seen: bool, bytes_per_score: int = BYTES_PER_SCORE
+) -> int:
+    """Returns how many users are ranked at once; `with_seen`: whether seen items are left out; `bytes_per_score`: what
+    a user takes for each item of the catalogue.
 
     Raises:
         UserError: Not even one fits into `metrics.memory_mb`.
     """
     longest = int(dataset.offsets.diff().max()) if with_seen else 0
-    return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest))
+    return min(metrics.max_rows, users_within(metrics.memory_mb, dataset.num_items, longest, bytes_per_score))
 
 
 class _Ranked(NamedTuple):

@@ -68,7 +68,7 @@ class Events:
 
     def __init__(self, address: str, make: bool = True) -> None:
         try:
-            self._engine = create_engine(_with_driver(address))
+            self._engine = create_engine(with_driver(address))
             if self._engine.dialect.name == "sqlite":
                 if self._engine.url.database in (None, "", ":memory:"):
                     raise UserError(f"server.events={_safe(address)} names no file: sqlite:///<path>.")
@@ -119,7 +119,7 @@ class Events:
         self._engine.dispose()
 
 
-def _with_driver(address: str) -> URL:
+def with_driver(address: str) -> URL:
     """Returns an address whose `postgresql://` means psycopg (3), which to SQLAlchemy before 2.1 is psycopg2."""
     url = make_url(address)
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url

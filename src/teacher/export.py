@@ -1,45 +1,28 @@
 """Writes what the teacher knows: its rankings of training examples and its item embeddings, in DLLM2Rec's layout."""
 
-import hashlib
-import logging
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
 
-from ..core.artefact import EXPORTED_PART, TEACHER_OUTPUTS, fingerprint, opened, unfinished, writing
+from ..core.artefact import TEACHER_OUTPUTS, making, unfinished, writing
 from ..core.errors import UserError
-from ..core.progress import Advance, progress
+from ..core.progress import progress
+from ..core.sharing.claims import Claims
+from ..core.sharing.work import Task, do_together
 from ..data.dataset import Dataset, Examples
-from .ensemble.calibration import EnsembleMember
-from .ensemble.opinion_pool import OpinionPool
-from .interfaces import Scored, best_items
+from .exporting.files import write_rankings
+from .exporting.units import Ranking, Units
 from .settings import ExportSettings
 
-PART = 4096  # examples after whose ranking what was found is on disk
-RANKED = "ranked.safetensors"  # within a part
-
-log = logging.getLogger(__name__)
-
-
-class Ranking(Protocol):
-    """What is asked of a model whose rankings are written; see `TeacherModel`."""
-
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]: ...
-
-    def item_embeddings(self) -> Tensor: ...
-
-    def text_embeddings(self) -> Tensor: ...
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Returns the weights that its rankings depend on, beside those that nobody trained."""
-
-    def parameters(self) -> Iterator[nn.Parameter]: ...
+# What a tile holds at once for each example and item: float32 scores of language model and student, and the
+# log-probabilities of both (`ensemble_scores`); or a pool's sum, a member's log-probabilities and their product.
+BYTES_PER_SCORE = 20
 
 
 @torch.inference_mode()
@@ -51,10 +34,13 @@ def export_teacher_outputs(
     settings: ExportSettings,
     batch_examples: int,
     about: Callable[[], dict[str, Any]],
+    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Asks the teacher about `examples` and writes the teacher outputs (DESIGN §5), whole or not at all.
 
-    What was asked is kept beside `folder` part by part until all is there: an interrupted export goes on.
+    What was asked is kept beside `folder` unit by unit until all is there: an interrupted export goes on. Any number of
+    processes that see `folder` may do this at the same time: each unit is asked by one of them, whoever finds all of
+    them done writes the whole, and all end when it is there.
 
     Args:
         model: What ranks, in evaluation mode: a trained teacher, or its user encoder alone.
@@ -62,121 +48,84 @@ def export_teacher_outputs(
         examples: Training examples to ask about.
         folder: Becomes the artefact.
         settings: What is asked: how many items, which embeddings, and whether the representation of every history is
-            written, too (for hints), 2 bytes a number.
-        batch_examples: Examples whose ranking is sorted out at once.
+            written, too (for hints), 2 bytes a number; and when another process counts as lost.
+        batch_examples: Examples whose scores of the whole catalogue are there at once, `BYTES_PER_SCORE` for each.
         about: Returns what the manifest says of the outputs' making, and is asked when all is ranked; tokens, seconds
             and counts are added.
+        is_over: Whether another process has written the artefact since this one began.
 
     Raises:
         UserError: `settings.k` is more than there are items to rank for some example.
     """
     _check_k(dataset, examples, settings)
     parts = unfinished(folder)
-    key = _key(model, examples, settings)
-    found = []
+    units, claims = Units(model, dataset, examples, settings, batch_examples, parts), Claims(settings.lost_after)
     with progress("teacher: ranking training examples", len(examples)) as advance:
-        for number, rows in enumerate(torch.arange(len(examples)).split(PART)):
-            part = _kept(parts / f"{key}-{number}")
-            if part is None:
-                part = _ask(model, dataset, examples.subset(rows), settings, batch_examples, advance)
-                with writing(parts / f"{key}-{number}", EXPORTED_PART, {}) as temporary:
-                    save_file(part, temporary / RANKED)
-            else:
-                advance(len(rows), "already there")
-            found.append(part)
-    whole = {name: _concatenated([part[name] for part in found]) for name in found[0]}
+
+        def ask(unit: int) -> None:
+            units.ask(unit)
+            advance(len(units.rows(unit)))
+
+        def is_there(unit: int) -> bool:
+            there = units.place(unit).is_dir()
+            if there:
+                advance(len(units.rows(unit)), "already there")
+            return there
+
+        def write() -> None:
+            with making(folder):
+                if not is_over():
+                    _write(units, model, folder, about)
+            shutil.rmtree(parts, ignore_errors=True)
+
+        asked = [
+            Task(units.claim(str(unit)), partial(is_there, unit), partial(ask, unit)) for unit in range(len(units))
+        ]
+        if do_together(asked, claims, is_over):
+            do_together([Task(units.claim("whole"), is_over, write)], claims, is_over)
+
+
+def _write(units: Units, model: Ranking, folder: Path, about: Callable[[], dict[str, Any]]) -> None:
+    """Puts the units together; asks again for one that is damaged."""
+    examples, settings, whole = units.examples, units.settings, _Whole(len(units.examples))
+    for unit in range(len(units)):
+        kept = units.kept(unit)
+        whole.add(units.rows(unit), units.ask(unit) if kept is None else kept)
     manifest = about()
     with writing(folder, TEACHER_OUTPUTS, manifest) as temporary:
-        write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
+        write_rankings(temporary, examples.example_id, whole.rows["items"] - 1, whole.rows["scores"])
         if settings.user_states:
-            save_file({"user_states": whole["user_states"]}, temporary / "user_states.safetensors")
+            save_file({"user_states": whole.rows["user_states"]}, temporary / "user_states.safetensors")
         vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
         torch.save(vectors.float().cpu().clone(), temporary / "all_embeddings.pt")
         manifest |= {
             "k": settings.k,
             "score_kind": "log_probability",
             "score_direction": "higher",
-            "num_items": dataset.num_items,
+            "num_items": units.dataset.num_items,
             "num_examples": len(examples),
-            "tokens_read": int(whole["tokens_read"].sum()),
-            "seconds": round(float(whole["seconds"].sum()), 3),
+            "tokens_read": int(whole.costs["tokens_read"]),
+            "seconds": round(float(whole.costs["seconds"]), 3),
         }
-    shutil.rmtree(parts, ignore_errors=True)
 
 
-def _ask(
-    model: Ranking,
-    dataset: Dataset,
-    examples: Examples,
-    settings: ExportSettings,
-    batch_examples: int,
-    advance: Advance,
-) -> dict[str, Tensor]:
-    """Returns `items [n, k]` int64, `scores [n, k]`, perhaps `user_states [n, d]` float16, and what they cost."""
-    start, tokens_read = time.perf_counter(), 0
-    items, scores = torch.empty(len(examples), settings.k, dtype=torch.long), torch.empty(len(examples), settings.k)
-    order: list[Tensor] = []
-    states: list[Tensor] = []
-    for asked, catalogue_scores, tokens, h_seq in model.scores_in_batches(dataset, examples):
-        for part in torch.arange(len(asked)).split(batch_examples):
-            rows = asked[part]
-            seen = dataset.batch(examples.subset(rows), 1, with_seen=settings.exclude_seen).seen
-            seen = None if seen is None else seen.to(catalogue_scores.device)
-            items[rows], scores[rows] = (each.cpu() for each in best_items(catalogue_scores[part], settings.k, seen))
-        if settings.user_states:
-            if h_seq is None:
-                raise UserError(
-                    "teacher.export.user_states=true asks for representations of the histories, and this teacher has "
-                    "none: set it to false."
-                )
-            order.append(asked)
-            states.append(h_seq.half().cpu())
-        tokens_read += tokens
-        advance(len(asked))
-    cost = {
-        "tokens_read": torch.tensor([tokens_read]),
-        "seconds": torch.tensor([time.perf_counter() - start], dtype=torch.float64),
-    }
-    more = {"user_states": _concatenated(states)[torch.cat(order).argsort()]} if settings.user_states else {}
-    return {"items": items, "scores": scores, **more, **cost}
+class _Whole:
+    """What all units say, by the examples' own order: `rows`, `[n, …]` each; and the sums of what they cost."""
 
+    COSTS = ("tokens_read", "seconds")
 
-def _concatenated(parts: list[Tensor]) -> Tensor:
-    with torch.autocast("cpu", enabled=False):  # which knows no float16
-        return torch.cat(parts)
+    def __init__(self, num_examples: int) -> None:
+        self.num_examples = num_examples
+        self.rows: dict[str, Tensor] = {}
+        self.costs = dict.fromkeys(self.COSTS, 0.0)
 
-
-def _key(model: Ranking, examples: Examples, settings: ExportSettings) -> str:
-    """Returns what parts of the same export have in common: the teacher's trained weights, how it ranks by them, and
-    what it is asked.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.trained_state().items()):
-        digest.update(name.encode())
-        digest.update(value.float().cpu().contiguous().numpy().tobytes())
-    digest.update(examples.example_id.numpy().tobytes())
-    ranks_by = how_it_ranks(model)
-    autocast = torch.is_autocast_enabled(next(model.parameters()).device.type)  # which differs between machines
-    return fingerprint(digest.hexdigest(), settings.key(), ranks_by, autocast)
-
-
-def how_it_ranks(model: object) -> dict[str, float] | None:
-    """Returns what was chosen on validation of how a model ranks; None of one that ranks as it was trained."""
-    if isinstance(model, EnsembleMember):
-        return model.calibration._asdict()
-    return model.ranks_by if isinstance(model, OpinionPool) else None
-
-
-def _kept(folder: Path) -> dict[str, Tensor] | None:
-    """Returns what a part holds; None where there is none, or one that has changed since it was written."""
-    if not folder.is_dir():
-        return None
-    try:
-        opened(folder, EXPORTED_PART)
-    except UserError as error:
-        log.warning("Asked again: %s", error)
-        return None
-    return load_file(folder / RANKED)
+    def add(self, rows: Tensor, told: dict[str, Tensor]) -> None:
+        """Adds a unit: its rows `[m]` and what it says, `[m, …]` or `[1]`."""
+        for name, value in told.items():
+            if name in self.COSTS:
+                self.costs[name] += value.item()
+            else:
+                self.rows.setdefault(name, value.new_empty(self.num_examples, *value.shape[1:]))[rows] = value
 
 
 def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> None:
@@ -194,23 +143,3 @@ def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> 
             f"teacher.export.k={k} asks for more items than can be ranked: the catalogue has {dataset.num_items}"
             f"{without}. Use a smaller teacher.export.k (and distill.candidate_topk)."
         )
-
-
-def write_rankings(folder: Path, example_id: Tensor, items: Tensor, scores: Tensor) -> None:
-    """Writes the two text files and `rankings.safetensors`.
-
-    Args:
-        folder: Where.
-        example_id: `[n]` int64.
-        items: `[n, K]` int64 in DLLM2Rec's numbers 0..num_items-1, best first.
-        scores: `[n, K]` float32.
-    """
-    tensors = {"example_ids": example_id, "items": items, "scores": scores}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "rankings.safetensors")
-    _write_rows(folder / "myrank_train.txt", items, "%d")
-    _write_rows(folder / "confidence_train.txt", scores, "%.7g")
-
-
-def _write_rows(path: Path, rows: Tensor, number_format: str) -> None:
-    line = " ".join([number_format] * rows.shape[1])
-    path.write_text("".join(line % tuple(row) + "\n" for row in rows.tolist()), encoding="ascii")

@@ -1,6 +1,7 @@
 """iLoRA: a frozen language model with LoRA experts, mixed anew for each user's history, ranking the catalogue."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +16,13 @@ from ..student.models import SequentialRecommender
 from ..training.softmax import full_softmax_loss
 from .ensemble.calibration import EnsembleMember, ensemble_scores
 from .gated_model import GatedLanguageModel
-from .interfaces import AS_RANKED, Presentation, Scored
+from .interfaces import AS_RANKED, MadeByRow, Presentation, Reading, Scored
 from .language_model.encodings import of_one_length, pool
 from .moe_lora_model import GateBinding
 from .prompts.prompt import PADDING_ID, PromptBuilder
+
+ITEMS_AT_ONCE = 2**17  # whose vectors are made together
+MEASURED_AT_ONCE = 2**16  # histories whose prompts' lengths are looked up together
 
 
 class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
@@ -83,21 +87,25 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
 
     def item_embeddings(self) -> Tensor:
         """See `TeacherModel.item_embeddings`; d_teacher is the language model's width."""
+        vectors = torch.empty_like(self.item_texts)
         with float32_scores(self.item_texts.device):
-            return self.item_from_text(self.item_texts) + self.item_from_id(self._item_ids())
+            for first in range(0, len(vectors), ITEMS_AT_ONCE):  # else there would be three more tables of this size
+                some = slice(first, first + ITEMS_AT_ONCE)
+                vectors[some] = self.item_from_text(self.item_texts[some]) + self.item_from_id(self._item_ids(some))
+        return vectors
 
     def text_embeddings(self) -> Tensor:
         """See `TeacherModel.text_embeddings`."""
         return self.item_texts
 
-    def _item_ids(self) -> Tensor:
-        """Returns the student's item vectors, `[num_items, d_user]`, each of the length that random ones have; zeros
-        where they are not of the items (`ids_of_items`).
+    def _item_ids(self, some: slice = slice(None)) -> Tensor:
+        """Returns the student's item vectors, `[num_items, d_user]` or `some` of them, each of the length that random
+        ones have; zeros where they are not of the items (`ids_of_items`).
         """
+        table = self.user_encoder.item_table()[1:][some]
         if not self.ids_of_items:
-            return torch.zeros_like(self.user_encoder.item_table()[1:])
-        ids = F.normalize(self.user_encoder.item_table()[1:], dim=1)
-        return ids * ids.shape[1] ** 0.5
+            return torch.zeros_like(table)
+        return F.normalize(table, dim=1) * table.shape[1] ** 0.5
 
     def gates(self, history: Tensor) -> Tensor:
         """See `GatedLanguageModel.gates`."""
@@ -156,28 +164,42 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         """See `TeacherModel.training_rows`."""
         examples = dataset.examples["train"].sample(most, generator)
         rows = ExampleRows(dataset, examples, self.history_length, with_seen=False)
-        return rows, self.prompt_lengths(rows[torch.arange(len(rows))].history)
+        return rows, self._lengths(rows)
 
     def validation_rows(self, dataset: Dataset, examples: Examples, with_seen: bool) -> ExampleRows:
         """See `TeacherModel.validation_rows`."""
         return ExampleRows(dataset, examples, self.history_length, with_seen)
 
-    @torch.no_grad()
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        """See `TeacherModel.scores_in_batches`; examples with prompts of similar length come together."""
+    def readings(self, dataset: Dataset, examples: Examples) -> Sequence[Reading]:
+        """See `TeacherModel.readings`; examples with prompts of similar length are read together."""
         rows = ExampleRows(dataset, examples, self.history_length, with_seen=False)
-        items = self.item_embeddings()
-        lengths = self.prompt_lengths(rows[torch.arange(len(rows))].history)
-        for chosen in token_batches(lengths, self.max_tokens):
-            history = rows[chosen].history.to(items.device)
+        lengths, items = self._lengths(rows), cache(self.item_embeddings)
+
+        @torch.no_grad()
+        def read(chosen: Tensor) -> Scored:
+            history = rows[chosen].history.to(self.item_texts.device)
             h_seq = self.sequence_representation(history, self.gates(history))
-            scores = self.ensemble(self.scores_of(h_seq, items), history)
-            yield Scored(chosen, scores, int(lengths[chosen].sum()), h_seq)
+            return self.scored(chosen, h_seq, items(), history, int(lengths[chosen].sum()))
+
+        return [Reading(chosen, partial(read, chosen)) for chosen in token_batches(lengths, self.max_tokens)]
+
+    def scored(self, rows: Tensor, h_seq: Tensor, items: Tensor, history: Tensor, tokens_read: int) -> Scored:
+        """Returns what `rows` are worth: `ensemble` of `scores_of`, made when it is asked for; arguments as there."""
+
+        def scores(some: slice) -> Tensor:
+            return self.ensemble(self.scores_of(h_seq[some], items), history[some])
+
+        return Scored(rows, MadeByRow(scores), tokens_read, h_seq)
 
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.tokens_by_example`."""
         rows = ExampleRows(dataset, dataset.examples["train"], self.history_length, with_seen=False)
-        return self.prompt_lengths(rows[torch.arange(len(rows))].history).double()
+        return self._lengths(rows).double()
+
+    def _lengths(self, rows: ExampleRows) -> Tensor:
+        """Returns `prompt_lengths` of all rows, `[rows]`."""
+        parts = torch.arange(len(rows)).split(MEASURED_AT_ONCE)
+        return torch.cat([self.prompt_lengths(rows[part].history) for part in parts])
 
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:

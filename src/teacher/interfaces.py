@@ -1,13 +1,14 @@
 """What every teacher can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..core.metrics import top_k
+from ..core.metrics import Scores, top_k
 from ..data.dataset import Dataset, ExampleBatch, Examples
 from ..data.rows import Batch, Rows
 
@@ -16,15 +17,39 @@ class Scored(NamedTuple):
     """Some rows of the examples that were asked about.
 
     rows: `[m]` int64.
-    scores: `[m, num_items]` float32.
+    scores: `[m, num_items]` float32, of which rows can be asked for: those of all would be as large as the catalogue
+        makes them.
     tokens_read: Tokens that the language model read for them, padding left out.
     user_states: `[m, d]`, the teacher's representation of their histories, where it has one.
     """
 
     rows: Tensor
-    scores: Tensor
+    scores: Scores
     tokens_read: int
     user_states: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MadeByRow:
+    """Scores `[m, num_items]` that `make` makes of the rows that are asked for, each time anew."""
+
+    make: Callable[[slice], Tensor]
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        with torch.no_grad():
+            return self.make(rows)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a teacher reads at once of the examples that it is asked about.
+
+    rows: `[m]` int64, of these examples.
+    read: Reads them.
+    """
+
+    rows: Tensor
+    read: Callable[[], Scored]
 
 
 class Presentation(NamedTuple):
@@ -98,8 +123,16 @@ class TeacherModel(nn.Module, ABC, Generic[Batch]):
         return best_items(self.score(batch), k, excluded)
 
     @abstractmethod
+    def readings(self, dataset: Dataset, examples: Examples) -> Sequence[Reading]:
+        """Cuts train examples into what suits the model, in whatever order; every example stands in one reading.
+
+        Nothing is read yet, and each reading can be done by itself: several processes may share them.
+        """
+
     def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        """Scores train examples in whatever order and batches suit the model; every example comes once."""
+        """Reads all of `readings`, one after the other."""
+        for reading in self.readings(dataset, examples):
+            yield reading.read()
 
     def read_together(self, dataset: Dataset) -> Tensor:
         """Returns a number for each train example, `[n]` int64: those of one number are read at once, at one price."""

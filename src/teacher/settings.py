@@ -202,6 +202,11 @@ class ExportSettings(Settings):
         "text", "text: the frozen language model's encodings of the items' texts; ranking: what the teacher ranks by"
     )
     user_states: YesNo = setting(False, "true: the representation of every history is written, too (distill=hint)")
+    lost_after: Positive = setting(
+        300,
+        "seconds without a sign of life after which another process, at the same export, takes over what one was at",
+        changes_result=False,
+    )
 
 
 class TeacherSettings(Settings):

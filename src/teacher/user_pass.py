@@ -1,6 +1,7 @@
 """One pass per user instead of one per example: a history is read once, and every prefix of it scores the next item."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..data.batches import token_batches
 from ..data.dataset import Dataset, Examples
-from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows, newest
+from ..data.rows import ChosenRows, Rows, TrainingBatch, TrainingWindows, WindowBatch, newest
 from ..student.models import SequentialRecommender
 from .ilora_model import ILoRAModel
-from .interfaces import AS_RANKED, Presentation, Scored
+from .interfaces import AS_RANKED, Presentation, Reading, Scored
 from .language_model.visibility import asking, is_causal, keeps_to_mask, masks_agree
 from .prompts.prompt import MARKER_ID, PADDING_ID
 from .prompts.user_prompt import UserPromptBatch, UserPrompts, block_causal_mask
@@ -126,25 +127,33 @@ class UserPassModel(ILoRAModel):
         drawn = drawn[before < most]
         return ChosenRows(windows, drawn), lengths[drawn]
 
-    @torch.no_grad()
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        """See `TeacherModel.scores_in_batches`; a window is read whole if one of its examples was asked for."""
+    def readings(self, dataset: Dataset, examples: Examples) -> Sequence[Reading]:
+        """See `TeacherModel.readings`; a window is read whole, and once, if one of its examples is asked for."""
         first = int(dataset.examples["train"].example_id[0])
         row_of_example = torch.full((len(dataset.examples["train"]) + 1,), -1)  # the last one: no example
         row_of_example[examples.example_id - first] = torch.arange(len(examples))
-        windows, items = TrainingWindows(dataset, self.window_length), self.item_embeddings()
-        lengths = self._window_lengths(dataset, windows)
+        windows, items = TrainingWindows(dataset, self.window_length), cache(self.item_embeddings)
+        asked = self.read_together(dataset)[examples.example_id - first].unique()
+        lengths = self._window_lengths(dataset, windows)[asked]
+
+        def rows_of(batch: WindowBatch) -> Tensor:
+            """Returns `[B, L]`, -1 where nothing is asked."""
+            return row_of_example[torch.where(batch.example_id < 0, -1, batch.example_id - first)]
+
+        @torch.no_grad()
+        def read(chosen: Tensor) -> Scored:
+            batch = windows[asked[chosen]]
+            wanted, device = rows_of(batch), self.item_texts.device
+            at = wanted >= 0
+            h_seq = self.prefix_representations(batch.history.to(device))[at.to(device)]
+            whole = dataset.batch(examples.subset(wanted[at]), self.history_length).history.to(device)
+            return self.scored(wanted[at], h_seq, items(), whole, int(lengths[chosen].sum()))
+
+        found = []
         for chosen in token_batches(lengths, self.max_tokens):
-            batch = windows[chosen]
-            row = row_of_example[torch.where(batch.example_id < 0, -1, batch.example_id - first)]  # [B, L]
-            asked = (row >= 0).any(1)
-            if asked.any():
-                row, history = row[asked], batch.history[asked].to(items.device)
-                at = (row >= 0).to(items.device)
-                rows, h_seq = row[row >= 0], self.prefix_representations(history)[at]
-                whole = dataset.batch(examples.subset(rows), self.history_length).history.to(items.device)
-                scores = self.ensemble(self.scores_of(h_seq, items), whole)
-                yield Scored(rows, scores, int(lengths[chosen[asked]].sum()), h_seq)
+            rows = rows_of(windows[asked[chosen]])
+            found.append(Reading(rows[rows >= 0], partial(read, chosen)))
+        return found
 
     def read_together(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.read_together`: a window's examples."""

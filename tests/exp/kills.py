@@ -22,7 +22,7 @@ from pathlib import Path
 from src.core.artefact import digest, unfinished
 from src.exp.stages.base import Stage
 from src.exp.stages.road import Road
-from src.teacher import export
+from src.teacher.exporting import units
 from src.training import checkpoints
 from tests.exp.roads import raw_log, run_in
 from tests.processes import child
@@ -37,6 +37,7 @@ LONGER = [
     "teacher.user_encoder.train.max_epochs=6",
     "teacher.train.max_epochs=3",
     "active.share=1.0",
+    "teacher.export.lost_after=0.5",  # a damaged claim is nobody's that can be asked
 ]
 
 
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of when and what")
     arguments = parser.parse_args()
     # a checkpoint after nearly every step, parts of a few examples: more states to be killed in
-    checkpoints.KEEP_EVERY, export.PART = 0.02, 8
+    checkpoints.KEEP_EVERY, units.PART = 0.02, 8
     for stage in STAGES:
         with tempfile.TemporaryDirectory() as folder:
             draw = random.Random(f"{arguments.seed} {stage}")

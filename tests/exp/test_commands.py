@@ -141,6 +141,20 @@ def test_four_commands_in_order_give_the_same_figures_somewhere_else(road, start
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
+def test_an_export_alone_asks_a_teacher_that_is_there_and_trains_none(road, started, refused, tmp_path):
+    shutil.copytree(road, tmp_path / "road")
+    status, _, told = started("run_export", road / "raw", tmp_path / "road", "active.share=1.0")
+    assert status == 0, told
+    folders = [path.parent for path in (tmp_path / "road" / "teacher_outputs_dir").rglob("manifest.json")]
+    asked = sorted(json.loads((folder / "manifest.json").read_text())["num_examples"] for folder in folders)
+    assert len(asked) == 2 and asked[0] == round(0.5 * asked[1])
+    assert set(json.loads((tmp_path / "started" / "metrics" / "time.json").read_text())["seconds"]) == {
+        "teacher: export"
+    }
+    status, told = refused("run_export", road / "raw", tmp_path / "nobody")
+    assert status == 2 and "`poetry run python -m src.exp.run_teacher`" in told
+
+
 def test_a_stage_out_of_order_names_the_command_that_comes_first(road, refused, tmp_path):
     status, told = refused("run_distill", road / "raw", tmp_path)
     assert status == 2
@@ -167,8 +181,8 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(started, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     "command",
-    ["run_prepare", "run_student_baseline", "run_teacher", "run_distill", "run_eval_all", "run_fetch", "run_search",
-     "run_budget_curve", "inspect_batches"],
+    ["run_prepare", "run_student_baseline", "run_teacher", "run_export", "run_distill", "run_eval_all", "run_fetch",
+     "run_search", "run_budget_curve", "inspect_batches"],
 )  # fmt: skip
 def test_every_command_has_a_plan(started, tmp_path, command):
     status, plan, _ = started(command, raw_log(tmp_path / "raw"), tmp_path / "made", "dry_run=true")

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,16 @@ from safetensors.torch import load_file
 
 from src.core.artefact import read_manifest
 from src.core.errors import UserError
+from src.data.batches import token_batches
+from src.data.rows import TrainingWindows
 from src.distill.data_bridge import load_teacher_outputs
 from src.teacher import export as export_module
 from src.teacher.ensemble.calibration import Calibration
-from src.teacher.export import export_teacher_outputs, write_rankings
+from src.teacher.export import export_teacher_outputs
+from src.teacher.exporting import units
+from src.teacher.exporting.files import write_rankings
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.interfaces import Reading
 from src.teacher.settings import ExportSettings
 from src.teacher.user_pass import UserPassModel
 from tests.teacher.teachers import HISTORY_LENGTH, tiny_teacher
@@ -139,7 +145,8 @@ def test_a_model_that_fails_leaves_nothing_half_written(tmp_path, when, monkeypa
     monkeypatch.setattr(teacher, when, fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         export(tmp_path / "outputs", teacher)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "outputs").exists()
+    assert list((tmp_path / "outputs.unfinished").iterdir()) == []  # no claim either
 
 
 @pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
@@ -154,32 +161,89 @@ def test_representations_of_histories_are_written_where_asked_for(tmp_path, kind
     assert (scores - teacher.own_scores(DATASET.batch(ASKED, HISTORY_LENGTH))).abs().max() < (0.2 if mixed else 0.02)
 
 
+def in_small_readings(kind: type[ILoRAModel]) -> ILoRAModel:
+    """Reads a few examples at a time."""
+    return tiny_teacher(DATASET, kind=kind, max_tokens=60)
+
+
+def recorded(teacher: ILoRAModel, last: int | None = None) -> list[list[int]]:
+    """Returns the rows of each reading, in the order in which they are read from now on; the `last` one is cut off."""
+    read, readings = [], teacher.readings
+
+    def recording(dataset, examples):
+        def read_one(reading: Reading):
+            read.append(reading.rows.tolist())
+            if len(read) == last:
+                raise KeyboardInterrupt
+            return reading.read()
+
+        return [Reading(each.rows, partial(read_one, each)) for each in readings(dataset, examples)]
+
+    teacher.readings = recording
+    return read
+
+
+def beside(folder: Path) -> list[str]:
+    """What lies beside an artefact, but for its lock and who held it last."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix not in (".lock", ".owner"))
+
+
 @pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
 def test_an_export_that_was_interrupted_goes_on(tmp_path, monkeypatch, kind):
-    whole, about = export(tmp_path / "whole", tiny_teacher(DATASET, kind=kind))
-    monkeypatch.setattr(export_module, "PART", 2)
-    teacher, asked = tiny_teacher(DATASET, kind=kind), []
-    scores_in_batches = teacher.scores_in_batches
-
-    def interrupted(dataset, examples):
-        asked.append(examples.example_id.tolist())
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return scores_in_batches(dataset, examples)
-
-    monkeypatch.setattr(teacher, "scores_in_batches", interrupted)
+    monkeypatch.setattr(units, "PART", 1)
+    _, about = export(tmp_path / "whole", in_small_readings(kind))
+    expected = [reading.rows.tolist() for reading in in_small_readings(kind).readings(DATASET, ASKED)]
+    teacher = in_small_readings(kind)
+    read = recorded(teacher, last=3)
     with pytest.raises(KeyboardInterrupt):
         export(tmp_path / "outputs", teacher)
     assert not (tmp_path / "outputs").exists()
-    again, about_again = export(tmp_path / "outputs", teacher)
-    assert asked == [ids.tolist() for ids in ASKED.example_id.split(2)[:3]] + [
-        ids.tolist() for ids in ASKED.example_id.split(2)[2:]
-    ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs", "whole"]
-    assert all(torch.equal(whole[name], again[name]) for name in ("example_ids", "items"))
-    torch.testing.assert_close(whole["scores"], again["scores"], rtol=1e-4, atol=1e-4)
-    if kind is ILoRAModel:
-        assert about["tokens_read"] == about_again["tokens_read"]
+    _, about_again = export(tmp_path / "outputs", teacher)
+    assert read == [*expected[:3], *expected[2:]] and len(expected) > 4
+    assert beside(tmp_path) == ["outputs", "whole"]
+    assert about["files"] == about_again["files"]
+    assert about["tokens_read"] == about_again["tokens_read"]
+
+
+@pytest.mark.parametrize("kind", [ILoRAModel, UserPassModel])
+@pytest.mark.parametrize("part", [1, 4096])
+def test_however_the_work_is_cut_all_is_read_once_in_the_batches_that_suit_the_model(tmp_path, monkeypatch, kind, part):
+    """Parts of the examples in their own order would read every history again in each, a few of them at a time."""
+    monkeypatch.setattr(units, "PART", part)
+    teacher, batches = in_small_readings(kind), []
+    language_model = teacher.language_model.forward
+    monkeypatch.setattr(
+        teacher.language_model, "forward", lambda **how: batches.append(how["inputs_embeds"]) or language_model(**how)
+    )
+    _, about = export(tmp_path / "outputs", teacher)
+    if kind is UserPassModel:
+        windows = TrainingWindows(DATASET, teacher.window_length)
+        first = DATASET.examples["train"].example_id[0]
+        asked = teacher.read_together(DATASET)[ASKED.example_id - first].unique()
+        lengths = teacher.prompt_lengths(windows[asked].history)
+    else:
+        lengths = teacher.prompt_lengths(DATASET.batch(ASKED, HISTORY_LENGTH).history)
+    full = [lengths[rows] for rows in token_batches(lengths, teacher.max_tokens)]
+    assert [tuple(batch.shape[:2]) for batch in batches] == [(len(rows), int(rows.max())) for rows in full]
+    assert about["tokens_read"] == int(lengths.sum())
+
+
+def test_a_unit_that_has_changed_since_it_was_written_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "PART", 1)
+    _, expected = export(tmp_path / "whole", in_small_readings(UserPassModel))
+    teacher = in_small_readings(UserPassModel)
+    with pytest.raises(KeyboardInterrupt):
+        recorded(teacher, last=4)
+        export(tmp_path / "outputs", teacher)
+    damaged = sorted((tmp_path / "outputs.unfinished").glob("*-1/ranked.safetensors"))[0]
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    read = recorded(teacher)
+    _, found = export(tmp_path / "outputs", teacher)
+    rows = [reading.rows.tolist() for reading in in_small_readings(UserPassModel).readings(DATASET, ASKED)]
+    assert sorted(read) == sorted([*rows[3:], rows[1]])
+    assert found["files"] == expected["files"]
 
 
 def calibrated(weight: float, temperature: float) -> ILoRAModel:
@@ -193,7 +257,7 @@ def calibrated(weight: float, temperature: float) -> ILoRAModel:
     "other", [lambda: tiny_teacher(DATASET, seed=1), lambda: calibrated(0, 2), lambda: calibrated(2, 1)]
 )
 def test_parts_of_another_teacher_or_calibration_are_not_taken(tmp_path, monkeypatch, other):
-    monkeypatch.setattr(export_module, "PART", 4)
+    monkeypatch.setattr(units, "PART", 4)
     first, other = calibrated(0, 1), other()
     expected, _ = export(tmp_path / "expected", other)
     monkeypatch.setattr(export_module, "write_rankings", None)  # the parts are there, the whole fails
@@ -225,13 +289,13 @@ def test_more_items_than_can_be_ranked_are_refused_before_the_teacher_is_asked(t
     assert not (tmp_path / "refused").exists()
 
 
-def test_the_manifest_is_made_when_all_is_ranked(tmp_path, monkeypatch):
+def test_the_manifest_is_made_when_all_is_ranked(tmp_path):
     teacher, happened = tiny_teacher(DATASET), []
-    scores_in_batches = teacher.scores_in_batches
-    monkeypatch.setattr(
-        teacher, "scores_in_batches", lambda *args: happened.append("ranked") or scores_in_batches(*args)
-    )
-    export_teacher_outputs(
-        teacher, DATASET, ASKED, tmp_path / "outputs", ExportSettings(k=K), 3, lambda: happened.append("told") or {}
-    )
-    assert happened == ["ranked", "told"]  # for it tells how long that took
+    read = recorded(teacher)
+
+    def about():
+        happened.extend([*read, "told"])
+        return {}
+
+    export_teacher_outputs(teacher, DATASET, ASKED, tmp_path / "outputs", ExportSettings(k=K), 3, about)
+    assert happened == [*read, "told"] and read  # for it tells how long that took

@@ -1,12 +1,10 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as Rows
 
 from src.data.dataset import Dataset, ExampleBatch, Examples
-from src.teacher.interfaces import AS_RANKED, Presentation, Scored, TeacherModel, best_items
+from src.teacher.interfaces import AS_RANKED, Presentation, Reading, Scored, TeacherModel, best_items
 
 SCORES = torch.tensor([[2.0, 0.0, 3.0, 1.0, -1.0], [0.0, 5.0, 1.0, 2.0, 3.0]])
 BATCH = ExampleBatch(torch.arange(2), torch.tensor([[3, 0], [1, 2]]), torch.tensor([1, 4]))
@@ -40,8 +38,8 @@ class Known(TeacherModel):
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
         raise NotImplementedError
 
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        yield Scored(torch.arange(2), SCORES, 0)
+    def readings(self, dataset: Dataset, examples: Examples) -> list[Reading]:
+        return [Reading(torch.arange(2), lambda: Scored(torch.arange(2), SCORES, 0))]
 
 
 def test_ranks_are_item_numbers_best_first():

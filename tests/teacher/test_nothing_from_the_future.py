@@ -52,7 +52,7 @@ def scored(teacher: GatedLanguageModel, dataset: Dataset, examples: Examples) ->
     """`[n, items]`, as they are exported."""
     scores = torch.empty(len(examples), dataset.num_items)
     for part in teacher.scores_in_batches(dataset, examples):
-        scores[part.rows] = part.scores
+        scores[part.rows] = part.scores[:]
     return scores
 
 

@@ -111,6 +111,12 @@ class SearchSettings(Settings):
     minutes: Positive = setting(60, "after which no further training begins")
     pruning_warmup: Natural = setting(5, "epochs that every training gets; later one below the median is cut")
     startup_trials: PositiveInteger = setting(8, "drawn at random, unpruned, before the sampler (TPE) takes over")
+    storage: Address | None = setting(
+        None,
+        "a database that searches on several machines share, such as postgresql://user@host/name (its password in "
+        "PGPASSWORD or ~/.pgpass); null: a file beside the models",
+        changes_result=False,
+    )
     space: dict[str, Any] | None = setting(
         None, "ranges that mirror the config, beside or in place of those of conf/search/space/<student.name>.yaml"
     )

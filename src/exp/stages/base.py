@@ -5,6 +5,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -280,9 +281,9 @@ class Stage(ABC):
         reason = self.why_to_make_now()
         if reason is None:
             log.info("already there: %s", self.folder)
-            self._clear_leftovers()
+            self.clear_leftovers()
             return
-        with making(self.folder):  # another process may have made it while this one waited to begin
+        with self.turn():  # another process may have made it while this one waited to begin
             if reason != AGAIN:
                 reason = self.why_to_make()
             if reason is None:
@@ -293,6 +294,10 @@ class Stage(ABC):
             if reason.startswith((STALE, OTHER)):
                 log.info("%s is %s: it is made again", self.folder.name, reason)
             self._make()
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Returns the context in which the artefact is made: one process at a time has its turn."""
+        return making(self.folder)
 
     def _make(self) -> None:
         from ...core.seed import seed_everything
@@ -321,8 +326,7 @@ class Stage(ABC):
         its end, but was killed before it could tidy up; and, where `rerun` asks for everything again, what was begun
         without it.
         """
-        folder, manifest = unfinished(self.folder), self.folder / MANIFEST
-        there = sha256_of(manifest) if manifest.is_file() else "nothing"
+        folder, there = unfinished(self.folder), self.there()
         anew, mark = f"{there} again", folder / OVER
         good = [anew] if self.settings.rerun else [anew, there]
         if not mark.is_file() or mark.read_bytes() not in [each.encode() for each in good]:
@@ -331,14 +335,18 @@ class Stage(ABC):
             write_text(mark, good[-1])
         return folder
 
-    def _clear_leftovers(self) -> None:
+    def clear_leftovers(self) -> None:
         """Removes what a making that was killed once the artefact was there could not tidy up."""
         left, mark = unfinished(self.folder), unfinished(self.folder) / OVER
         if left.is_dir():
             with making(self.folder, wait=False) as its_turn:  # else another process is at it
-                there = sha256_of(self.folder / MANIFEST)
-                if its_turn and not (mark.is_file() and mark.read_bytes().startswith(there.encode())):
+                if its_turn and not (mark.is_file() and mark.read_bytes().startswith(self.there().encode())):
                     shutil.rmtree(left, ignore_errors=True)
+
+    def there(self) -> str:
+        """Returns which making of the artefact is there: what its manifest digests to."""
+        manifest = self.folder / MANIFEST
+        return sha256_of(manifest) if manifest.is_file() else "nothing"
 
     def tidy(self, left: Path) -> None:
         """Removes what was kept of an unfinished artefact, now that it is whole."""

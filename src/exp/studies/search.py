@@ -8,19 +8,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from ...core.artefact import STUDENT, fingerprint
 from ...core.errors import DiskFullError, DivergedError, UserError
 from ...core.seed import seed_everything
 from ...core.settings_reading import changed
+from ...core.sharing.claims import is_alive
 from ...data.dataset import Dataset
+from ...serve.events import with_driver
 from ...student.trainer_baseline import MONITOR, baseline_module, fit_student
 from ..program.run import Run
 from .search_report import overrides, write_report
@@ -38,9 +43,9 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
     """Trains students until the budget is spent; writes `search/{trials.json,trials.md,best.yaml}` after each.
 
     Every training is judged by its best validation NDCG@10; the test examples are never looked at. The trials are kept
-    beside the models, so that a search that was interrupted, or is given a larger budget, goes on where it was; several
-    starts at once share them. Which point comes n-th depends on the student's seed and on the trials before it alone;
-    every training draws from that seed.
+    beside the models, or in `search.storage`, so that a search that was interrupted, or is given a larger budget, goes
+    on where it was; several starts at once share them. Which point comes n-th depends on the student's seed and on the
+    trials before it alone; every training draws from that seed.
 
     Raises:
         UserError: The space cannot be read, or a config within it is wrong, or the student begins with encodings.
@@ -87,9 +92,10 @@ def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> op
     folder = run.settings.paths.models_dir / dataset.name / f"search-{name.replace(':', '.')}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    address = run.settings.search.storage
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / "trials.log"))),
-        study_name=name,
+        storage=_file(folder) if address is None else _database(address),
+        study_name=name if address is None else f"{dataset.name}/{folder.name}",  # a database has many
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(
@@ -105,6 +111,22 @@ def _study(run: Run, dataset: Dataset, space: dict[str, BaseDistribution]) -> op
     else:
         log.info("The config's own settings lie outside the space: they are not tried.")
     return study
+
+
+def _file(folder: Path) -> BaseStorage:
+    return JournalStorage(JournalFileBackend(str(folder / "trials.log")))
+
+
+def _database(address: str) -> BaseStorage:
+    """Returns what keeps trials in a database.
+
+    Raises:
+        UserError: It cannot be reached, or not without a driver that is not there.
+    """
+    try:
+        return optuna.storages.RDBStorage(with_driver(address).render_as_string(hide_password=False))
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        raise UserError(f"search.storage={address} cannot be used ({str(error).splitlines()[0]}).") from None
 
 
 def _forget(tree: dict[str, Any], key: str) -> None:
@@ -164,20 +186,10 @@ def _take_up_again(study: optuna.Study) -> None:
     """Lets the points be tried again whose processes on this machine were killed."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         host, process = trial.user_attrs.get(PROCESS, [None, 0])
-        if host == socket.gethostname() and not _is_alive(process):
+        if host == socket.gethostname() and not is_alive(process):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             if _tries(study)[_point(trial)] < TRIES:
                 study.enqueue_trial(trial.params)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, but there
-        return True
-    return True
 
 
 def _train(run: Run, dataset: Dataset, trial: optuna.Trial) -> tuple[float, dict[str, Any]]:

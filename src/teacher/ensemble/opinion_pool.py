@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from ...data.dataset import Dataset, ExampleBatch, Examples
 from ...data.rows import newest
 from ...student.models import SequentialRecommender
 from ..gated_model import GatedLanguageModel
-from ..interfaces import Scored
+from ..interfaces import MadeByRow, Reading, Scored
 from ..settings import Among
 
 LANGUAGE_MODEL = "language_model"  # what the member that reads is called
@@ -101,41 +102,48 @@ class OpinionPool(nn.Module):
     @torch.no_grad()
     def log_probabilities(self, batch: ExampleBatch) -> list[Tensor]:
         """Returns each member's own, `[B, num_items]` float32, in the order of `names`."""
-        of_students = self._of_students(batch.history)
-        if self.reader is None:
-            return of_students
-        history = newest(batch.history, self.reader.history_length)
-        return [*of_students, self.reader.score(replace(batch, history=history)).log_softmax(1)]
+        said = [*self._of_students(batch.history)]
+        if self.reader is not None:
+            history = newest(batch.history, self.reader.history_length)
+            said.append(self.reader.score(replace(batch, history=history)).log_softmax(1))
+        return said
 
     @torch.no_grad()
     def score(self, batch: ExampleBatch) -> Tensor:
         """See `TeacherModel.score`."""
         return pooled(self.weights, self.log_probabilities(batch))
 
-    @torch.no_grad()
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        """See `TeacherModel.scores_in_batches`; where there is a reader, in the batches that suit it."""
-        for read in self._read(dataset, examples):
-            batch = dataset.batch(examples.subset(read.rows), self.history_length)
-            members = self._of_students(batch.history.to(self.weights.device))
-            if self.reader is not None:
-                members.append(read.scores.log_softmax(1))
-            yield read._replace(scores=pooled(self.weights, members))
+    def readings(self, dataset: Dataset, examples: Examples) -> Sequence[Reading]:
+        """See `TeacherModel.readings`; where there is a reader, those that suit it."""
 
-    def _read(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
+        def read(rows: Tensor, by_reader: Reading | None) -> Scored:
+            said = None if by_reader is None else by_reader.read()
+            history = dataset.batch(examples.subset(rows), self.history_length).history.to(self.weights.device)
+
+            def members(some: slice) -> Iterator[Tensor]:
+                yield from self._of_students(history[some])
+                if said is not None:
+                    yield said.scores[some].log_softmax(1)
+
+            scores = MadeByRow(lambda some: pooled(self.weights, members(some)))
+            return Scored(rows, scores, 0) if said is None else said._replace(scores=scores)
+
         if self.reader is not None:
-            yield from self.reader.scores_in_batches(dataset, examples)
-            return
-        for rows in token_batches(examples.end.clamp(max=self.history_length), self.max_tokens):
-            yield Scored(rows, self.weights.new_empty(0), 0)
+            of_reader = self.reader.readings(dataset, examples)
+            return [Reading(each.rows, partial(read, each.rows, each)) for each in of_reader]
+        shown = examples.end.clamp(max=self.history_length)
+        return [Reading(rows, partial(read, rows, None)) for rows in token_batches(shown, self.max_tokens)]
 
-    def _of_students(self, history: Tensor) -> list[Tensor]:
-        return [each.predict(newest(history, each.history_length)).log_softmax(1) for each in self._members]
+    def _of_students(self, history: Tensor) -> Iterator[Tensor]:
+        for each in self._members:
+            yield each.predict(newest(history, each.history_length)).log_softmax(1)
 
 
 def pooled(weights: Tensor, log_p: Iterable[Tensor]) -> Tensor:
-    """Returns `Σ_m a_m log p_m`, `[B, num_items]`, of weights `[members]` and each member's log p `[B, num_items]`."""
-    return torch.stack([weight * each for weight, each in zip(weights, log_p, strict=True)]).sum(0)
+    """Returns `Σ_m a_m log p_m`, `[B, num_items]`, of weights `[members]` and each member's log p `[B, num_items]`, of
+    which one at a time need be there.
+    """
+    return reduce(Tensor.add_, (weight * each for weight, each in zip(weights, log_p, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """iLoRA's own objective: a causal language model learns to name the next item out of a list of candidates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -15,7 +16,7 @@ from ...data.dataset import Dataset, ExampleBatch, Examples
 from ...data.rows import ExampleRows
 from ...student.models import SequentialRecommender
 from ..gated_model import GatedLanguageModel
-from ..interfaces import AS_RANKED, Presentation, Scored
+from ..interfaces import AS_RANKED, Presentation, Reading, Scored
 from ..language_model.encodings import encode_texts
 from ..language_model.float32_head import float32_logits
 from ..language_model.loading import without_head
@@ -237,15 +238,18 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
         parts = zip(*(of.split(self.rows_at_once) for of in (batch.history, batch.example_id)), strict=True)
         return torch.cat([self._scores(history, self._choice_prompts(history, ids)) for history, ids in parts])
 
-    @torch.no_grad()
-    def scores_in_batches(self, dataset: Dataset, examples: Examples) -> Iterator[Scored]:
-        """See `TeacherModel.scores_in_batches`."""
-        for rows in torch.arange(len(examples)).split(self.rows_at_once):
+    def readings(self, dataset: Dataset, examples: Examples) -> Sequence[Reading]:
+        """See `TeacherModel.readings`."""
+        nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
+
+        @torch.no_grad()
+        def read(rows: Tensor) -> Scored:
             history = dataset.batch(examples.subset(rows), self.history_length).history.to(self.item_texts.device)
             prompt = self._choice_prompts(history, examples.example_id[rows])
             tokens = int((prompt.token_ids != PADDING_ID).sum())
-            nodes = int(self.trie.inner.sum()) if self.rank_by == "likelihood" else 0
-            yield Scored(rows, self._scores(history, prompt), tokens + len(rows) * nodes)
+            return Scored(rows, self._scores(history, prompt), tokens + len(rows) * nodes)
+
+        return [Reading(rows, partial(read, rows)) for rows in torch.arange(len(examples)).split(self.rows_at_once)]
 
     def tokens_by_example(self, dataset: Dataset) -> Tensor:
         """See `TeacherModel.tokens_by_example`; an upper bound, the same for all."""

@@ -110,6 +110,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "teacher.llm.path",
     "teacher.llm.wheel",
     "teacher.eval_tokens",
+    "teacher.export.lost_after",
     "teacher.student_weights",
     "distill.teacher_outputs_path",
     "metrics.memory_mb",
@@ -117,6 +118,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "compare.out",
     "report.runs",
     "report.price_per_million_tokens",
+    "search.storage",
     *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }
@@ -179,6 +181,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.rec_model_checkpoint_path": {"teacher.rec_model_checkpoint_path": "{}/given"},
     "distill.teacher_outputs_path": {"distill.teacher_outputs_path": "{}/given"},
     "paths.prompts_dir": {"paths.prompts_dir": "{}/prompts"},
+    "search.storage": {"search.storage": "sqlite:///{}/trials.db"},
     "server.events": {"server.events": "sqlite:///{}/events.db"},
     "serve.new_items": {"serve.new_items": "{}/items.csv"},
     "logging.mlflow_uri": {"logging.mlflow_uri": "sqlite:///{}/mlflow.db"},

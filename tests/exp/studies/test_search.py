@@ -117,6 +117,27 @@ def test_a_search_goes_on_where_it_was_with_the_points_of_an_uninterrupted_one(t
     assert values(study) == [0.1, 0.3, 0.2, 0.4]
 
 
+def test_searches_of_several_machines_share_a_database(tmp_path, scripted):
+    scripted(0.1, 0.3, 0.2)
+    database = f"search.storage=sqlite:///{tmp_path / 'trials.db'}"
+    first = search(run_of(tmp_path / "one", "search.trials=2", database), DATASET)
+    study = search(run_of(tmp_path / "other", "search.trials=3", database), DATASET)
+    assert values(first)[:2] == [0.1, 0.3] and values(study) == [0.1, 0.3, 0.2]
+    assert not list(tmp_path.rglob("trials.log"))
+    scripted(0.5)
+    another = search(run_of(tmp_path / "one", "search.trials=1", "student.seed=7", database), DATASET)
+    assert values(another) == [0.5]
+
+
+@pytest.mark.parametrize(
+    "address", ["nosuch://host/trials", "sqlite:////nowhere/trials.db", "postgresql://me@localhost:1/trials"]
+)
+def test_a_database_that_cannot_be_used_is_told_in_a_sentence(tmp_path, scripted, address):
+    scripted()
+    with pytest.raises(UserError, match=rf"^search\.storage={address} cannot be used \(.+\)\.$"):
+        search(run_of(tmp_path, f"search.storage={address}"), DATASET)
+
+
 def test_other_seeds_are_other_searches(tmp_path, scripted):
     first = scripted(0.1, 0.3)
     search(run_of(tmp_path, "search.trials=2"), DATASET)

@@ -3,10 +3,11 @@
 import logging
 from abc import ABC
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....core.artefact import TEACHER_OUTPUTS
+from ....core.artefact import TEACHER_OUTPUTS, making
 from ...program.run import Run
 from ..base import Prepared, Stage
 from .calibration import Calibration
@@ -20,9 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Outputs(Stage, ABC):
-    """What a student is distilled from, in DLLM2Rec's layout."""
+    """What a student is distilled from, in DLLM2Rec's layout. All processes that want it make it together."""
 
     kind = TEACHER_OUTPUTS
+    before: str | None = None  # which artefact was there when this process began
 
     @property
     def score_direction(self) -> str | None:
@@ -40,6 +42,28 @@ class Outputs(Stage, ABC):
         outputs = load_teacher_outputs(self.require(), self.prepared.dataset, self.score_direction)
         self.unchanged()
         return outputs
+
+    def ensure(self) -> None:
+        """See `Stage.ensure`; beside other processes, ends when the artefact is there, whoever wrote it."""
+        self.before = self.there()
+        super().ensure()
+
+    def turn(self) -> AbstractContextManager[object]:
+        """See `Stage.turn`: everyone's, at any time."""
+        return nullcontext()
+
+    def kept_so_far(self) -> Path:
+        """See `Stage.kept_so_far`; processes that begin at the same moment look one after the other."""
+        with making(self.folder):
+            return super().kept_so_far()
+
+    def tidy(self, left: Path) -> None:
+        """See `Stage.tidy`; leaves alone what another process has begun since."""
+        self.clear_leftovers()
+
+    def is_over(self) -> bool:
+        """Whether another process has written the artefact since this one began."""
+        return self.there() != self.before
 
 
 class TeacherOutputsStage(Outputs):
@@ -94,7 +118,8 @@ class TeacherOutputsStage(Outputs):
         from ....core.seed import generator
         from ....distill.selection_policy import Pool, create_selection_policy
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.export import export_teacher_outputs, how_it_ranks
+        from ....teacher.export import BYTES_PER_SCORE, export_teacher_outputs
+        from ....teacher.exporting.units import how_it_ranks
 
         dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
@@ -117,11 +142,12 @@ class TeacherOutputsStage(Outputs):
                 train.subset((asked - train.example_id[0]).long()),
                 self.folder,
                 export,
-                rows_at_once(self.settings.metrics, dataset, export.exclude_seen),
+                rows_at_once(self.settings.metrics, dataset, export.exclude_seen, BYTES_PER_SCORE),
                 lambda: {
                     **self.about({"teacher": self.teacher.folder.name, "calibration": ranks_by}),
                     "precision": teacher_precision(self.settings.teacher.train.precision),
                     "teacher_settings": self.settings.teacher.plain(),
                     "active": active.plain(),
                 },
+                self.is_over,
             )

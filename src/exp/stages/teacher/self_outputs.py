@@ -43,7 +43,7 @@ class SelfOutputs(Outputs):
     def make(self) -> None:
         from ....core.precision import best_device
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.export import export_teacher_outputs
+        from ....teacher.export import BYTES_PER_SCORE, export_teacher_outputs
 
         dataset, teacher = self.prepared.dataset, self.settings.teacher
         of_teacher = self.outputs.load()
@@ -59,6 +59,7 @@ class SelfOutputs(Outputs):
             asked,
             self.folder,
             settings,
-            rows_at_once(self.settings.metrics, dataset, settings.exclude_seen),
+            rows_at_once(self.settings.metrics, dataset, settings.exclude_seen, BYTES_PER_SCORE),
             lambda: self.about({"weights": model.ranks_by}),
+            self.is_over,
         )
