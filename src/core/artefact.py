@@ -142,6 +142,23 @@ def making(folder: Path, wait: bool = True) -> Iterator[bool]:
         lock.release()
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Yields a folder beside the artefact `folder` for what its making needs meanwhile; nothing of it stays (`making`
+    tidies up where a process is killed).
+
+    Raises:
+        DiskFullError: The disk is full.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=BEING_WRITTEN, dir=folder.parent))
+    try:
+        with told_where_disk_is_full(temporary):
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def unfinished(folder: Path) -> Path:
     """Returns where what is done of an artefact is kept until all of it is."""
     return folder.with_name(f"{folder.name}.unfinished")
