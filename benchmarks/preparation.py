@@ -2,10 +2,10 @@
 
     python -m benchmarks.preparation [--rows 1000000 10000000 100000000] [--layouts csv parquet] [--folder DIR]
 
-A log is made a million rows at a time, in random order (the hardest for sorting), with long-tailed users and items: a user
-for 40 rows, 50 items for each root of their number. The stage (5-core, leave-one-out) runs in a process of its own, whose
-peak of resident memory is told. The exponents are of the straight line through the measured points on logarithmic
-scales, and say what a thousand million rows would take. 100 million rows need 10 GB of disk.
+A log is made a million rows at a time, in random order (the hardest for sorting), with long-tailed users and items: a
+user for 40 rows, 50 items for each root of their number. The stage (5-core, leave-one-out) runs in a process of its
+own, whose peak of resident memory is told. The exponents are of the straight line through the measured points on
+logarithmic scales, and say what a thousand million rows would take. 100 million rows need 10 GB of disk.
 """
 
 import argparse
@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from src.data.prepare import prepare_dataset
+from src.core.artefact import read_manifest
+from src.data.prepare import make_dataset
+from src.data.raw.log import find_raw_log
 from src.data.settings import DatasetSettings, RawFile
 
 CHUNK, FARTHER = 1_000_000, 1_000_000_000
@@ -71,10 +73,10 @@ def write_log(folder: Path, rows: int, layout: str) -> None:
 
 def measure(folder: Path, layout: str) -> None:
     """Runs the stage on the log in `folder`; prints its seconds, without those of importing, and its peak memory."""
-    start = time.perf_counter()
-    dataset = prepare_dataset(settings_of(layout, folder), [folder], folder / "processed")
+    start, settings = time.perf_counter(), settings_of(layout, folder)
+    make_dataset(settings, find_raw_log(settings, [folder]), folder / "dataset")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    print(f"{time.perf_counter() - start} {peak} {len(dataset.item_log)}")
+    print(f"{time.perf_counter() - start} {peak} {read_manifest(folder / 'dataset')['counts']['interactions']}")
 
 
 def measured(rows: int, layout: str, folder: Path | None) -> tuple[float, float, int]:

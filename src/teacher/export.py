@@ -22,6 +22,7 @@ from .interfaces import Scored, best_items
 from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk
+AT_ONCE = 1 << 22  # interactions that are looked at together
 RANKED = "ranked.safetensors"  # within a part
 
 log = logging.getLogger(__name__)
@@ -181,19 +182,31 @@ def _kept(folder: Path) -> dict[str, Tensor] | None:
 
 def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> None:
     k = settings.k
-    most_seen = 0
-    if settings.exclude_seen:
-        longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(
-            0, examples.user, examples.end, "amax"
-        )
-        histories = zip(dataset.offsets.tolist(), longest.tolist(), strict=False)
-        most_seen = max(len(set(dataset.item_log[start : start + end].tolist())) for start, end in histories)
+    most_seen = _most_seen(dataset, examples) if settings.exclude_seen else 0
     if k > dataset.num_items - most_seen:
         without = f", {most_seen} of which some history has seen already" if most_seen else ""
         raise UserError(
             f"teacher.export.k={k} asks for more items than can be ranked: the catalogue has {dataset.num_items}"
             f"{without}. Use a smaller teacher.export.k (and distill.candidate_topk)."
         )
+
+
+def _most_seen(dataset: Dataset, examples: Examples) -> int:
+    """Returns the most different items that a history of the examples has."""
+    longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(0, examples.user, examples.end, "amax")
+    shown = dataset.offsets[:-1] + longest  # where each user's longest history ends
+    most = 0
+    first = 0
+    while first < dataset.num_users:  # as many whole users as are looked at together, at least one
+        last = int(torch.searchsorted(dataset.offsets, dataset.offsets[first] + AT_ONCE, right=True)) - 1
+        last = min(max(last, first + 1), dataset.num_users)
+        rows = torch.arange(int(dataset.offsets[first]), int(dataset.offsets[last]))
+        user = torch.arange(first, last).repeat_interleave(dataset.offsets[first : last + 1].diff())
+        seen = rows < shown[user]
+        pairs = (user[seen] * (dataset.num_items + 1) + dataset.item_log[rows[seen]]).unique()
+        counts = (pairs // (dataset.num_items + 1) - first).bincount()
+        most, first = max(most, int(counts.max()) if len(counts) else 0), last
+    return most
 
 
 def write_rankings(folder: Path, example_id: Tensor, items: Tensor, scores: Tensor) -> None:
