@@ -9,6 +9,7 @@ logarithmic scales, and say what a thousand million rows would take. 100 million
 """
 
 import argparse
+import json
 import math
 import resource
 import subprocess
@@ -72,21 +73,22 @@ def write_log(folder: Path, rows: int, layout: str) -> None:
 
 
 def measure(folder: Path, layout: str) -> None:
-    """Runs the stage on the log in `folder`; prints its seconds, without those of importing, and its peak memory."""
-    start, settings = time.perf_counter(), settings_of(layout, folder)
+    """Runs the stage on the log in `folder`; prints its seconds and processor seconds, without those of importing, its
+    peak memory and what it keeps.
+    """
+    start, busy, settings = time.perf_counter(), time.process_time(), settings_of(layout, folder)
     make_dataset(settings, find_raw_log(settings, [folder]), folder / "dataset")
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    print(f"{time.perf_counter() - start} {peak} {read_manifest(folder / 'dataset')['counts']['interactions']}")
+    print(json.dumps([seconds, busy, peak, read_manifest(folder / "dataset")["counts"]["interactions"]]))
 
 
-def measured(rows: int, layout: str, folder: Path | None) -> tuple[float, float, int]:
-    """Returns seconds, GiB and interactions kept of a log."""
+def measured(rows: int, layout: str, folder: Path | None) -> list[float]:
+    """Returns seconds, processor seconds, GiB and interactions kept of a log."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         write_log(Path(name), rows, layout)
         command = [sys.executable, "-m", "benchmarks.preparation", "--measure", name, layout]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    seconds, peak, kept = done.stdout.split()
-    return float(seconds), float(peak), int(kept)
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def power(sizes: list[int], costs: list[float]) -> tuple[float, float]:
@@ -96,15 +98,22 @@ def power(sizes: list[int], costs: list[float]) -> tuple[float, float]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    print("| layout | rows | interactions kept | seconds | peak memory, GiB |\n|---|---:|---:|---:|---:|")
+    print("| layout | rows | interactions kept | seconds | of a processor | peak memory, GiB |")
+    print("|---|---:|---:|---:|---:|---:|", flush=True)
     for layout in arguments.layouts:
-        found = [measured(rows, layout, arguments.folder) for rows in arguments.rows]
-        for rows, (seconds, peak, kept) in zip(arguments.rows, found, strict=True):
-            print(f"| {layout} | {rows:,} | {kept:,} | {seconds:.1f} | {peak:.2f} |", flush=True)
-        if len(found) > 1:
-            time_power, memory_power = (power(arguments.rows, [each[cost] for each in found]) for cost in (0, 1))
-            print(f"| {layout} | exponent | | {time_power[0]:.2f} | {memory_power[0]:.2f} |")
-            print(f"| {layout} | {FARTHER:,}, computed | | {time_power[1]:.0f} | {memory_power[1]:.1f} |", flush=True)
+        costs = []
+        for rows in arguments.rows:
+            *cost, kept = measured(rows, layout, arguments.folder)
+            costs.append(cost)
+            seconds, busy, peak = cost
+            print(f"| {layout} | {rows:,} | {kept:,} | {seconds:.0f} | {busy:.0f} | {peak:.2f} |", flush=True)
+        if len(costs) > 1:
+            fits = [power(arguments.rows, list(cost)) for cost in zip(*costs, strict=True)]
+            exponents = " | ".join(f"{exponent:.2f}" for exponent, _ in fits)
+            print(f"| {layout} | exponent | | {exponents} |")
+            print(
+                f"| {layout} | {FARTHER:,}, computed | | {' | '.join(f'{far:,.0f}' for _, far in fits)} |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -4,10 +4,20 @@ A log is a frame with one row per interaction and the columns `user`, `item`, `t
 `rating`, `part` (0 = train, 1 = val, 2 = test, -1 = history alone) and `session`, in the order of the raw file.
 """
 
+from typing import Protocol
+
 import polars as pl
 
 HISTORY, TRAIN, VAL, TEST = -1, 0, 1, 2  # HISTORY: of a user outside training, read before val or test alone
 END = pl.col("timestamp").max()  # of a session
+
+
+class Times(Protocol):
+    """Times in ascending order: a series, or what knows them by place without holding them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> int: ...
 
 
 def with_min_rating(log: pl.DataFrame, min_rating: float) -> pl.DataFrame:
@@ -75,21 +85,21 @@ def _since(log: pl.DataFrame, time: pl.Expr, moments: tuple[int, int]) -> pl.Dat
     return log.with_columns(part=(time >= since_val).cast(pl.UInt8) + (time >= since_test).cast(pl.UInt8))
 
 
-def moments_of(times: pl.Series, val_share: float, test_share: float) -> tuple[int, int]:
+def moments_of(times: "Times", val_share: float, test_share: float) -> tuple[int, int]:
     """Returns the moments since when all is val, and since when all is test.
 
     They are chosen such that the shares are `val_share` and `test_share`. What is of one moment is never torn apart:
     at a cut-off all belongs to the later part.
 
     Args:
-        times: In ascending order, at least one.
+        times: At least one.
         val_share, test_share: Of them.
     """
     since_val, since_test = (_newest(times, share) for share in (val_share + test_share, test_share))
     return since_val, since_test
 
 
-def _newest(times: pl.Series, share: float) -> int:
+def _newest(times: "Times", share: float) -> int:
     first = len(times) - round(len(times) * share)
     return times[first] if first < len(times) else times[-1] + 1
 

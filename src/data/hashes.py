@@ -15,7 +15,7 @@ COARSEST = 2_000_000_000  # nanoseconds between two times that a file system can
 log = logging.getLogger(__name__)
 
 
-def remembered_sha256(path: Path, folder: Path) -> str:
+def remembered_sha256(path: Path, folder: Path | None) -> str:
     """Returns the SHA-256 of a file's contents in hex.
 
     What was found is kept with size, times, device and inode, and holds as long as none of these differs. A file that
@@ -25,13 +25,14 @@ def remembered_sha256(path: Path, folder: Path) -> str:
 
     Args:
         path: The file.
-        folder: Where it is remembered, in `.hashes/`; where that cannot be written to, nothing is.
+        folder: Where it is remembered, in `.hashes/`; where that cannot be written to, or for None,
+            nothing is.
 
     Raises:
         OSError: The file cannot be read.
     """
     before = _state(path)
-    if before["size"] < REMEMBERED_FROM:
+    if folder is None or before["size"] < REMEMBERED_FROM:
         return sha256_of(path)
     note = folder / FOLDER / f"{fingerprint(before['path'])}.json"
     known = _read(note)

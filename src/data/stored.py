@@ -62,7 +62,7 @@ def _is_of(mapped: Path, manifest: dict[str, Any]) -> bool:
 def _column(folder: Path, name: str) -> np.ndarray:
     table, column = name.split(".")
     values = read_table(folder / f"{table}.parquet", **{column: True})[column]
-    if len(values) and not -(2**31) <= int(values.min()) <= int(values.max()) < 2**31:  # type: ignore[arg-type, operator]
+    if len(values) and not -(2**31) <= int(values.min()) <= int(values.max()) < 2**31:  # type: ignore[arg-type]
         raise _no_table(folder / f"{table}.parquet", f"column {column}: numbers beyond 32 bits")
     return values.cast(pl.Int32).to_numpy(writable=True)
 

@@ -102,13 +102,13 @@ def _read(parts: Iterator[pl.DataFrame], folder: Path, rows_at_once: int) -> Log
         for name, column in columns.items():
             column.append(names[name].add(part[name]) if name in NAMED else part[name].to_numpy())
         lengths.append(len(part))
-    joined = {column: each.joined() for column, each in names.items()}
-    for column, each in names.items():
+    joined = {name: each.joined() for name, each in names.items()}
+    for name, each in names.items():
         first = 0
-        for length, place in zip(lengths, each.places(joined[column]), strict=True):
+        for length, place in zip(lengths, each.places(joined[name]), strict=True):
             for rows in pieces(length, rows_at_once):
                 within = slice(first + rows.start, first + rows.stop)
-                columns[column].write(within.start, place[columns[column].read(within)])
+                columns[name].write(within.start, place[columns[name].read(within)])
             first += length
     kept = Column(folder / "kept", bool)
     for rows in pieces(sum(lengths), rows_at_once):

@@ -1,6 +1,6 @@
 """The log in order and its split: what is train, val and test, or why that cannot be told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,18 +91,18 @@ class Misplaced:
             self.trained_user = trained["user"][0]
         self.turned, self.trained = self.turned + len(turned), self.trained + len(trained)
 
-    def refuse(self, raw_ids: Sequence[Any] | None = None) -> None:
+    def refuse(self, raw_ids: Callable[[], list[Any]] | None = None) -> None:
         """Makes sure that there was nothing.
 
         Args:
-            raw_ids: Of the users' numbers; None: users are called by their raw ids.
+            raw_ids: Returns those of the users' numbers; None: users are called by their raw ids.
 
         Raises:
             UserError: There was.
         """
-        turned, trained = (
-            user if raw_ids is None or user is None else raw_ids[user] for user in (self.turned_user, self.trained_user)
-        )
+        turned, trained = self.turned_user, self.trained_user
+        if raw_ids is not None and (self.turned or self.trained):
+            turned, trained = (None if user is None else raw_ids()[user] for user in (turned, trained))
         if self.turned:
             raise UserError(
                 f"dataset.split=given: user {turned} has an interaction of an earlier part after one of a later "

@@ -84,11 +84,11 @@ def write_tables(
     refuse_lacking([part for split, part in PARTS.items() if lengths[f"examples_{split}"]], settings)
     first_id = 0
     for name in names:
-        table = pl.scan_parquet(parts[name], glob=False)
+        whole = pl.scan_parquet(parts[name], glob=False)
         if name.startswith("examples"):
-            table = table.with_columns(pl.col("example_id") + first_id)
+            whole = whole.with_columns(pl.col("example_id") + first_id)
             first_id += lengths[name]
-        _write_table(table, folder / f"{name}.parquet")
+        _write_table(whole, folder / f"{name}.parquet")
         shutil.rmtree(folder / f"{name}.parts")
     _write_table(items.lazy(), folder / "items.parquet")
     return {

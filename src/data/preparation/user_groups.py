@@ -78,7 +78,7 @@ class UserGroups:
             if settings.split == "given":
                 misplaced.add(users)
             yield users
-        misplaced.refuse(raw_users)
+        misplaced.refuse(raw_users.to_list)
 
     def _moments(self, settings: DatasetSettings) -> Moments | None:
         if not by_shares(settings):

@@ -42,7 +42,8 @@ def find_raw_log(settings: DatasetSettings, data_dirs: list[Path], fetch: bool =
         UserError: Raw files are missing, or others than expected.
     """
     if settings.interactions is not None:
-        return _own_log(settings, {"interactions": settings.interactions, "items": settings.items}, data_dirs[-1])
+        named = {"interactions": settings.interactions, "items": settings.items}
+        return _own_log(settings, named, data_dirs[-1] if data_dirs else None)
     if not settings.files:
         raise UserError("dataset.interactions does not name the log: give its file, dataset.interactions=log.csv.")
     if local_folder(settings, data_dirs) is None:
@@ -52,7 +53,7 @@ def find_raw_log(settings: DatasetSettings, data_dirs: list[Path], fetch: bool =
     return _raw_log([folder / file.name for file in settings.files], sha256, in_order, settings)
 
 
-def _own_log(settings: DatasetSettings, named: dict[str, Path | None], remembered_in: Path) -> RawLog:
+def _own_log(settings: DatasetSettings, named: dict[str, Path | None], remembered_in: Path | None) -> RawLog:
     """Returns files of one's own. Their endings say how they are read; what else they are called counts nowhere."""
     given = {key: path for key, path in named.items() if path is not None}
     sha256 = {}

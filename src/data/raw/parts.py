@@ -5,7 +5,7 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ...core.errors import UserError
 from .lines import refuse_torn_end
@@ -31,7 +31,7 @@ def text_parts(path: Path, packed: bool, quote: str | None, size: int | None = N
         refuse_torn_end(path)
     try:
         with gzip.open(path) if packed else path.open("rb") as file:  # gzip tells by itself what is cut
-            yield from _parts(path, file, quote.encode() if quote else None, size)
+            yield from _parts(path, cast("IO[bytes]", file), quote.encode() if quote else None, size)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be unpacked ({error}): copy it again, or take {PACKED} off its name.") from None
 
