@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from .interfaces import Scored, best_items
 from .settings import ExportSettings
 
 PART = 4096  # examples after whose ranking what was found is on disk
-AT_ONCE = 1 << 22  # interactions that are looked at together
+AT_ONCE = 1 << 20  # interactions that are looked at together
 RANKED = "ranked.safetensors"  # within a part
 
 log = logging.getLogger(__name__)
@@ -192,20 +193,19 @@ def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> 
 
 
 def _most_seen(dataset: Dataset, examples: Examples) -> int:
-    """Returns the most different items that a history of the examples has."""
+    """Returns the most different items that a history of the examples has: the longest first, until none that is left
+    is longer than what was found.
+    """
     longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(0, examples.user, examples.end, "amax")
-    shown = dataset.offsets[:-1] + longest  # where each user's longest history ends
-    most = 0
-    first = 0
-    while first < dataset.num_users:  # as many whole users as are looked at together, at least one
-        last = int(torch.searchsorted(dataset.offsets, dataset.offsets[first] + AT_ONCE, right=True)) - 1
-        last = min(max(last, first + 1), dataset.num_users)
-        rows = torch.arange(int(dataset.offsets[first]), int(dataset.offsets[last]))
-        user = torch.arange(first, last).repeat_interleave(dataset.offsets[first : last + 1].diff())
-        seen = rows < shown[user]
-        pairs = (user[seen] * (dataset.num_items + 1) + dataset.item_log[rows[seen]]).unique()
-        counts = (pairs // (dataset.num_items + 1) - first).bincount()
-        most, first = max(most, int(counts.max()) if len(counts) else 0), last
+    lengths, users = longest.sort(descending=True)
+    before, first, most = F.pad(lengths.cumsum(0), (1, 0)), 0, 0
+    while first < len(users) and lengths[first] > most:
+        last = max(first + 1, int(torch.searchsorted(before, before[first] + AT_ONCE, right=True)) - 1)
+        row = torch.arange(last - first).repeat_interleave(lengths[first:last])
+        place = torch.arange(len(row)) + before[first] - before[first:last][row]
+        pair = row * (dataset.num_items + 1) + dataset.item_log[dataset.offsets[users[first:last]][row] + place]
+        most = max(most, int((pair.unique() // (dataset.num_items + 1)).bincount().max()))
+        first = last
     return most
 
 
