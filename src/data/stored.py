@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ..core.artefact import MAPPED, opened, writing
+from ..core.artefact import MAPPED, making, opened, writing
 from ..core.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -41,14 +41,20 @@ def long_columns(folder: Path, manifest: dict[str, Any]) -> dict[str, Tensor]:
     mapped = folder.with_name(f"{folder.name}.mapped")
     try:
         if not _is_of(mapped, manifest):
-            with writing(mapped, MAPPED, {"tables": manifest["files"]}) as temporary:
-                for name in names:
-                    np.save(temporary / f"{name}.npy", _column(folder, name))
+            with making(mapped):
+                if not _is_of(mapped, manifest):  # another process may have made it meanwhile
+                    _make(mapped, folder, names, manifest)
     except PermissionError as error:
         log.warning("%s cannot be written (%s): the log is loaded into memory", mapped, error.strerror)
         return {name: torch.from_numpy(_column(folder, name)) for name in names}
     # "c": pages are shared as long as nobody writes to them, which nobody does; PyTorch knows no read-only tensor
     return {name: torch.from_numpy(np.load(mapped / f"{name}.npy", mmap_mode="c")) for name in names}
+
+
+def _make(mapped: Path, folder: Path, names: list[str], manifest: dict[str, Any]) -> None:
+    with writing(mapped, MAPPED, {"tables": manifest["files"]}) as temporary:
+        for name in names:
+            np.save(temporary / f"{name}.npy", _column(folder, name))
 
 
 def _is_of(mapped: Path, manifest: dict[str, Any]) -> bool:

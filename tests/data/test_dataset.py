@@ -177,7 +177,7 @@ def test_where_nothing_can_be_mapped_the_log_is_loaded_and_that_is_told(tmp_path
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(stored, "writing", refuse)
+    monkeypatch.setattr(stored, "making", refuse)
     monkeypatch.setattr(stored, "_is_of", lambda *_: False)
     assert columns(Dataset.load(dataset.folder)) == columns(dataset)
     assert "cannot be written (Permission denied): the log is loaded into memory" in caplog.text
