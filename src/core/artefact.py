@@ -39,6 +39,7 @@ class Kind:
 
 
 DATASET = Kind("dataset", 3)
+MAPPED = Kind("mapped columns of a dataset", 1)
 STUDENT = Kind("student", 2)  # 2: a Caser reads the newest item at the last place
 ENCODINGS = Kind("encodings", 1)
 TEACHER = Kind("teacher", 1)
@@ -140,6 +141,23 @@ def making(folder: Path, wait: bool = True) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Yields a folder beside the artefact `folder` for what its making needs meanwhile; nothing of it stays (`making`
+    tidies up where a process is killed).
+
+    Raises:
+        DiskFullError: The disk is full.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=BEING_WRITTEN, dir=folder.parent))
+    try:
+        with told_where_disk_is_full(temporary):
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def unfinished(folder: Path) -> Path:

@@ -4,9 +4,20 @@ A log is a frame with one row per interaction and the columns `user`, `item`, `t
 `rating`, `part` (0 = train, 1 = val, 2 = test, -1 = history alone) and `session`, in the order of the raw file.
 """
 
+from typing import Protocol
+
 import polars as pl
 
 HISTORY, TRAIN, VAL, TEST = -1, 0, 1, 2  # HISTORY: of a user outside training, read before val or test alone
+END = pl.col("timestamp").max()  # of a session
+
+
+class Times(Protocol):
+    """Times in ascending order: a series, or what knows them by place without holding them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> int: ...
 
 
 def with_min_rating(log: pl.DataFrame, min_rating: float) -> pl.DataFrame:
@@ -53,33 +64,44 @@ def leave_one_out(log: pl.DataFrame) -> pl.DataFrame:
     return log.with_columns(part=part.cast(pl.UInt8))
 
 
-def global_time(log: pl.DataFrame, val_share: float, test_share: float) -> pl.DataFrame:
-    """Adds `part` by two moments common to all users: the newest interactions are test, those before them val.
-
-    The moments are chosen such that the shares of interactions are `val_share` and `test_share`. Interactions of one
-    moment are never torn apart: those at a cut-off all belong to the later part.
+def global_time(log: pl.DataFrame, moments: tuple[int, int]) -> pl.DataFrame:
+    """Adds `part` by two moments common to all users (`moments_of` the log's times): the newest interactions are test,
+    those before them val.
     """
-    times = log["timestamp"].sort()
-    since_val, since_test = (_newest(times, share) for share in (val_share + test_share, test_share))
-    time = pl.col("timestamp")
+    return _since(log, pl.col("timestamp"), moments)
+
+
+def by_sessions(log: pl.DataFrame, moments: tuple[int, int]) -> pl.DataFrame:
+    """Adds `part` to a log whose users are sessions (`moments_of` their ends): those that ended last are test, those
+    before them val.
+
+    No session is torn apart, and all of training is over when the first session of val ends.
+    """
+    return _since(log, END.over("user"), moments)
+
+
+def _since(log: pl.DataFrame, time: pl.Expr, moments: tuple[int, int]) -> pl.DataFrame:
+    since_val, since_test = moments
     return log.with_columns(part=(time >= since_val).cast(pl.UInt8) + (time >= since_test).cast(pl.UInt8))
 
 
-def _newest(times: pl.Series, share: float) -> int:
+def moments_of(times: "Times", val_share: float, test_share: float) -> tuple[int, int]:
+    """Returns the moments since when all is val, and since when all is test.
+
+    They are chosen such that the shares are `val_share` and `test_share`. What is of one moment is never torn apart:
+    at a cut-off all belongs to the later part.
+
+    Args:
+        times: At least one.
+        val_share, test_share: Of them.
+    """
+    since_val, since_test = (_newest(times, share) for share in (val_share + test_share, test_share))
+    return since_val, since_test
+
+
+def _newest(times: "Times", share: float) -> int:
     first = len(times) - round(len(times) * share)
     return times[first] if first < len(times) else times[-1] + 1
-
-
-def by_sessions(log: pl.DataFrame, val_share: float, test_share: float) -> pl.DataFrame:
-    """Adds `part` to a log whose users are sessions: those that ended last are test, those before them val.
-
-    Shares are of sessions. No session is torn apart, and all of training is over when the first session of val ends.
-    """
-    end = pl.col("timestamp").max()
-    ends = log.group_by("user").agg(end)["timestamp"].sort()
-    since_val, since_test = (_newest(ends, share) for share in (val_share + test_share, test_share))
-    ended = end.over("user")
-    return log.with_columns(part=(ended >= since_val).cast(pl.UInt8) + (ended >= since_test).cast(pl.UInt8))
 
 
 def sessions_by_gap(log: pl.DataFrame, gap: int) -> pl.DataFrame:

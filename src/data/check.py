@@ -8,7 +8,9 @@ import polars as pl
 from ..core.data_utils import TEST, TRAIN, k_core, with_min_rating
 from ..core.errors import UserError
 from .check_warnings import warnings_of
-from .prepare import NO_TITLE, PARTS, filtered, read_raw, split_log, with_titles
+from .preparation.filtering import NO_TITLE, filtered, with_titles
+from .preparation.splitting import PARTS, split_log
+from .prepare import read_raw
 from .raw.layouts import LAYOUTS, Layout
 from .raw.log import RawLog, check_layout
 from .settings import DatasetSettings

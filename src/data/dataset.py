@@ -12,29 +12,43 @@ from typing_extensions import Self
 from ..core.artefact import DATASET, opened
 from ..core.errors import UserError
 from .catalogue import Catalogue
+from .stored import SPLITS, long_columns, pieces, read_table
 
-SPLITS = ("train", "val", "test")
 
-
-@dataclass(frozen=True)
 class Examples:
-    """The examples of one split, ordered by (user, end).
+    """The examples of one split, ordered by (user, end). Kept as they are given, int32 perhaps; told as int64.
 
-    example_id: `[n]` int64, unique over all splits, train first.
-    user: `[n]` int64.
-    end: `[n]` int64, position of the target in the user's log, at least 1; the history is every position before it.
+    Args:
+        example_id: `[n]`, unique over all splits, train first.
+        user: `[n]`.
+        end: `[n]`, position of the target in the user's log, at least 1; the history is every position before it.
     """
 
-    example_id: Tensor
-    user: Tensor
-    end: Tensor
+    def __init__(self, example_id: Tensor, user: Tensor, end: Tensor) -> None:
+        self._columns = example_id, user, end
 
     def __len__(self) -> int:
-        return len(self.example_id)
+        return len(self._columns[0])
 
-    def subset(self, rows: Tensor) -> "Examples":
-        """Returns the examples at `rows` (`[m]` int64 indices or `[n]` bool), in that order."""
-        return Examples(self.example_id[rows], self.user[rows], self.end[rows])
+    @property
+    def example_id(self) -> Tensor:
+        """`[n]` int64."""
+        return self._columns[0].long()
+
+    @property
+    def user(self) -> Tensor:
+        """`[n]` int64."""
+        return self._columns[1].long()
+
+    @property
+    def end(self) -> Tensor:
+        """`[n]` int64."""
+        return self._columns[2].long()
+
+    def subset(self, rows: Tensor | slice) -> "Examples":
+        """Returns the examples at `rows` (`[m]` int64 indices, `[n]` bool or a slice), in that order."""
+        example_id, user, end = (column[rows].long() for column in self._columns)
+        return Examples(example_id, user, end)
 
     def sample(self, most: int, generator: torch.Generator) -> "Examples":
         """Returns `most` of the examples, drawn without replacement and kept in order; all of them for -1."""
@@ -66,7 +80,8 @@ class ExampleBatch:
 class Dataset:
     """A prepared dataset. Users are 0..num_users-1, items 1..num_items, 0 is padding.
 
-    item_log: `[num_interactions]` int64, every user's items, user after user, oldest first.
+    item_log: `[num_interactions]` int32, every user's items, user after user, oldest first; of a long log a file
+        that is mapped (`stored.long_columns`).
     offsets: `[num_users + 1]` int64; user u owns `item_log[offsets[u]:offsets[u + 1]]`.
     num_train: `[num_users]` int64; the first `num_train[u]` interactions of u are the training part.
     examples: By split: "train", "val", "test".
@@ -89,19 +104,23 @@ class Dataset:
             UserError: `folder` holds no prepared dataset, one that has changed since, or tables that do not go
                 together.
         """
-        manifest = opened(folder, DATASET, "name", "fingerprint")
-        users = _read_table(folder / "users.parquet", num_interactions=True, num_train=True)
-        items = _read_table(folder / "items.parquet", raw_id=False, title=False, text=False)
+        manifest = opened(folder, DATASET, "name", "fingerprint", "counts")
+        long = long_columns(folder, manifest)
+        users = read_table(folder / "users.parquet", num_interactions=True, num_train=True)
+        items = read_table(folder / "items.parquet", raw_id=False, title=False, text=False)
         end_of_user = users["num_interactions"].cast(pl.Int64).cum_sum()
         dataset = cls(
             name=manifest["name"],
             fingerprint=manifest["fingerprint"],
             folder=folder,
-            item_log=_int64(_read_table(folder / "interactions.parquet", item=True)["item"]),
+            item_log=long["interactions.item"],
             offsets=torch.cat([torch.zeros(1, dtype=torch.int64), _int64(end_of_user)]),
             num_train=_int64(users["num_train"]),
             catalogue=Catalogue(items["raw_id"].to_list(), items["title"].to_list(), items["text"].to_list()),
-            examples={split: _read_examples(folder / f"examples_{split}.parquet") for split in SPLITS},
+            examples={
+                split: Examples(*(long[f"examples_{split}.{name}"] for name in ("example_id", "user", "end")))
+                for split in SPLITS
+            },
         )
         dataset._refuse_what_does_not_go_together()
         return dataset
@@ -114,8 +133,9 @@ class Dataset:
             "items.parquet and interactions.parquet": not _within(self.item_log, 1, self.num_items),
         }
         for split, examples in self.examples.items():
-            faults[f"users.parquet and examples_{split}.parquet"] = not (
-                _within(examples.user, 0, self.num_users - 1) and _within(examples.end, 1, lengths[examples.user] - 1)
+            faults[f"users.parquet and examples_{split}.parquet"] = not all(
+                _within(some.user, 0, self.num_users - 1) and _within(some.end, 1, lengths[some.user] - 1)
+                for some in map(examples.subset, pieces(len(examples)))
             )
         for tables, differ in faults.items():
             if differ:
@@ -144,7 +164,7 @@ class Dataset:
         place = torch.arange(length)
         real = place < shown  # [B, L]; padding is told by place, never by value
         index = (target_index.unsqueeze(1) - shown + place).where(real, 0)
-        history, target = self.item_log[index].where(real, 0), self.item_log[target_index]
+        history, target = self.item_log[index].where(real, 0).long(), self.item_log[target_index].long()
         seen = self.batch(examples, int(examples.end.max())).history if with_seen else None
         return ExampleBatch(examples.example_id, history, target, seen)
 
@@ -153,10 +173,11 @@ class Dataset:
         return torch.bincount(self.item_log[self.in_training_part], minlength=self.num_items + 1)
 
     def example_of_interaction(self) -> Tensor:
-        """Returns `[num_interactions]` int64: the train example whose target this interaction is, or -1."""
+        """Returns `[num_interactions]` int32: the train example whose target this interaction is, or -1."""
         train = self.examples["train"]
-        example = torch.full_like(self.item_log, -1)
-        example[self.offsets[train.user] + train.end] = train.example_id
+        example = torch.full((len(self.item_log),), -1, dtype=torch.int32)
+        for some in map(train.subset, pieces(len(train))):
+            example[self.offsets[some.user] + some.end] = some.example_id.int()
         return example
 
     def raw_user_ids(self) -> list[str]:
@@ -165,38 +186,15 @@ class Dataset:
         Raises:
             UserError: The table of users is not there or damaged.
         """
-        return _read_table(self.folder / "users.parquet", raw_id=False)["raw_id"].to_list()
+        return read_table(self.folder / "users.parquet", raw_id=False)["raw_id"].to_list()
 
     @cached_property
     def in_training_part(self) -> Tensor:
         """`[num_interactions]` bool: which interactions are of the training part."""
-        position = torch.arange(len(self.item_log)) - self.offsets[:-1].repeat_interleave(self.offsets.diff())
-        return position < self.num_train.repeat_interleave(self.offsets.diff())
-
-
-def _read_examples(path: Path) -> Examples:
-    frame = _read_table(path, example_id=True, user=True, end=True)
-    return Examples(_int64(frame["example_id"]), _int64(frame["user"]), _int64(frame["end"]))
-
-
-def _read_table(path: Path, **whole: bool) -> pl.DataFrame:
-    """Reads columns by name; `whole` says which hold whole numbers, the others texts."""
-    try:
-        table = pl.read_parquet(path, columns=list(whole))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _no_table(path, str(error).splitlines()[0]) from None
-    for name, numbers in whole.items():
-        kind = table[name].dtype
-        if table[name].has_nulls() or not (kind.is_integer() if numbers else kind == pl.String):
-            raise _no_table(path, f"column {name}: {kind}, {table[name].null_count()} missing")
-    return table
-
-
-def _no_table(path: Path, why: str) -> UserError:
-    return UserError(
-        f"{path} is not the table of a prepared dataset, or is cut short ({why}): delete the folder and prepare "
-        "it again."
-    )
+        change = torch.zeros(len(self.item_log) + 1, dtype=torch.int8)  # +1 where a training part begins, -1 behind it
+        begins, one = self.offsets[:-1], torch.ones(self.num_users, dtype=torch.int8)
+        change.index_add_(0, begins, one).index_add_(0, begins + self.num_train, -one)
+        return change[:-1].cumsum(0, dtype=torch.int8).bool()
 
 
 def _within(numbers: Tensor, least: int, most: int | Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -37,7 +38,7 @@ def draw_items(dataset: Dataset, share: float, generator: torch.Generator) -> Te
     Raises:
         UserError: That is no item, or all of them.
     """
-    with_text = torch.tensor([item for item in range(1, dataset.num_items + 1) if dataset.catalogue.text(item)])
+    with_text = (pl.Series(dataset.catalogue.texts, dtype=pl.String) != "").to_torch().nonzero()[:, 0] + 1
     n = round(share * len(with_text))
     if not 0 < n < dataset.num_items:
         raise UserError(
@@ -62,8 +63,8 @@ def hold_out(dataset: Dataset, items: Tensor) -> HeldOutItems:
     held = torch.zeros(dataset.num_items + 1, dtype=torch.bool)
     held[items] = True
     order = torch.cat([torch.zeros(1, dtype=torch.int64), (~held[1:]).nonzero()[:, 0] + 1, held.nonzero()[:, 0]])
-    new_number = torch.empty_like(order)
-    new_number[order] = torch.arange(len(order))
+    new_number = torch.empty(len(order), dtype=torch.int32)
+    new_number[order] = torch.arange(len(order), dtype=torch.int32)
     named = fingerprint("items held out", dataset.fingerprint, items.tolist())
     numbered = replace(
         dataset,

@@ -96,9 +96,9 @@ class TrainingWindows:
         has_target = real & (place >= num_positions - self.num_targets[rows].unsqueeze(1))
         log_index = (self.first_target[rows].unsqueeze(1) + place).where(real, 1)
         return WindowBatch(
-            history=self.item_log[log_index - 1].where(real, 0),
-            target=self.item_log[log_index].where(has_target, 0),
-            example_id=self.example_of_interaction[log_index].where(has_target, -1),
+            history=self.item_log[log_index - 1].where(real, 0).long(),
+            target=self.item_log[log_index].where(has_target, 0).long(),
+            example_id=self.example_of_interaction[log_index].where(has_target, -1).long(),
         )
 
 

@@ -13,6 +13,7 @@ from ..core.settings import (
     Natural,
     Number,
     Positive,
+    PositiveInteger,
     Rule,
     Settings,
     Text,
@@ -94,6 +95,11 @@ class DatasetSettings(Settings):
         None, "else a package to fetch from (MovieLens-100K only); null = nowhere", changes_result=False
     )
     limit_data_rows: Limit = setting(-1, "at most this many lines of each raw log file are read, from the top; -1: all")
+    rows_at_once: PositiveInteger = setting(
+        5_000_000,
+        "reader=table: rows of a log in memory at once; a longer log is prepared in such parts, on disk",
+        changes_result=False,
+    )
     min_rating: Number | None = setting(None, "interactions rated lower are dropped; null = none")
     min_user_interactions: Natural = setting(0, "users with fewer are dropped, repeated until stable (k-core); 0 = off")
     min_item_interactions: Natural = setting(0, "the same for items")

@@ -29,7 +29,7 @@ class Slicing:
 def slicings(dataset: Dataset, split: str, history_buckets: Sequence[int]) -> dict[str, Slicing]:
     """Returns the slicings of a split, by target popularity and by the length of the whole history."""
     examples = dataset.examples[split]
-    target = dataset.item_log[dataset.offsets[examples.user] + examples.end]
+    target = dataset.item_log[dataset.offsets[examples.user] + examples.end].long()
     groups = popularity_groups(dataset.train_item_counts())
     buckets = (examples.end.unsqueeze(1) > torch.tensor(history_buckets)).sum(1)
     return {

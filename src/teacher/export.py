@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from .exporting.files import write_rankings
 from .exporting.units import Ranking, Units
 from .settings import ExportSettings
 
+AT_ONCE = 1 << 20  # interactions that are looked at together
 # What a tile holds at once for each example and item: float32 scores of language model and student, and the
 # log-probabilities of both (`ensemble_scores`); or a pool's sum, a member's log-probabilities and their product.
 BYTES_PER_SCORE = 20
@@ -130,16 +132,27 @@ class _Whole:
 
 def _check_k(dataset: Dataset, examples: Examples, settings: ExportSettings) -> None:
     k = settings.k
-    most_seen = 0
-    if settings.exclude_seen:
-        longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(
-            0, examples.user, examples.end, "amax"
-        )
-        histories = zip(dataset.offsets.tolist(), longest.tolist(), strict=False)
-        most_seen = max(len(set(dataset.item_log[start : start + end].tolist())) for start, end in histories)
+    most_seen = _most_seen(dataset, examples) if settings.exclude_seen else 0
     if k > dataset.num_items - most_seen:
         without = f", {most_seen} of which some history has seen already" if most_seen else ""
         raise UserError(
             f"teacher.export.k={k} asks for more items than can be ranked: the catalogue has {dataset.num_items}"
             f"{without}. Use a smaller teacher.export.k (and distill.candidate_topk)."
         )
+
+
+def _most_seen(dataset: Dataset, examples: Examples) -> int:
+    """Returns the most different items that a history of the examples has: the longest first, until none that is left
+    is longer than what was found.
+    """
+    longest = torch.zeros(dataset.num_users, dtype=torch.long).scatter_reduce(0, examples.user, examples.end, "amax")
+    lengths, users = longest.sort(descending=True)
+    before, first, most = F.pad(lengths.cumsum(0), (1, 0)), 0, 0
+    while first < len(users) and lengths[first] > most:
+        last = max(first + 1, int(torch.searchsorted(before, before[first] + AT_ONCE, right=True)) - 1)
+        row = torch.arange(last - first).repeat_interleave(lengths[first:last])
+        place = torch.arange(len(row)) + before[first] - before[first:last][row]
+        pair = row * (dataset.num_items + 1) + dataset.item_log[dataset.offsets[users[first:last]][row] + place]
+        most = max(most, int((pair.unique() // (dataset.num_items + 1)).bincount().max()))
+        first = last
+    return most

@@ -11,6 +11,7 @@ from src.core.data_utils import (
     in_order,
     k_core,
     leave_one_out,
+    moments_of,
     numbered,
     users_of,
     with_min_rating,
@@ -82,8 +83,9 @@ def test_leave_one_out_worked_by_hand():
 
 
 def test_global_time_cuts_all_users_at_the_same_moments():
-    log = global_time(in_order(frame([(1, 1, 0), (1, 1, 5), (1, 1, 8), (2, 1, 1), (2, 1, 2), (2, 1, 3),
-                                      (3, 1, 7), (3, 1, 9), (1, 1, 4), (2, 1, 6)])), 0.2, 0.2)  # fmt: skip
+    log = frame([(1, 1, 0), (1, 1, 5), (1, 1, 8), (2, 1, 1), (2, 1, 2), (2, 1, 3),
+                 (3, 1, 7), (3, 1, 9), (1, 1, 4), (2, 1, 6)])  # fmt: skip
+    log = global_time(in_order(log), moments_of(log["timestamp"].sort(), 0.2, 0.2))
     parts = dict(log.select("timestamp", "part").rows())
     assert parts == {t: TRAIN if t < 6 else VAL if t < 8 else TEST for t in range(10)}
     assert users_of(log).rows() == [(1, 4, 3), (2, 4, 3), (3, 2, 0)]
@@ -92,7 +94,8 @@ def test_global_time_cuts_all_users_at_the_same_moments():
 
 @given(rows, st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 def test_global_time_never_tears_a_moment_apart_and_train_comes_first(rows, val_share, test_share):
-    log = global_time(in_order(frame(rows)), val_share, test_share)
+    log = frame(rows)
+    log = global_time(in_order(log), moments_of(log["timestamp"].sort(), val_share, test_share))
     assert log.group_by("timestamp").agg(pl.col("part").n_unique())["part"].max() == 1
     for _, user in log.group_by("user"):
         assert user["part"].is_sorted()

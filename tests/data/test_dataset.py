@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from src.core.errors import UserError
 from src.core.seed import generator
+from src.data import stored
 from src.data.catalogue import Catalogue
 from src.data.dataset import Dataset, Examples
 from src.data.prepare import prepare_dataset
@@ -100,7 +102,8 @@ def test_a_written_dataset_is_read_back(tmp_path):
     assert again.offsets.tolist() == [0, 4, 7]
     assert (again.num_users, again.num_items, again.name) == (2, 3, "tiny")
     assert again.folder.name == again.fingerprint == dataset.fingerprint
-    assert again.item_log.dtype == again.offsets.dtype == again.num_train.dtype == torch.int64
+    assert again.item_log.dtype == torch.int32
+    assert again.offsets.dtype == again.num_train.dtype == torch.int64
 
 
 def test_a_folder_without_a_dataset_is_refused(tmp_path):
@@ -126,3 +129,62 @@ def test_samples_differ_by_seed():
 def test_users_are_known_by_the_raw_logs_ids(tmp_path):
     dataset = tiny_dataset(folder=tmp_path)
     assert dataset.raw_user_ids() == [str(user) for user in range(1, 13)]
+
+
+def long_dataset(tmp_path, monkeypatch) -> Dataset:
+    monkeypatch.setattr(stored, "MAPPED_FROM", 1)
+    return prepare_dataset(raw_folders.ml_100k(tmp_path), [tmp_path], tmp_path / "processed")
+
+
+def columns(dataset: Dataset) -> list[list[int]]:
+    of_examples = [[e.example_id, e.user, e.end] for e in dataset.examples.values()]
+    return [each.tolist() for each in (dataset.item_log, *(column for e in of_examples for column in e))]
+
+
+def test_a_long_datasets_columns_are_mapped_and_equal(tmp_path, monkeypatch):
+    loaded = prepare_dataset(raw_folders.ml_100k(tmp_path), [tmp_path], tmp_path / "processed")
+    assert not loaded.folder.with_name(f"{loaded.folder.name}.mapped").exists()
+    before = {path.name: path.read_bytes() for path in loaded.folder.iterdir()}
+    mapped = long_dataset(tmp_path, monkeypatch)
+    files = mapped.folder.with_name(f"{mapped.folder.name}.mapped")
+    assert columns(mapped) == columns(loaded) and mapped.fingerprint == loaded.fingerprint
+    assert np.load(files / "interactions.item.npy").dtype == np.int32
+    assert {path.name: path.read_bytes() for path in loaded.folder.iterdir()} == before
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(files / "interactions.item.npy") in maps.read_text()
+    batches = [each.batch(each.examples["test"], 2, with_seen=True) for each in (mapped, loaded)]
+    for name in ("example_id", "history", "target", "seen"):
+        one, other = (getattr(batch, name) for batch in batches)
+        assert torch.equal(one, other) and one.dtype == torch.int64
+
+
+def test_mapped_columns_are_made_again_where_they_have_changed(tmp_path, monkeypatch):
+    dataset = long_dataset(tmp_path, monkeypatch)
+    expected = columns(dataset)
+    path = dataset.folder.with_name(f"{dataset.folder.name}.mapped") / "interactions.item.npy"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-4] + b"\x01\0\0\0")
+    assert columns(Dataset.load(dataset.folder)) == expected
+    path.unlink()
+    assert columns(Dataset.load(dataset.folder)) == expected
+    assert path.read_bytes() == content
+
+
+def test_where_nothing_can_be_mapped_the_log_is_loaded_and_that_is_told(tmp_path, monkeypatch, caplog):
+    dataset = long_dataset(tmp_path, monkeypatch)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(stored, "making", refuse)
+    monkeypatch.setattr(stored, "_is_of", lambda *_: False)
+    assert columns(Dataset.load(dataset.folder)) == columns(dataset)
+    assert "cannot be written (Permission denied): the log is loaded into memory" in caplog.text
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=6))
+def test_the_training_part_is_told_by_place(parts):
+    dataset = dataset_of([[1] * (train + more) for train, more in parts], [train for train, _ in parts], [])
+    expected = [place < train for train, more in parts for place in range(train + more)]
+    assert dataset.in_training_part.tolist() == expected

@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from src.core.artefact import read_manifest
 from src.core.errors import UserError
 from src.data.batches import token_batches
+from src.data.dataset import Examples
 from src.data.rows import TrainingWindows
 from src.distill.data_bridge import load_teacher_outputs
 from src.teacher import export as export_module
 from src.teacher.ensemble.calibration import Calibration
-from src.teacher.export import export_teacher_outputs
+from src.teacher.export import _most_seen, export_teacher_outputs
 from src.teacher.exporting import units
 from src.teacher.exporting.files import write_rankings
 from src.teacher.ilora_model import ILoRAModel
@@ -299,3 +302,20 @@ def test_the_manifest_is_made_when_all_is_ranked(tmp_path):
 
     export_teacher_outputs(teacher, DATASET, ASKED, tmp_path / "outputs", ExportSettings(k=K), 3, about)
     assert happened == [*read, "told"] and read  # for it tells how long that took
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 15), min_size=2, max_size=9), min_size=1, max_size=6),
+    st.integers(1, 12),
+    st.randoms(use_true_random=False),
+)
+def test_the_most_seen_equals_a_loop_over_users(logs, at_once, random):
+    lengths = torch.tensor([0, *map(len, logs)])
+    asked = [(user, end) for user, log in enumerate(logs) for end in range(1, len(log)) if random.random() < 0.6]
+    users, ends = torch.tensor(asked, dtype=torch.int64).reshape(-1, 2).T
+    items = torch.tensor([item for log in logs for item in log], dtype=torch.int32)
+    dataset = replace(DATASET, item_log=items, offsets=lengths.cumsum(0), num_train=lengths[1:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module, "AT_ONCE", at_once)
+        found = _most_seen(dataset, Examples(torch.arange(len(asked)), users, ends))
+    assert found == max((len(set(logs[user][:end])) for user, end in asked), default=0)

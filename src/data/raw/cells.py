@@ -1,27 +1,26 @@
 """Files of rows and named columns, read as their ending tells: CSV, TSV, JSON lines, Parquet; texts also as `.gz`."""
 
+import copy
 import csv
-import gzip
 import io
 import json
-import zlib
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ...core.errors import UserError
-from .lines import are_equally_long, refuse_torn_end
+from .lines import are_equally_long
 from .log import PACKED, ending_of
+from .parts import text_parts
 from .python_lines import as_json_lines
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".inter": "\t", ".item": "\t"}
 JSON_LINES, PARQUET = (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
 LOOKED_AT = 1000  # lines of JSON whose keys are the columns
-HEAD = 1 << 16  # bytes that are looked at to tell a text from what is none
-NO_TEXT = bytes(set(range(32)) - set(b"\t\n\r"))
+BYTES_OF_ROW, PACKED_BY = 24, 4  # of a text, about
 UNUSED = "\x1f"  # separates nothing, so that a line is one field
 
 
@@ -34,13 +33,20 @@ class Cells:
         path: The file.
         separator: Between the fields of a text; None: as the ending tells.
         header: The columns of a text that has no header line.
+        part_rows: Rows that are in memory at once where the table is read in parts; None: it is read as a whole.
 
     Raises:
         UserError: The file is damaged, has an ending that is not known, or two columns of one name.
     """
 
-    def __init__(self, path: Path, separator: str | None = None, header: list[str] | None = None) -> None:
-        self.path, self.has_header = path, header is None
+    def __init__(
+        self,
+        path: Path,
+        separator: str | None = None,
+        header: list[str] | None = None,
+        part_rows: int | None = None,
+    ) -> None:
+        self.path, self.has_header, self.part_rows = path, header is None, part_rows
         self.ending, packed = ending_of(path)
         if self.ending not in (*PARQUET, *JSON_LINES, *SEPARATORS) and separator is None:
             known = ", ".join((*SEPARATORS, *JSON_LINES))
@@ -50,7 +56,11 @@ class Cells:
             )
         self.separator = separator or SEPARATORS.get(self.ending, "")
         self.quote = '"' if self.ending == ".csv" else None
-        self.text = b"" if self.ending in PARQUET else _text(path, bool(packed))
+        self.first_line = 1  # of this part; in a text with quotes its first row
+        size = part_rows and part_rows * BYTES_OF_ROW
+        texts = iter(()) if self.ending in PARQUET else text_parts(path, bool(packed), self.quote, size)
+        self.texts = texts if size else iter([*texts])  # a text that is read as a whole leaves no file open
+        self.text = next(self.texts, b"")
         if self.ending in JSON_LINES:
             self.text = as_json_lines(path, self.text)
         self.lists: set[str] = set()  # columns of JSON that hold lists
@@ -83,6 +93,51 @@ class Cells:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._damaged(str(error).splitlines()[0]) from None
         return frame.select(pl.col(str(place)).alias(column) for column, place in places.items())
+
+    def parts(self, columns: Iterable[str], limit: int | None = None) -> Iterator[pl.DataFrame]:
+        """Yields what `read` returns in parts of about `part_rows` rows, from the top; once. Raises as `read`."""
+        columns = list(columns)
+        if self.ending in PARQUET:
+            yield from self._parts_of_parquet(columns, limit)
+            return
+        part, left = self, limit
+        for text in chain(self.texts, [None]):
+            frame = part.read(columns, left)
+            yield frame
+            if text is None:
+                return
+            left = None if left is None else left - len(frame)
+            part = part._followed_by(text)
+
+    def num_rows(self, limit: int | None = None) -> int:
+        """Returns the rows of a Parquet file, `limit` at most; raises as `read`."""
+        try:
+            return pl.scan_parquet(self.path, glob=False, n_rows=limit).select(pl.len()).collect().item()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._damaged(str(error).splitlines()[0]) from None
+
+    def _parts_of_parquet(self, columns: list[str], limit: int | None) -> Iterator[pl.DataFrame]:
+        try:
+            table, num_rows = pl.scan_parquet(self.path, glob=False, n_rows=limit), self.num_rows(limit)
+            at_once = self.part_rows or max(1, num_rows)
+            for first in range(0, max(1, num_rows), at_once):  # of a table without rows one part without rows
+                names = {column: pl.col(self.names[self.place_of[column]]) for column in columns}
+                yield table.slice(first, at_once).select(**names).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._damaged(str(error).splitlines()[0]) from None
+
+    def _followed_by(self, text: bytes) -> "Cells":
+        """Returns what stands behind this part."""
+        following = copy.copy(self)
+        following.has_header = False
+        following.first_line = self.first_line + self._num_lines()
+        following.text = as_json_lines(self.path, text, following.first_line) if self.ending in JSON_LINES else text
+        return following
+
+    def _num_lines(self) -> int:
+        if self.quote is not None and self.quote.encode() in self.text:
+            return sum(1 for _ in self._rows())
+        return self.text.count(b"\n")
 
     def _names(self, header: list[str] | None) -> list[str]:
         if self.ending in PARQUET:
@@ -189,17 +244,17 @@ class Cells:
         try:
             self.text.decode()
             if self.ending in JSON_LINES:
-                for row, line in enumerate(io.BytesIO(self.text), start=1):
+                for row, line in enumerate(io.BytesIO(self.text), start=self.first_line):
                     self._object(row, line)
             else:
-                for row, fields in enumerate(self._rows(), start=1):
+                for row, fields in enumerate(self._rows(), start=self.first_line):
                     if len(fields) != len(self.names):
                         return UserError(
                             f"{self.path}, row {row} (the header counted): {len(fields)} fields where there are "
                             f"{len(self.names)} columns; mend the row, or quote what holds a {self.separator!r}."
                         )
         except UnicodeDecodeError as error:
-            torn = self.text.count(b"\n", 0, error.start) + 1
+            torn = self.text.count(b"\n", 0, error.start) + self.first_line
             return UserError(f"{self.path}, line {torn}, is not utf-8 text: convert it or copy it again.")
         except csv.Error as error:
             return UserError(f"{self.path} cannot be read ({error}): look for a quote that is not closed.")
@@ -208,44 +263,37 @@ class Cells:
         return UserError(f"{self.path} cannot be read ({reason}): copy it again, or write it anew.")
 
 
-def refuse_rows(path: Path, column: pl.Series, wrong: pl.Series, why: str) -> None:
+def num_rows_about(path: Path) -> int:
+    """Returns how many rows a table has: exactly of Parquet, else as far as its size tells.
+
+    Raises:
+        UserError: See `Cells`.
+    """
+    ending, packed = ending_of(path)
+    if ending in PARQUET:
+        return Cells(path).num_rows()
+    return path.stat().st_size * (PACKED_BY if packed else 1) // BYTES_OF_ROW
+
+
+def refuse_rows(path: Path, column: pl.Series, wrong: pl.Series, why: str, before: int = 0) -> None:
     """Makes sure that no row is wrong.
 
     Args:
         path: The file.
-        column: As it was read, named as in the file.
+        column: As it was read, named as in the file; a part of it, or all.
         wrong: `[rows]` bool.
         why: What is wrong with them.
+        before: Rows of the parts before this one.
 
     Raises:
-        UserError: Some are; names the first, and how many there are.
+        UserError: Some are; names the first, and how many there are in this part.
     """
     rows = wrong.arg_true()
     if len(rows):
-        value = column[rows[0]]
-        told = "" if value is None else f" {str(value)[:40]!r}"
-        raise UserError(
-            f"{path}, data row {rows[0] + 1}: {column.name}{told} {why} ({len(rows):,} such rows); mend or drop them."
-        )
+        raise wrong_row(path, before + rows[0] + 1, column.name, column[rows[0]], why, len(rows))
 
 
-def _text(path: Path, packed: bool) -> bytes:
-    """Returns a text without byte order mark and without empty lines at the end.
-
-    Raises:
-        UserError: It is none, or is cut short.
-    """
-    if not packed:
-        refuse_torn_end(path)
-    try:
-        text = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()  # gzip tells by itself what is cut
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be unpacked ({error}): copy it again, or take {PACKED} off its name.") from None
-    text = text.removeprefix(BOM_UTF8)
-    if len(text[:HEAD].translate(None, NO_TEXT)) < len(text[:HEAD]):
-        raise UserError(
-            f"{path} is no text in UTF-8: unpack it, convert it, copy it again, or give it the ending of what it is."
-        )
-    while text.endswith((b"\n\n", b"\n\r\n")):
-        text = text.removesuffix(b"\n").removesuffix(b"\r")
-    return text if text.endswith(b"\n") or not text else text + b"\n"
+def wrong_row(path: Path, row: int, name: str, value: Any, why: str, count: int) -> UserError:
+    """Returns what is told of the first of `count` wrong rows."""
+    told = "" if value is None else f" {str(value)[:40]!r}"
+    return UserError(f"{path}, data row {row}: {name}{told} {why} ({count:,} such rows); mend or drop them.")

@@ -1,5 +1,6 @@
 """Logs and items of one's own: tables whose columns `dataset.columns` names. Ids are texts from here to the end."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -7,10 +8,10 @@ import polars as pl
 from ...core.data_utils import HISTORY, TEST, TRAIN, VAL
 from ...core.errors import UserError
 from ..settings import DatasetSettings
-from .cells import Cells, refuse_rows
+from .cells import Cells, num_rows_about, refuse_rows
 from .layouts import Layout
 from .lines import CONTROL
-from .times import TICKS, microseconds
+from .times import TICKS, Times
 
 PARTS = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST, "history": HISTORY}
 JOINED = "; "  # between a title and what else is known of an item
@@ -23,7 +24,46 @@ def read_log(path: Path, settings: DatasetSettings) -> pl.DataFrame:
     Raises:
         UserError: A column is missing, or a cell of it is; a time, a rating or a part is none.
     """
-    names, cells = settings.columns, Cells(path, settings.separator, settings.log_header)
+    (log,) = log_parts(path, settings)
+    return log
+
+
+def log_parts(
+    path: Path, settings: DatasetSettings, part_rows: int | None = None, fractions: bool = False
+) -> Iterator[pl.DataFrame]:
+    """Yields what `read_log` returns in parts of about `part_rows` rows; each knows the ids alone that it holds.
+
+    Args:
+        path, settings: See `read_log`.
+        part_rows: None: all is one part.
+        fractions: See `Times`.
+
+    Raises:
+        UserError: See `read_log`; a fault is told when its part is reached.
+        FractionsFoundError: See `Times.microseconds`.
+    """
+    cells = Cells(path, settings.separator, settings.log_header, part_rows)
+    wanted, times, before = _wanted(cells, settings), Times(path, fractions), 0
+    for frame in cells.parts(wanted.values(), settings.row_limit):
+        log = {key: _enum(_ids(frame[wanted[key]], path, before), path, before) for key in ("user", "item")}
+        if "timestamp" in wanted:
+            log["timestamp"] = times.microseconds(frame[wanted["timestamp"]])
+        else:
+            log["timestamp"] = pl.int_range(before, before + len(frame), dtype=pl.Int64, eager=True)
+        if "rating" in wanted:
+            log["rating"] = _ratings(frame[wanted["rating"]], path, before)
+        if "part" in wanted:
+            log["part"] = _parts(frame[wanted["part"]], path, before)
+        if "session" in wanted:
+            log["session"] = _ids(frame[wanted["session"]], path, before)
+        before += len(frame)
+        yield pl.DataFrame(log)
+    times.close()
+
+
+def _wanted(cells: Cells, settings: DatasetSettings) -> dict[str, str]:
+    """Returns the table's columns by what they mean."""
+    names = settings.columns
     wanted = {"user": names.user, "item": names.item}
     if names.timestamp is not None:
         wanted["timestamp"] = names.timestamp
@@ -35,19 +75,7 @@ def read_log(path: Path, settings: DatasetSettings) -> pl.DataFrame:
         _require(cells, column, key, "dataset.log_header")
     if names.rating is not None and names.rating in cells:
         wanted["rating"] = names.rating
-    frame = cells.read(wanted.values(), settings.row_limit)
-    log = {key: _enum(_ids(frame[wanted[key]], path), path) for key in ("user", "item")}
-    if "timestamp" in wanted:
-        log["timestamp"] = microseconds(frame[wanted["timestamp"]], path)
-    else:
-        log["timestamp"] = pl.int_range(len(frame), dtype=pl.Int64, eager=True)
-    if "rating" in wanted:
-        log["rating"] = _ratings(frame[wanted["rating"]], path)
-    if "part" in wanted:
-        log["part"] = _parts(frame[wanted["part"]], path)
-    if "session" in wanted:
-        log["session"] = _ids(frame[wanted["session"]], path)
-    return pl.DataFrame(log)
+    return wanted
 
 
 def read_items(path: Path, settings: DatasetSettings) -> pl.DataFrame:
@@ -104,7 +132,7 @@ def _require(cells: Cells, column: str, key: str, header: str) -> None:
         )
 
 
-def _ids(column: pl.Series, path: Path) -> pl.Series:
+def _ids(column: pl.Series, path: Path, before: int = 0) -> pl.Series:
     """Returns ids as texts: those of a text as they stand there, whole numbers in decimal."""
     kind = column.dtype
     if not (kind in (pl.String, pl.Categorical, pl.Enum) or kind.is_integer()):
@@ -112,29 +140,28 @@ def _ids(column: pl.Series, path: Path) -> pl.Series:
             f"{path}: column {column.name} holds {kind}, but ids are texts or whole numbers: name another column."
         )
     ids = column.cast(pl.String)
-    refuse_rows(path, column, (ids.str.strip_chars() == "").fill_null(True), "is empty")
+    refuse_rows(path, column, (ids.str.strip_chars() == "").fill_null(True), "is empty", before)
     return ids
 
 
-def _enum(ids: pl.Series, path: Path) -> pl.Series:
+def _enum(ids: pl.Series, path: Path, before: int) -> pl.Series:
     """Returns the same ids as numbers with names, which are sorted and compared as fast as numbers."""
     names = ids.unique().sort()
     if names.str.contains(CONTROL).any():
-        refuse_rows(path, ids, ids.str.contains(CONTROL), "holds what is in no text")
+        refuse_rows(path, ids, ids.str.contains(CONTROL), "holds what is in no text", before)
     return ids.cast(pl.Enum(names))
 
 
-def _ratings(column: pl.Series, path: Path) -> pl.Series:
+def _ratings(column: pl.Series, path: Path, before: int) -> pl.Series:
     ratings = column.cast(pl.Float32, strict=False)
-    refuse_rows(
-        path, column, ~ratings.is_finite().fill_null(False), "is no number (dataset.columns.rating=null: no ratings)"
-    )
+    why = "is no number (dataset.columns.rating=null: no ratings)"
+    refuse_rows(path, column, ~ratings.is_finite().fill_null(False), why, before)
     return ratings
 
 
-def _parts(column: pl.Series, path: Path) -> pl.Series:
+def _parts(column: pl.Series, path: Path, before: int) -> pl.Series:
     parts = column.cast(pl.String).replace_strict(PARTS, default=None, return_dtype=pl.Int8)
-    refuse_rows(path, column, parts.is_null(), "is none of train, val, test and history")
+    refuse_rows(path, column, parts.is_null(), "is none of train, val, test and history", before)
     return parts
 
 
@@ -148,8 +175,24 @@ def _words(column: pl.Series, path: Path) -> pl.Series:
     return words
 
 
+class ReadTable:
+    """Reads the log of a table, at once or in parts."""
+
+    def __call__(self, paths: list[Path], settings: DatasetSettings) -> pl.DataFrame:
+        """See `read_log`."""
+        return read_log(paths[0], settings)
+
+    def num_rows_about(self, paths: list[Path]) -> int:
+        """Returns how many rows the log has, as far as its file's size tells."""
+        return num_rows_about(paths[0])
+
+    def in_parts(self, paths: list[Path], settings: DatasetSettings, fractions: bool) -> Iterator[pl.DataFrame]:
+        """See `log_parts`."""
+        return log_parts(paths[0], settings, settings.rows_at_once, fractions)
+
+
 TABLE = Layout(
-    lambda paths, settings: read_log(paths[0], settings),
+    ReadTable(),
     read_items,
     num_log_files=1,
     times=True,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pooch
 
-from ...core.artefact import sha256_of
 from ...core.downloads import SECONDS_TO_ANSWER, unpack
 from ...core.errors import UserError
 from ...core.paths import command_line
+from ..hashes import remembered_sha256
 from ..settings import DatasetSettings, RawFile
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def find_raw_folder(
     names = [file.name for file in files]
     there = local_folder(settings, data_dirs)
     if there is not None:
-        return there, _checked(there, files)
+        return there, _checked(there, files, data_dirs[-1])
     if not fetch:
         raise UserError(
             f"The raw files of {settings.name} are not there yet, and all else is named by their contents: fetch "
@@ -55,7 +55,7 @@ def find_raw_folder(
     failures = []
     for source, fetch_into in sources.items():
         try:
-            return _fetched(fetch_into, source, data_dirs[-1] / raw_dir, files)
+            return _fetched(fetch_into, source, data_dirs[-1], raw_dir, files)
         except UserError as error:
             failures.append(f"from {source}: {str(error).rstrip('.')}")
     raise UserError(_all_failed(raw_dir, names, data_dirs, failures))
@@ -68,10 +68,10 @@ def local_folder(settings: DatasetSettings, data_dirs: list[Path]) -> Path | Non
     return next(whole, None)
 
 
-def _checked(folder: Path, files: list[RawFile]) -> dict[str, str]:
+def _checked(folder: Path, files: list[RawFile], remembered_in: Path) -> dict[str, str]:
     """Returns the SHA-256 of each file; a file that is not as pinned is truncated or another version."""
     try:
-        sha256 = {file.name: sha256_of(folder / file.name) for file in files}
+        sha256 = {file.name: remembered_sha256(folder / file.name, remembered_in) for file in files}
     except OSError as error:
         raise UserError(
             f"{error.filename} cannot be read ({error.strerror}): put the publisher's file there."
@@ -86,8 +86,11 @@ def _checked(folder: Path, files: list[RawFile]) -> dict[str, str]:
     return sha256
 
 
-def _fetched(fetch: Fetch, source: str, folder: Path, files: list[RawFile]) -> tuple[Path, dict[str, str]]:
-    """Fetches beside `folder`, checks, and only then moves in what is missing."""
+def _fetched(
+    fetch: Fetch, source: str, data_dir: Path, raw_dir: str, files: list[RawFile]
+) -> tuple[Path, dict[str, str]]:
+    """Fetches beside `data_dir/raw_dir`, checks, and only then moves in what is missing."""
+    folder = data_dir / raw_dir
     log.info("Fetching %s from %s", folder.name, source)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -98,14 +101,14 @@ def _fetched(fetch: Fetch, source: str, folder: Path, files: list[RawFile]) -> t
         ) from None
     try:
         fetch(temporary)
-        _checked(temporary, files)
+        _checked(temporary, files, data_dir)
         folder.mkdir(exist_ok=True)
         for file in files:
             if not (folder / file.name).exists():
                 (temporary / file.name).rename(folder / file.name)
     finally:
         shutil.rmtree(temporary)
-    return folder, _checked(folder, files)
+    return folder, _checked(folder, files, data_dir)
 
 
 def _fetch_from_publisher(url: str, raw_dir: str, names: list[str], folder: Path) -> None:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.artefact import DATASET, fingerprint, sha256_of
+from ...core.artefact import DATASET, fingerprint
 from ...core.errors import UserError
+from ..hashes import remembered_sha256
 from ..settings import BY_SHARES, DatasetSettings
 from .files import find_raw_folder, local_folder
 from .layouts import LAYOUTS
@@ -41,7 +42,8 @@ def find_raw_log(settings: DatasetSettings, data_dirs: list[Path], fetch: bool =
         UserError: Raw files are missing, or others than expected.
     """
     if settings.interactions is not None:
-        return _own_log(settings, {"interactions": settings.interactions, "items": settings.items})
+        named = {"interactions": settings.interactions, "items": settings.items}
+        return _own_log(settings, named, data_dirs[-1] if data_dirs else None)
     if not settings.files:
         raise UserError("dataset.interactions does not name the log: give its file, dataset.interactions=log.csv.")
     if local_folder(settings, data_dirs) is None:
@@ -51,13 +53,13 @@ def find_raw_log(settings: DatasetSettings, data_dirs: list[Path], fetch: bool =
     return _raw_log([folder / file.name for file in settings.files], sha256, in_order, settings)
 
 
-def _own_log(settings: DatasetSettings, named: dict[str, Path | None]) -> RawLog:
+def _own_log(settings: DatasetSettings, named: dict[str, Path | None], remembered_in: Path | None) -> RawLog:
     """Returns files of one's own. Their endings say how they are read; what else they are called counts nowhere."""
     given = {key: path for key, path in named.items() if path is not None}
     sha256 = {}
     for key, path in given.items():
         try:
-            sha256[key] = sha256_of(path)
+            sha256[key] = remembered_sha256(path, remembered_in)
         except OSError as error:
             raise UserError(
                 f"dataset.{key}={path} cannot be read ({error.strerror}): give the path of a file, as seen from the "

@@ -11,7 +11,7 @@ from ...core.errors import UserError
 STARTS = (b"{'", b"{u'", b'{u"')  # of a dictionary as Python prints it; no JSON object starts so
 
 
-def as_json_lines(path: Path, text: bytes) -> bytes:
+def as_json_lines(path: Path, text: bytes, first_line: int = 1) -> bytes:
     """Returns JSON lines: `text` itself, or where it is lines of Python dictionaries the same values.
 
     Values are read as literals: texts, numbers, lists and dictionaries; nothing is executed. Lists within a list, as
@@ -22,7 +22,8 @@ def as_json_lines(path: Path, text: bytes) -> bytes:
     """
     if not text.startswith(STARTS):
         return text
-    lines = (_object(path, number, line) for number, line in enumerate(io.BytesIO(text), start=1) if line.strip())
+    numbered = enumerate(io.BytesIO(text), start=first_line)
+    lines = (_object(path, number, line) for number, line in numbered if line.strip())
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -50,7 +50,7 @@ class TableOfNewItems:
         """Returns `item`, `title`, `text`, texts, of those items that have a text and are not `known`, by raw id; tells
         how many are passed over.
         """
-        from ...data.prepare import can_be_seen
+        from ...data.preparation.filtering import can_be_seen
         from ...data.raw.columns import read_items
 
         rows = read_items(self.path, self.dataset)

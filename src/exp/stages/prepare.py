@@ -113,7 +113,7 @@ class PrepareWithoutItems(Prepare):
     def counts(self) -> dict[str, int]:
         import polars as pl
 
-        from ...data.prepare import NO_TITLE
+        from ...data.preparation.filtering import NO_TITLE
 
         dataset = self.dataset
         sizes = {"users": dataset.num_users, "items": dataset.num_items, "interactions": len(dataset.item_log)}

@@ -133,7 +133,7 @@ class _Ranking:
             UserError: There are none.
         """
         whole, examples = self.held.whole, self.held.whole.examples[split]
-        target = whole.item_log[whole.offsets[examples.user] + examples.end]
+        target = whole.item_log[whole.offsets[examples.user] + examples.end].long()
         examples = examples.subset(self.is_new[target - 1] == part.of_new)
         if not len(examples):
             kind = "new" if part.of_new else "known"

@@ -31,8 +31,8 @@ def draw_candidates(dataset: Dataset, examples: Examples, count: int, seed: int)
     ):
         draw, first = _generator_of(example, seed), int(dataset.offsets[user])
         taken = torch.zeros(dataset.num_items + 1, dtype=torch.bool)
-        target = dataset.item_log[first + end]
-        taken[dataset.item_log[first : first + end]] = True
+        target = dataset.item_log[first + end].long()
+        taken[dataset.item_log[first : first + end].long()] = True
         taken[0] = taken[target] = True
         free = (~taken).nonzero().squeeze(1)
         if len(free) < count - 1:

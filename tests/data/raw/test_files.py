@@ -136,9 +136,9 @@ def test_without_any_source_the_message_says_so(tmp_path):
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     path = write(tmp_path / "raw/log.txt", "log")
 
-    def refuse(_: object) -> str:
+    def refuse(*_: object) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(files, "sha256_of", refuse)
+    monkeypatch.setattr(files, "remembered_sha256", refuse)
     with pytest.raises(UserError, match=r"raw/log.txt cannot be read \(Permission denied\): put the publisher's file"):
         find_raw_folder(settings(log=[]), [tmp_path])

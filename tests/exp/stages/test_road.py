@@ -98,6 +98,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "student_seeds",
     "controls",
     *(f"dataset.{name}" for name in ("name", "raw_dir", "files", "publisher", "wheel", "prompt")),
+    "dataset.rows_at_once",
     "dataset.interactions",
     "dataset.items",
     "student.seed",
