@@ -58,11 +58,20 @@ class Line:
         Raises:
             RuntimeError: torchrun is not there any more (`is_loss`).
         """
-        key = f"message/{self.messages}"
-        while not self._store.check([key]):
+        while not self._is_told():
             time.sleep(LOOK_EVERY)
         self.messages += 1
-        return json.loads(self._store.get(key))
+        return json.loads(self._store.get(f"message/{self.messages - 1}"))
+
+    def is_told_within(self, seconds: float) -> bool:
+        """Whether there is another message after so long at most."""
+        until = time.monotonic() + seconds
+        while not self._is_told() and time.monotonic() < until:
+            time.sleep(LOOK_EVERY)
+        return self._is_told()
+
+    def _is_told(self) -> bool:
+        return self._store.check([f"message/{self.messages}"])
 
     @contextmanager
     def group(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import DivergedError, UserError
+from ...core.errors import UserError
 from ...core.logging import Stopwatch
 from ...core.settings_reading import read_settings
 from ...training.started import place
@@ -18,6 +18,8 @@ from .base import Stage
 from .prepare import PrepareWithoutItems
 from .road import Road
 from .training import Training
+
+PATIENCE = 5.0  # seconds in which the first process tells of the same fault
 
 
 def follow() -> int:
@@ -36,10 +38,9 @@ def follow() -> int:
                 road, told_before = _road(told), of_road
             _training(road, told["training"], Path(told["folder"])).join()
         return told["ended"]
-    except DivergedError:  # the first process tells it
-        return 2
     except UserError as error:
-        print(f"error: process {place()} on {socket.gethostname()}: {error}", file=sys.stderr)
+        if not line.is_told_within(PATIENCE):  # the first process has found no fault itself
+            print(f"error: process {place()} on {socket.gethostname()}: {error}", file=sys.stderr)
         return 2
     except Exception as error:
         if is_loss(error):  # torchrun ends all, and says which one ended by itself
