@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core.artefact import write_json
 from ..core.errors import DivergedError
-from .processes import size
+from .parts import means_of_parts
 from .started import leads
 
 NAMED = 3  # parameters, examples, ... that the sentence names; the report has all
@@ -42,8 +42,7 @@ class FiniteOnly(L.Callback):
         self.batches.append((batch_idx + 1, batch))
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        if size() > 1:  # this part's own says nothing of the others'
-            loss = trainer.callback_metrics["train/loss"]
+        loss = means_of_parts({"loss": loss})["loss"]
         if not torch.isfinite(loss):
             del self.batches[:-1]  # those before, whose gradients wait for the step, were sound
             bad = [name for name, value in trainer.callback_metrics.items() if _bad(value)]
