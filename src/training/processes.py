@@ -17,9 +17,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..core.errors import UserError
 from .started import place, started_together
 
 LOOK_EVERY = 0.2  # seconds in which one that waits looks whether there is a message
+JOINING = 3600.0  # seconds in which the others read what a training is made from; longer, and one is not there any more
 NO_LIMIT = timedelta(days=365)  # a step may take as long as it takes: who lost a process is ended by torchrun
 
 
@@ -58,30 +60,36 @@ class Line:
         Raises:
             RuntimeError: torchrun is not there any more (`is_loss`).
         """
-        while not self._is_told():
-            time.sleep(LOOK_EVERY)
+        self._wait_for(f"message/{self.messages}", float("inf"))
         self.messages += 1
         return json.loads(self._store.get(f"message/{self.messages - 1}"))
 
-    def is_told_within(self, seconds: float) -> bool:
-        """Whether there is another message after so long at most."""
+    def _wait_for(self, key: str, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while not self._is_told() and time.monotonic() < until:
+        while not (there := self._store.check([key])) and time.monotonic() < until:
             time.sleep(LOOK_EVERY)
-        return self._is_told()
-
-    def _is_told(self) -> bool:
-        return self._store.check([f"message/{self.messages}"])
+        return there
 
     @contextmanager
     def group(self) -> Iterator[None]:
-        """Makes the processes a group for the block, which all of them enter."""
+        """Makes the processes a group for the block, which all of them enter.
+
+        Raises:
+            UserError: One has not come.
+        """
         backend = "gloo"
         if torch.cuda.is_available():
             backend = "cpu:gloo,cuda:nccl"
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        store = dist.PrefixStore(f"group/{self.groups}", self._store)
+        name = f"group/{self.groups}"
         self.groups += 1
+        self._store.set(f"{name}/here/{place()}", "")
+        for other in range(started_together()):
+            if not self._wait_for(f"{name}/here/{other}", JOINING):
+                raise UserError(
+                    f"Process {other} did not join the training within {JOINING / 60:.0f} minutes: start again."
+                )
+        store = dist.PrefixStore(name, self._store)
         dist.init_process_group(backend, store=store, rank=place(), world_size=started_together(), timeout=NO_LIMIT)
         yield
         dist.destroy_process_group()  # not after an error: the others would be waited for, and the process ends

@@ -69,4 +69,4 @@ def start_over_processes(module: str, devices: int, run_dir: Path) -> None:
             f"Process {place} of {devices} was killed ({signal.Signals(-code).name}), and all have ended: the same "
             "command goes on with what is there."
         )
-    sys.exit(max(failed.values()))
+    sys.exit(next((code for _, code in sorted(failed.items()) if code > 0), 1))  # the first one's before others'

@@ -54,8 +54,8 @@ def command(job: Job, module: str, does: str | None, follow: Callable[[], int] |
         job: What the command does.
         module: `__spec__.name` of the entry point.
         does: Its docstring.
-        follow: What all processes but the first do where several were started together; returns the status with which
-            they end. None: the command trains nothing that processes could share.
+        follow: What all processes but the first do where several were started together; returns their status. None: the
+            command trains nothing that processes could share.
     """
 
     def main() -> None:
@@ -64,33 +64,26 @@ def command(job: Job, module: str, does: str | None, follow: Callable[[], int] |
         ):  # what PyTorch's own libraries tell of sockets and buckets is for those who mend them
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         if not leads():
-            with ended_by_sigterm():
-                sys.exit(follow() if follow else 2)
+            try:
+                with ended_by_sigterm():
+                    sys.exit(follow() if follow else 2)
+            except KeyboardInterrupt:  # the first one tells it
+                sys.exit(128 + signal.SIGINT)
         if {"--help", "-h"} & set(sys.argv[1:]):
             from .help import help_text
 
             print(help_text(module.rpartition(".")[2], does or ""))
-            sys.exit(_told_to_others(0))
-        if started_together() > 1 and not follow:
+        elif started_together() > 1 and not follow:
             print("error: This command trains nothing that processes could share: start it alone.", file=sys.stderr)
             sys.exit(2)
-        try:
+        else:
             _with_hydra(job, module if follow else None)
-        except BaseException as error:
-            _told_to_others(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
-            raise
-        _told_to_others(0)
+        if started_together() > 1:  # where this one fails, torchrun ends the others
+            from ...training.processes import line
+
+            line.tell({"done": True})
 
     return main
-
-
-def _told_to_others(status: int) -> int:
-    """Tells the processes that follow how this one ends; returns it."""
-    if started_together() > 1:
-        from ...training.processes import line
-
-        line.tell({"ended": status})
-    return status
 
 
 def _with_hydra(job: Job, shared: str | None) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from .prepare import PrepareWithoutItems
 from .road import Road
 from .training import Training
 
-PATIENCE = 5.0  # seconds in which the first process tells of the same fault
+PATIENCE = 5.0  # seconds in which torchrun ends this process, where the first one tells of the same fault
 
 
 def follow() -> int:
-    """Waits for the first process's trainings and joins in; returns the status with which that one has ended.
+    """Waits for the first process's trainings and joins in, until that one is done; returns the status to end with.
 
     It tells nothing, but for what it alone has found.
     """
@@ -32,15 +33,15 @@ def follow() -> int:
     logging.basicConfig(level="ERROR", stream=sys.stderr, force=True)
     road, told_before = None, ""
     try:
-        while "ended" not in (told := line.heard()):
+        while "done" not in (told := line.heard()):
             of_road = json.dumps([told["settings"], told["items_held_out"], told["run_dir"]])
             if road is None or of_road != told_before:
                 road, told_before = _road(told), of_road
             _training(road, told["training"], Path(told["folder"])).join()
-        return told["ended"]
+        return 0
     except UserError as error:
-        if not line.is_told_within(PATIENCE):  # the first process has found no fault itself
-            print(f"error: process {place()} on {socket.gethostname()}: {error}", file=sys.stderr)
+        time.sleep(PATIENCE)
+        print(f"error: process {place()} on {socket.gethostname()}: {error}", file=sys.stderr)
         return 2
     except Exception as error:
         if is_loss(error):  # torchrun ends all, and says which one ended by itself
