@@ -21,10 +21,11 @@ from ..core.artefact import on_disk, told_where_disk_is_full
 from ..core.errors import UserError
 from ..data.batches import BatchLoader
 from .processes import gathered, largest, rank, size
-from .started import leads
+from .started import leads, started_together
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ECHO = 5.0  # seconds in which torchrun passes a signal on that a batch system may have sent to every process, too
 KEEP_EVERY = 600.0  # seconds between checkpoints from which an interrupted run can go on
 
 log = logging.getLogger(__name__)
@@ -162,11 +163,14 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked_to_end: signal.Signals | None = None
+        self.asked_at = 0.0
 
     def _end_after_step(self, number: int, frame: FrameType | None) -> None:
         if self.asked_to_end is not None:  # asked twice: at once
+            if started_together() > 1 and time.monotonic() - self.asked_at < ECHO:
+                return
             raise SystemExit(128 + number)
-        self.asked_to_end = signal.Signals(number)
+        self.asked_to_end, self.asked_at = signal.Signals(number), time.monotonic()
         log.warning(
             "%s: the training keeps where it stands and ends, after this step or this validation (once more: at once)",
             self.asked_to_end.name,

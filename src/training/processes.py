@@ -22,6 +22,7 @@ from .started import place, started_together
 
 LOOK_EVERY = 0.2  # seconds in which one that waits looks whether there is a message
 JOINING = 3600.0  # seconds in which the others read what a training is made from; longer, and one is not there any more
+LEAVING = 60.0  # seconds in which the others take leave
 NO_LIMIT = timedelta(days=365)  # a step may take as long as it takes: who lost a process is ended by torchrun
 
 
@@ -54,6 +55,12 @@ class Line:
         self._store.set(f"message/{self.messages}", json.dumps(message))
         self.messages += 1
 
+    def end(self) -> None:
+        """Tells all others that there is nothing more, and lets them hear it: the store may end with this process."""
+        self.tell({"done": True})
+        for other in range(1, started_together()):
+            self._wait_for(f"left/{other}", LEAVING)
+
     def heard(self) -> dict[str, Any]:
         """Waits for the next message, however long, and returns it.
 
@@ -61,8 +68,11 @@ class Line:
             RuntimeError: torchrun is not there any more (`is_loss`).
         """
         self._wait_for(f"message/{self.messages}", float("inf"))
+        message = json.loads(self._store.get(f"message/{self.messages}"))
         self.messages += 1
-        return json.loads(self._store.get(f"message/{self.messages - 1}"))
+        if "done" in message:
+            self._store.set(f"left/{place()}", "")
+        return message
 
     def _wait_for(self, key: str, seconds: float) -> bool:
         until = time.monotonic() + seconds

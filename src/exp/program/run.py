@@ -81,7 +81,7 @@ def command(job: Job, module: str, does: str | None, follow: Callable[[], int] |
         if started_together() > 1:  # where this one fails, torchrun ends the others
             from ...training.processes import line
 
-            line.tell({"done": True})
+            line.end()
 
     return main
 
