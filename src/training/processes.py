@@ -110,9 +110,7 @@ line = Line()
 
 def is_loss(error: BaseException) -> bool:
     """Whether an exception says that another process of the group, or torchrun, is not there any more."""
-    if isinstance(error, dist.DistError):
-        return not isinstance(error, torch.OutOfMemoryError)
-    return isinstance(error, RuntimeError) and started_together() > 1 and "gloo" in str(error).lower()
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 # --- what all have, from what each has

@@ -41,13 +41,15 @@ def start_over_processes(module: str, devices: int, run_dir: Path) -> None:
         run_dir: That of this start, which becomes theirs.
 
     Raises:
-        UserError: One of them was killed.
+        UserError: One of them was killed, or the command is one of several (`-m`).
         SystemExit: They have ended otherwise, or were asked to end.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
+    if {"-m", "--multirun"} & set(sys.argv[1:]):
+        raise UserError("Several runs (-m) over several processes: start them by torchrun, with trainer.devices=1.")
     os.chdir(absolute("."))  # where a user's relative paths begin
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(GIVEN_TO_END))
     folder = str(run_dir).replace("\\", "\\\\").replace("'", "\\'")

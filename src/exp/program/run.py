@@ -59,9 +59,7 @@ def command(job: Job, module: str, does: str | None, follow: Callable[[], int] |
     """
 
     def main() -> None:
-        if (
-            started_together() > 1
-        ):  # what PyTorch's own libraries tell of sockets and buckets is for those who mend them
+        if started_together() > 1:  # what PyTorch tells of sockets and buckets is for those who mend them
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         if not leads():
             try:

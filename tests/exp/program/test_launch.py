@@ -1,8 +1,10 @@
+import sys
+
 import pytest
 import torch
 
 from src.core.errors import UserError
-from src.exp.program.launch import check_devices
+from src.exp.program.launch import check_devices, start_over_processes
 
 
 @pytest.fixture
@@ -31,3 +33,9 @@ def test_every_process_has_a_gpu_of_its_own_where_there_are_any(monkeypatch):
     check_devices(2)
     with pytest.raises(UserError, match="3 processes need a GPU each, and this machine has 2"):
         check_devices(3)
+
+
+def test_several_runs_of_one_command_line_are_torchruns(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["run_student_baseline", "-m", "seed=0,1"])
+    with pytest.raises(UserError, match="start them by torchrun"):
+        start_over_processes("src.exp.run_student_baseline", 2, tmp_path)
