@@ -1,13 +1,19 @@
 """Child processes that know all that the parent has imported, and can be killed."""
 
+import json
 import os
 import signal
 import traceback
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch.distributed import TCPStore
 
 from src.exp.program.run import ended_by_sigterm
+from src.training.started import place
 
 
 def child(job: Callable[[], None]) -> Callable[[signal.Signals | None], int]:
@@ -37,3 +43,29 @@ def child(job: Callable[[], None]) -> Callable[[signal.Signals | None], int]:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     return end
+
+
+def together(job: Callable[[], None], processes: int = 2) -> list[int]:
+    """Runs `job` in several processes at once, each told what torchrun would tell it; returns their statuses."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    common = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    common |= {"TORCHELASTIC_RESTART_COUNT": 0, "TORCH_CPP_LOG_LEVEL": "ERROR"}
+
+    def as_told(rank: int) -> None:
+        told = common | {"RANK": rank, "LOCAL_RANK": rank}
+        os.environ.update({name: str(value) for name, value in told.items()})
+        job()
+
+    ends = [child(partial(as_told, rank)) for rank in range(processes)]
+    return [end(None) for end in ends]
+
+
+def leave(folder: Path, found: Any) -> None:
+    """Leaves in `folder` what one of several processes has found, as JSON has it."""
+    (folder / f"{place()}.json").write_text(json.dumps(found))
+
+
+def told(folder: Path, processes: int = 2) -> list[Any]:
+    """Returns what they left."""
+    return [json.loads((folder / f"{each}.json").read_text()) for each in range(processes)]

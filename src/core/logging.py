@@ -94,6 +94,9 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning calls an old name of PyTorch's; nothing that a user could mend
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    # of several processes: figures are of all of them already; a name that older versions of PyTorch have alone
+    warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\(.*sync_dist=True")
+    warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
     # frozen parts of a teacher are in evaluation mode on purpose
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
 

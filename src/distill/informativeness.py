@@ -65,7 +65,7 @@ def look_ahead(hidden: Tensor, scores: Tensor, gradient: Tensor, loss: Callable[
     return (slope * moved).sum(1).clamp(min=0)
 
 
-def mean_one(values: Tensor) -> Tensor:
+def mean_one(values: Tensor, mean_of: Callable[[Tensor], Tensor] = torch.mean) -> Tensor:
     """Returns non-negative `values [m]` divided by their mean; ones where all are zero."""
-    mean = values.mean()
+    mean = mean_of(values)
     return values / mean if mean > 0 else torch.ones_like(values)

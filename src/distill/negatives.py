@@ -22,7 +22,14 @@ def unseen_column(taken: Tensor, order: Tensor) -> Tensor:
     return order + before.sum(1)
 
 
-def sample_negatives(history: Tensor, target: Tensor, num_items: int, generator: torch.Generator) -> Tensor:
+def sample_negatives(
+    history: Tensor,
+    target: Tensor,
+    num_items: int,
+    generator: torch.Generator,
+    before: int = 0,
+    of_all: int | None = None,
+) -> Tensor:
     """Draws one item per example that is neither in the history nor the target.
 
     Args:
@@ -30,6 +37,8 @@ def sample_negatives(history: Tensor, target: Tensor, num_items: int, generator:
         target: `[B]` int64 item numbers.
         num_items: Size of the catalogue; every example leaves at least one item.
         generator: On the device of `history`.
+        before, of_all: These B are part of so many examples, `before` of them before the first; what is drawn is the
+            same as if all were asked for at once. None: they are all.
 
     Returns:
         `[B]` int64 columns (item - 1), uniform over what is left.
@@ -37,8 +46,8 @@ def sample_negatives(history: Tensor, target: Tensor, num_items: int, generator:
     taken = torch.cat([history, target.unsqueeze(1)], dim=1)
     left = num_items - _distinct(taken)[1].sum(1)
     # 62 random bits: the bias of the remainder is below num_items / 2**62
-    draw = torch.randint(2**62, left.shape, generator=generator, device=history.device)
-    return unseen_column(taken, draw % left)
+    draw = torch.randint(2**62, (len(left) if of_all is None else of_all,), generator=generator, device=history.device)
+    return unseen_column(taken, draw.roll(-before)[: len(left)] % left)
 
 
 def _distinct(taken: Tensor) -> tuple[Tensor, Tensor]:

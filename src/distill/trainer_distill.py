@@ -1,6 +1,7 @@
 """Trains a student with a teacher: the next-item loss L at every position, the teacher's ranking where it was asked."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from ..student.losses import CrossEntropy, NextItemLoss, catalogue_cross_entropi
 from ..student.models import SequentialRecommender
 from ..student.settings import OptimisationSettings
 from ..student.trainer_baseline import NextItemModule
+from ..training.parts import Part, mean_over_parts, own_part, own_share
+from ..training.processes import size
 from ..training.softmax import Answers
 from .data_bridge import TeacherOutputs
 from .hint import Hint
@@ -39,6 +42,19 @@ class DistillationTerms(NamedTuple):
     list_losses: Sequence[ListLoss] = ()
     hint: Hint | None = None
     weighting: Callable[[DistillationBatch], Tensor | None] = uniform
+
+
+class _Counts(NamedTuple):
+    """Positions of a whole batch, of which this process computes a part.
+
+    positions: Those with a target.
+    asked: Those of them whose example the teacher ranked.
+    asked_before: Those of the latter that are other processes' and come before this one's.
+    """
+
+    positions: int
+    asked: int
+    asked_before: int
 
 
 class DistilModule(NextItemModule):
@@ -91,27 +107,52 @@ class DistilModule(NextItemModule):
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
         """See `NextItemModule.loss_terms`; the teacher's terms are means over the positions that it ranked."""
-        hidden, target, example_id = self.states_with_targets(batch)
+        part = own_part(batch)
+        hidden, target, example_id = self.states_with_targets(part.batch)
         row = self.row_of_example[example_id]
         asked = (row >= 0).nonzero().squeeze(1)
-        if len(asked) == 0 or not (self.ranking.lam > 0 or self.list_losses or self.hint):
-            return {"next_item": self.loss(self.model, hidden, target)} | self._dros(hidden, target)
+        whole = self._counts(batch, part, len(target), len(asked))
+        of_positions = own_share(len(target) if part.rows else 0, whole.positions)
+        if whole.asked == 0 or not (self.ranking.lam > 0 or self.list_losses or self.hint):
+            terms = {"next_item": self.loss(self.model, hidden, target)} | self._dros(hidden, target)
+            return {name: of_positions * term for name, term in terms.items()}
+        own_asked = len(asked) if part.rows else 0
+        if len(asked) == 0:  # of several processes one may have none: a position stands in, and counts nothing
+            asked = asked.new_zeros(1)
+        of_asked = own_share(own_asked, whole.asked)
         known = self._known(hidden[asked], target[asked], row[asked])
-        weights = importance(self.weighting, known)
-        terms = self._next_item_and_lists(hidden, target, asked, known, weights)
+        weights = importance(self.weighting, known, partial(mean_over_parts, own=own_asked, whole=whole.asked))
+        terms = self._next_item_and_lists(hidden, target, asked, known, weights, of_positions, of_asked)
         if self.ranking.lam > 0:
-            terms |= self._ranking(batch, hidden, target, asked, known, weights)
+            dros, ranking = self._ranking(part.batch, hidden, target, asked, known, weights, whole)
+            terms |= {name: of_positions * term for name, term in dros.items()}
+            terms |= {name: of_asked * term for name, term in ranking.items()}
         else:
-            terms |= self._dros(hidden, target)
+            terms |= {name: of_positions * term for name, term in self._dros(hidden, target).items()}
         if self.hint:
             hint = self.hint(known.hidden, row[asked])
-            terms["hint"] = (hint if weights is None else weights * hint).mean()
+            terms["hint"] = of_asked * (hint if weights is None else weights * hint).mean()
         return terms
 
+    def _counts(self, batch: WindowBatch, part: Part[WindowBatch], positions: int, asked: int) -> _Counts:
+        if size() == 1:
+            return _Counts(positions, asked, 0)
+        of_each_row = ((batch.target > 0) & (self.row_of_example[batch.example_id] >= 0)).sum(1)
+        return _Counts(int((batch.target > 0).sum()), int(of_each_row.sum()), int(of_each_row[: part.before].sum()))
+
     def _next_item_and_lists(
-        self, hidden: Tensor, target: Tensor, asked: Tensor, known: DistillationBatch, weights: Tensor | None
+        self,
+        hidden: Tensor,
+        target: Tensor,
+        asked: Tensor,
+        known: DistillationBatch,
+        weights: Tensor | None,
+        of_positions: float,
+        of_asked: float,
     ) -> dict[str, Tensor]:
-        """Returns the next-item loss and the list losses; those that are softmaxes over the catalogue share one."""
+        """Returns shares of the next-item loss and of the list losses; those that are softmaxes over the catalogue are
+        one, whose gradient lies with the first.
+        """
 
         def spread(values: Tensor) -> Tensor:
             return values.new_zeros(len(target), values.shape[1]).index_copy(0, asked, values)
@@ -119,17 +160,19 @@ class DistilModule(NextItemModule):
         if isinstance(self.loss, CrossEntropy):
             joint = [loss for loss in self.list_losses if loss.over_catalogue]
             ones = torch.ones_like(target.unsqueeze(1), dtype=torch.float)
-            answers, more = {"next_item": Answers(target.unsqueeze(1) - 1, ones)}, len(target) / len(asked)
+            answers = {"next_item": Answers(target.unsqueeze(1) - 1, of_positions * ones)}
+            more = of_asked * len(target) / len(asked)
             for loss in joint:
                 columns, each, rest = loss.answers(known.candidates, known.distance, weights)
                 rest = None if rest is None else spread(more * rest)  # more: a mean over those asked
                 answers[loss.name] = Answers(spread(columns), spread(more * each), rest)
             terms = catalogue_cross_entropies(self.model, hidden, answers, self.loss.dtype)
         else:
-            joint, terms = [], {"next_item": self.loss(self.model, hidden, target)}
+            joint, terms = [], {"next_item": of_positions * self.loss(self.model, hidden, target)}
         for loss in self.list_losses:
             if loss not in joint:
-                terms[loss.name] = loss(self.model, known.hidden, known.candidates, known.distance, weights)
+                values = loss(self.model, known.hidden, known.candidates, known.distance, weights)
+                terms[loss.name] = of_asked * values
         return terms
 
     def _known(self, hidden: Tensor, target: Tensor, row: Tensor) -> DistillationBatch:
@@ -154,8 +197,11 @@ class DistilModule(NextItemModule):
         asked: Tensor,
         known: DistillationBatch,
         weights: Tensor | None,
-    ) -> dict[str, Tensor]:
-        """Returns DLLM2Rec's terms; what DROS sums over the catalogue is made once for target and candidates."""
+        whole: _Counts,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Returns DLLM2Rec's terms, means over all positions and over those asked; what DROS sums over the catalogue is
+        made once for target and candidates.
+        """
         robust, terms = None, {}
         if self.dros.alpha > 0:
             own, robust = self.dros.robust_with_candidates(known.scores, known.target, known.candidates)
@@ -164,15 +210,16 @@ class DistilModule(NextItemModule):
                 more = self.dros.robust(self.model.score(hidden[others]), target[others] - 1)
                 own = torch.cat([own, more])
             terms["dros"] = self.dros.alpha * own.mean()
-        negatives = self._negatives(batch, asked, known.candidates + 1)
+        negatives = self._negatives(batch, asked, known.candidates + 1, whole)
         chosen = None
         if self.dros.alpha == 0:  # the BCE alone asks for no gradient of the whole catalogue's scores
             items = torch.cat([known.candidates, negatives.unsqueeze(1)], dim=1) + 1
             chosen = self.model.score(known.hidden, items)
         ranking = self.ranking(known.scores, known.candidates, known.distance, negatives, robust, weights, chosen)
-        return terms | ranking
+        return terms, ranking
 
     def _dros(self, hidden: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Returns the term, a mean over all positions."""
         return self.dros(self.model.score(hidden), target - 1) if self.dros.alpha > 0 else {}
 
     @torch.no_grad()
@@ -185,11 +232,12 @@ class DistilModule(NextItemModule):
         self.model.train(training)
         return output_gradient(hidden, self.model.score(hidden), batch.target - 1)
 
-    def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor) -> Tensor:
+    def _negatives(self, batch: WindowBatch, asked: Tensor, candidates: Tensor, whole: _Counts) -> Tensor:
         """Draws for each asked position one column that is neither its history, its target nor a candidate, `[m]`."""
         row, place = (batch.target > 0).nonzero()[asked].T
         seen = batch.history[row]
         if batch.target.shape == batch.history.shape:  # else the one target comes after the whole history
             seen = seen.where(torch.arange(seen.shape[1], device=row.device) <= place.unsqueeze(1), 0)
         taken = torch.cat([seen, candidates], dim=1)
-        return sample_negatives(taken, batch.target[row, place], self.model.num_items, self.generator)
+        target, before = batch.target[row, place], whole.asked_before
+        return sample_negatives(taken, target, self.model.num_items, self.generator, before, whole.asked)

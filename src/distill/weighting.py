@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .informativeness import ground_truth_error, look_ahead, mean_one
@@ -51,9 +52,19 @@ def uniform(batch: DistillationBatch) -> None:
     """All alike."""
 
 
-def importance(weighting: Callable[[DistillationBatch], Tensor | None], batch: DistillationBatch) -> Tensor | None:
-    """Returns `[m]` weights, one on average and without gradient; None where all examples count alike."""
+def importance(
+    weighting: Callable[[DistillationBatch], Tensor | None],
+    batch: DistillationBatch,
+    mean: Callable[[Tensor], Tensor] = torch.mean,
+) -> Tensor | None:
+    """Returns `[m]` weights, one on average and without gradient; None where all examples count alike.
+
+    Args:
+        weighting: Of `distill.weighting`.
+        batch: The m examples.
+        mean: Over what the average is one: of a batch that processes share, over all of their examples.
+    """
     if weighting is uniform:
         return None
     values = weighting(batch._replace(hidden=batch.hidden.detach(), scores=batch.scores.detach()))
-    return None if values is None else mean_one(values)
+    return None if values is None else mean_one(values, mean)

@@ -3,6 +3,7 @@
 from ..report.names import SUBJECTS
 from .program.run import Run, command
 from .stages.evaluations import every
+from .stages.following import follow
 from .stages.report import report
 from .stages.road import Road
 
@@ -15,7 +16,7 @@ def job(run: Run) -> None:
         report(run, [popularity, *trained], comparison, road.probes)
 
 
-main = command(job, __spec__.name, __doc__)
+main = command(job, __spec__.name, __doc__, follow)
 
 if __name__ == "__main__":
     main()

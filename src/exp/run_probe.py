@@ -1,6 +1,7 @@
 """Tells what a trained teacher's language model lives on: titles, texts, ids, adapters, gates; trains it if need be."""
 
 from .program.run import Run, command
+from .stages.following import follow
 from .stages.road import Road
 
 
@@ -14,7 +15,7 @@ def job(run: Run) -> None:
         table.show()
 
 
-main = command(job, __spec__.name, __doc__)
+main = command(job, __spec__.name, __doc__, follow)
 
 if __name__ == "__main__":
     main()

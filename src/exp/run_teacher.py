@@ -4,6 +4,7 @@ import shutil
 
 from .program.run import Run, command
 from .stages.evaluations import every
+from .stages.following import follow
 from .stages.report import report
 from .stages.road import Road
 
@@ -21,7 +22,7 @@ def job(run: Run) -> None:
         report(run, evaluations)
 
 
-main = command(job, __spec__.name, __doc__)
+main = command(job, __spec__.name, __doc__, follow)
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..core.artefact import making
 from .program.run import Run, command
+from .stages.following import follow
 from .stages.plan import show_plan
 from .stages.prepare import Prepare
 from .stages.road import Road
@@ -37,7 +38,7 @@ def _train(run: Run) -> None:
         print(road.served.folder)
 
 
-main = command(job, __spec__.name, __doc__)
+main = command(job, __spec__.name, __doc__, follow)
 
 if __name__ == "__main__":
     main()

@@ -20,6 +20,8 @@ from ..data.rows import WindowBatch
 from ..evaluation.ranking import rows_at_once
 from ..evaluation.settings import MetricsSettings
 from ..training.loop import Plan, fit
+from ..training.parts import means_of_parts, own_part, own_share
+from ..training.processes import gathered
 from .datamodule import StudentDataModule
 from .factory import create_loss, create_student
 from .layers.embedding import standardised
@@ -49,9 +51,13 @@ class NextItemModule(L.LightningModule):
         self.val_log_likelihoods: list[Tensor] = []
 
     def loss_terms(self, batch: WindowBatch) -> dict[str, Tensor]:
-        """Returns the named terms, each a scalar with its weight applied, whose sum is the loss."""
-        hidden, target, _ = self.states_with_targets(batch)
-        return {"next_item": self.loss(self.model, hidden, target)}
+        """Returns the named terms, each a scalar with its weight applied, whose sum is the loss; of several processes,
+        this one's shares of them (`own_share`).
+        """
+        part = own_part(batch)
+        hidden, target, _ = self.states_with_targets(part.batch)
+        positions = own_share(len(target) if part.rows else 0, int((batch.target > 0).sum()))
+        return {"next_item": positions * self.loss(self.model, hidden, target)}
 
     def states_with_targets(self, batch: WindowBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Returns states `[M, D]`, targets `[M]` and example ids `[M]` of the M positions that have a target."""
@@ -61,19 +67,21 @@ class NextItemModule(L.LightningModule):
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         terms = self.loss_terms(batch)
         total = torch.stack(list(terms.values())).sum()
-        self.log_dict({f"train/{name}": value for name, value in terms.items()}, batch_size=len(batch.history))
-        self.log("train/loss", total, batch_size=len(batch.history))
+        means = means_of_parts(terms | {"loss": total})
+        self.log_dict({f"train/{name}": mean for name, mean in means.items()}, batch_size=len(batch.history))
         return total
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        scores = self.model.predictions(batch.history)
-        for part in in_tiles(scores, self.model.num_items, batch.target, batch.seen):
-            self.val_ranks.append(rank_of_target(*part))
-            self.val_log_likelihoods.append(log_likelihood_of_target(*part))
+        part = own_part(batch)
+        own = part.batch
+        scores = self.model.predictions(own.history)
+        for tile in in_tiles(scores, self.model.num_items, own.target, own.seen):
+            self.val_ranks.append(rank_of_target(*tile)[: part.rows])
+            self.val_log_likelihoods.append(log_likelihood_of_target(*tile)[: part.rows])
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
-        self.log("val/cross_entropy", -torch.cat(self.val_log_likelihoods).mean())
+        self.log("val/NDCG@10", ndcg(gathered(torch.cat(self.val_ranks)), 10).mean().float())
+        self.log("val/cross_entropy", -gathered(torch.cat(self.val_log_likelihoods)).mean())
         self.val_ranks.clear()
         self.val_log_likelihoods.clear()
 

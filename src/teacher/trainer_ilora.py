@@ -11,12 +11,15 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..core.errors import UserError
 from ..core.metrics import in_tiles, log_likelihood_of_target, ndcg, rank_of_target
 from ..core.seed import generator
 from ..data.batches import BatchLoader, loader_in_order, token_batches
 from ..data.dataset import Dataset, ExampleBatch
 from ..data.rows import Batch, Rows, TrainingBatch
 from ..training.loss_in_parts import LossInParts
+from ..training.parts import means_of_parts, own_part, own_share
+from ..training.processes import gathered, size
 from ..training.schedule import ilora_cosine
 from .gated_model import GatedLanguageModel
 from .interfaces import TeacherModel
@@ -49,8 +52,11 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         shown = self.model.presentation(self.global_step / self.trainer.estimated_stepping_batches, self.draw)
-        loss = self.loss(batch, shown=shown)
-        self.log("train/loss", loss, batch_size=len(batch.target))
+        part, weight = own_part(batch), self.model.loss_weight
+        loss = self.loss(part.batch, shown=shown)
+        if size() > 1:
+            loss = own_share(int(weight(part.batch)) if part.rows else 0, int(weight(batch))) * loss
+        self.log_dict(means_of_parts({"train/loss": loss}), batch_size=len(batch.target))
         self.log("train/with_markers", float(shown.with_markers), batch_size=len(batch.target))
         return loss
 
@@ -59,6 +65,7 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
 
         Raises:
             torch.OutOfMemoryError: A single row does not fit.
+            UserError: It ran out of memory while other processes, too, compute a part of it: they would wait.
         """
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         before = [None if each.grad is None else each.grad.clone() for each in trained]  # of batches before, if any
@@ -66,6 +73,11 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
             try:
                 return super().backward(loss, *args, **settings)
             except torch.OutOfMemoryError as error:
+                if size() > 1:
+                    raise UserError(
+                        "A batch did not fit into memory on one of several devices: lower teacher.train.max_tokens, "
+                        "and raise teacher.train.accumulate as much where steps are to stay as large."
+                    ) from None
                 out_of_memory = error.with_traceback(None)  # which would hold on to what is in the way
             for parameter, gradient in zip(trained, before, strict=True):
                 parameter.grad = None if gradient is None else gradient.clone()
@@ -160,17 +172,19 @@ class ILoRAModule(TeacherModule[TrainingBatch]):
         self.val_log_likelihoods: list[Tensor] = []
 
     def validation_step(self, batch: ExampleBatch, batch_idx: int) -> None:
-        scores = self.model.score(batch)
-        for part in in_tiles(scores, scores.shape[1], batch.target, batch.seen):
-            self.val_ranks.append(rank_of_target(*part))
-            self.val_log_likelihoods.append(log_likelihood_of_target(*part))
-        parts = token_batches(self.model.prompt_lengths(batch.history), self.model.max_tokens)
-        self.val_gates += [self.model.gates(batch.history[rows]) for rows in parts]
+        part = own_part(batch)
+        own = part.batch
+        scores = self.model.score(own)
+        for tile in in_tiles(scores, scores.shape[1], own.target, own.seen):
+            self.val_ranks.append(rank_of_target(*tile)[: part.rows])
+            self.val_log_likelihoods.append(log_likelihood_of_target(*tile)[: part.rows])
+        of_one_pass = token_batches(self.model.prompt_lengths(own.history), self.model.max_tokens)
+        self.val_gates += [self.model.gates(own.history[rows])[: part.rows] for rows in of_one_pass]
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/NDCG@10", ndcg(torch.cat(self.val_ranks), 10).mean().float())
-        self.log("val/cross_entropy", -torch.cat(self.val_log_likelihoods).mean())
-        self._tell_about_gates(torch.cat(self.val_gates))
+        self.log("val/NDCG@10", ndcg(gathered(torch.cat(self.val_ranks)), 10).mean().float())
+        self.log("val/cross_entropy", -gathered(torch.cat(self.val_log_likelihoods)).mean())
+        self._tell_about_gates(gathered(torch.cat(self.val_gates)))
         self.val_ranks.clear()
         self.val_log_likelihoods.clear()
         self.val_gates.clear()

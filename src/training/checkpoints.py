@@ -20,9 +20,12 @@ from torch import Tensor
 from ..core.artefact import on_disk, told_where_disk_is_full
 from ..core.errors import UserError
 from ..data.batches import BatchLoader
+from .processes import gathered, largest, rank, size
+from .started import leads, started_together
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ECHO = 5.0  # seconds in which torchrun passes a signal on that a batch system may have sent to every process, too
 KEEP_EVERY = 600.0  # seconds between checkpoints from which an interrupted run can go on
 
 log = logging.getLogger(__name__)
@@ -151,6 +154,8 @@ class LastCheckpoint(Checkpoint):
 
     A checkpoint is written under another name and takes its own once it is on the disk; the one before it is kept.
 
+    Processes that train together agree after each step: what one of them is asked, all do. The first one writes.
+
     Args:
         folder: Where.
     """
@@ -158,11 +163,14 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked_to_end: signal.Signals | None = None
+        self.asked_at = 0.0
 
     def _end_after_step(self, number: int, frame: FrameType | None) -> None:
         if self.asked_to_end is not None:  # asked twice: at once
+            if started_together() > 1 and time.monotonic() - self.asked_at < ECHO:
+                return
             raise SystemExit(128 + number)
-        self.asked_to_end = signal.Signals(number)
+        self.asked_to_end, self.asked_at = signal.Signals(number), time.monotonic()
         log.warning(
             "%s: the training keeps where it stands and ends, after this step or this validation (once more: at once)",
             self.asked_to_end.name,
@@ -217,21 +225,27 @@ class LastCheckpoint(Checkpoint):
 
     def _write_if_due(self, trainer: L.Trainer, batch_idx: int) -> None:
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if stepped and (time.monotonic() >= self.due or self.asked_to_end is not None):
-            self._write(trainer)
+        if stepped:
+            is_due, asked = largest([time.monotonic() >= self.due, self.asked_to_end or 0])
+            if is_due or asked:
+                self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         last, half = self.folder / LAST, self.folder / f".{LAST}"
         with told_where_disk_is_full(last):
-            trainer.save_checkpoint(half)
-            on_disk(half)
-            if last.is_file():
-                last.replace(self.folder / PREVIOUS)
-            half.replace(last)
-            on_disk(self.folder)
+            if leads():
+                self.folder.mkdir(parents=True, exist_ok=True)
+            trainer.save_checkpoint(half)  # all take part
+            if leads():
+                on_disk(half)
+                if last.is_file():
+                    last.replace(self.folder / PREVIOUS)
+                half.replace(last)
+                on_disk(self.folder)
         self.due = time.monotonic() + KEEP_EVERY
-        if self.asked_to_end is not None:
+        (asked,) = largest([self.asked_to_end or 0])
+        if asked:
+            self.asked_to_end = signal.Signals(asked)
             log.info("Kept at step %d in %s", trainer.global_step, self.folder)
             self._end_if_asked()
 
@@ -240,6 +254,9 @@ class RandomState(L.Callback):
     """Writes into every checkpoint where the random draws stand (PyTorch's own, and all generators that are attributes
     of the training module and of its data) and which batches are still to come. What is resumed then goes on as if it
     had never stopped.
+
+    Processes that train together hold the same generators; PyTorch's own draws (dropout) are each process's, and one
+    that was not there when the checkpoint was written begins anew.
     """
 
     def __init__(self, data: L.LightningDataModule) -> None:
@@ -251,7 +268,10 @@ class RandomState(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         loader = self.trainer.train_dataloader
-        return {
+        everyone = {"torch_of_each": gathered(torch.get_rng_state().unsqueeze(0))} if size() > 1 else {}
+        if everyone and torch.cuda.is_available():
+            everyone["cuda_of_each"] = gathered(torch.cuda.get_rng_state().unsqueeze(0))
+        return everyone | {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all(),
             "data": {name: each.get_state() for name, each in _generators(self.data).items()},
@@ -263,12 +283,15 @@ class RandomState(L.Callback):
         self.restored = state_dict
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if rank() > 0:
+            self._draw_apart(trainer.global_step)
         if self.restored is None:
             return
         loader = trainer.train_dataloader
-        torch.set_rng_state(self.restored["torch"])
-        for device, state in zip(range(torch.cuda.device_count()), self.restored["cuda"], strict=False):
-            torch.cuda.set_rng_state(state, device)
+        if rank() == 0:
+            torch.set_rng_state(self.restored["torch"])
+            for device, state in zip(range(torch.cuda.device_count()), self.restored["cuda"], strict=False):
+                torch.cuda.set_rng_state(state, device)
         if not trainer.fit_loop.restarting:  # a new epoch
             torch.empty((), dtype=torch.int64).random_()  # the loader's draw per epoch, made too early for this one
         elif loader is not None and self.restored["loader"] is not None:  # Lightning made it too early to do this
@@ -276,6 +299,14 @@ class RandomState(L.Callback):
         for owner, states in ((self.data, self.restored["data"]), (pl_module, self.restored["module"])):
             for name, each in _generators(owner).items():
                 each.set_state(states[name])
+
+    def _draw_apart(self, steps: int) -> None:
+        """Lets a process behind the first draw on from where it stood, or, if it is new, what no other draws."""
+        torch.manual_seed(torch.initial_seed() + size() * steps + rank())
+        for name, put in (("torch_of_each", torch.set_rng_state), ("cuda_of_each", torch.cuda.set_rng_state)):
+            states = (self.restored or {}).get(name, [])
+            if rank() < len(states):
+                put(states[rank()])
 
 
 def _generators(owner: object) -> dict[str, torch.Generator]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..core.artefact import write_json
 from ..core.errors import DivergedError
+from .parts import means_of_parts
+from .started import leads
 
 NAMED = 3  # parameters, examples, ... that the sentence names; the report has all
 
@@ -18,7 +20,8 @@ class FiniteOnly(L.Callback):
     """Ends training at a loss, a gradient or a weight that is NaN or infinite, and says where it was and what is safe.
 
     A loss is looked at before its backward pass, the norm of the whole gradient once before each optimiser step, the
-    weights before they are written: no checkpoint holds what a bad number did.
+    weights before they are written: no checkpoint holds what a bad number did. Of several processes all see the same
+    numbers, the whole batch's, and end together.
 
     Args:
         last: Where an interrupted run goes on from; the best weights are in there, too.
@@ -39,6 +42,7 @@ class FiniteOnly(L.Callback):
         self.batches.append((batch_idx + 1, batch))
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
+        loss = means_of_parts({"loss": loss})["loss"]
         if not torch.isfinite(loss):
             del self.batches[:-1]  # those before, whose gradients wait for the step, were sound
             bad = [name for name, value in trainer.callback_metrics.items() if _bad(value)]
@@ -69,7 +73,9 @@ class FiniteOnly(L.Callback):
         numbers = [number for number, _ in self.batches]
         rows = [{name: value.tolist() for name, value in _tensors(batch).items()} for _, batch in self.batches]
         told = {"what": what, "step": step, "epoch": epoch, "learning_rate": lr, "names": names}
-        write_json(self.report, {**told, "batches": [{"number": n, **r} for n, r in zip(numbers, rows, strict=True)]})
+        if leads():
+            batches = [{"number": number, **row} for number, row in zip(numbers, rows, strict=True)]
+            write_json(self.report, {**told, "batches": batches})
         examples = [_tensors(batch)["example_id"] for _, batch in self.batches if "example_id" in _tensors(batch)]
         ids = [each for part in examples for each in part.flatten().tolist() if each >= 0]  # -1: padding
         where = f"step {step}: epoch {epoch}{_named('batch', numbers)}{_named('example', ids)}, learning rate {lr:.2g}"

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any, cast
 import lightning as L
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..core.errors import UserError
 from ..core.logging import quiet_libraries
 from ..core.precision import NumberFormat
 from ..core.progress import progress
@@ -20,6 +24,8 @@ from .checkpoints import LAST, BestWeights, LastCheckpoint, MadeFrom, RandomStat
 from .curve import Curve
 from .finite import FiniteOnly
 from .memory import leftovers
+from .processes import as_the_first_says, size
+from .started import leads
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +70,8 @@ def fit(
     module: L.LightningModule, data: L.LightningDataModule, plan: Plan, callbacks: Sequence[L.Callback] = ()
 ) -> dict[str, Any]:
     """Trains `module` until `plan.monitor` has not risen for `plan.patience` validations, then loads the best weights.
-    Goes on from what an interrupted training of the same kept.
+    Goes on from what an interrupted training of the same kept. Processes that are a group train together; the first of
+    them alone writes.
 
     Args:
         module: Logs `plan.monitor` at the end of every validation; its parameters are the best ones afterwards.
@@ -77,31 +84,32 @@ def fit(
         (`Curve`).
 
     Raises:
-        UserError: `plan.resume_from` does not exist or is of another training.
+        UserError: `plan.resume_from` does not exist or is of another training; or several processes train what looks at
+            a batch's rows together.
         DivergedError: A loss, a gradient or a weight became NaN or infinite.
         SystemExit: The process was asked to end (SIGTERM, Ctrl-C); where the training stands is kept.
     """
     quiet_libraries()
     leftovers.free()
     made_from = {**plan.made_from, "precision": plan.precision}  # what "auto" is may differ between machines
-    go_on_from = resumable(plan.kept_in, plan.resume_from, made_from)
-    if go_on_from is not None:
+    _refuse_batch_norm(module)
+    go_on_from = as_the_first_says(str(resumable(plan.kept_in, plan.resume_from, made_from) or "") if leads() else "")
+    if go_on_from:
         log.info("%s: goes on from %s", plan.stage, go_on_from)
     best, curve, last = BestWeights(plan.monitor), Curve(plan.monitor), LastCheckpoint(plan.kept_in)
     trainer = L.Trainer(
         max_epochs=plan.max_epochs,
         precision=plan.precision,
         accelerator="auto",
-        devices=1,
-        logger=[TensorBoardLogger(save_dir=plan.run_dir, name="tensorboard", version=plan.stage), *plan.loggers],
+        **_over_processes(),
+        logger=leads() and [TensorBoardLogger(plan.run_dir, "tensorboard", version=plan.stage), *plan.loggers],
         callbacks=[
             best,
             curve,
             StopWhenPatienceEnds(plan.monitor, mode="max", patience=plan.patience),
             MadeFrom(made_from),
             RandomState(data),
-            StageProgress(plan.stage, plan.monitor),
-            LearningRateMonitor("step"),
+            *([StageProgress(plan.stage, plan.monitor), LearningRateMonitor("step")] if leads() else []),
             FiniteOnly(plan.kept_in / LAST, plan.run_dir / f"{plan.stage}_diverged.json"),
             last,
             *callbacks,
@@ -116,7 +124,7 @@ def fit(
         log_every_n_steps=1,
     )
     with last.listening():
-        trainer.fit(module, data, ckpt_path=go_on_from, weights_only=True)
+        trainer.fit(module, data, ckpt_path=go_on_from or None, weights_only=True)
     module.load_state_dict(best.weights, strict=module.strict_loading)
     return {
         f"best_{plan.monitor.replace('/', '_').lower()}": best.score,
@@ -125,6 +133,28 @@ def fit(
         "steps": trainer.global_step,
         "curve": curve.points,
     }
+
+
+def _over_processes() -> dict[str, Any]:
+    """Returns what Lightning has to know of the processes that train together."""
+    if size() == 1:
+        return {"devices": 1}
+    on_this_machine = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {
+        "devices": on_this_machine,
+        "num_nodes": size() // on_this_machine,
+        # a part without an example that a teacher knows leaves weights unused; no buffer changes in training
+        "strategy": DDPStrategy(find_unused_parameters=True, broadcast_buffers=False),
+        "use_distributed_sampler": False,  # all draw the same batches (`parts`)
+    }
+
+
+def _refuse_batch_norm(module: L.LightningModule) -> None:
+    if size() > 1 and any(isinstance(each, _BatchNorm) and each.training for each in module.modules()):
+        raise UserError(
+            "Batch normalisation looks at all rows of a batch together, which several processes share: train with "
+            "trainer.devices=1, or choose what has none (teacher.router)."
+        )
 
 
 class StageProgress(L.Callback):

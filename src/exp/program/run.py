@@ -16,6 +16,8 @@ from ...core.artefact import told_where_disk_is_full
 from ...core.errors import UserError
 from ...core.logging import RunLog, Stopwatch
 from ...core.paths import CONF_DIR
+from ...training.started import leads, started_together
+from .launch import check_devices, start_over_processes
 from .mlflow_run import MlflowRun, mlflow_run
 from .settings import RunSettings
 
@@ -45,27 +47,44 @@ class Run:
 Job = Callable[[Run], None]
 
 
-def command(job: Job, module: str, does: str | None) -> Callable[[], None]:
+def command(job: Job, module: str, does: str | None, follow: Callable[[], int] | None = None) -> Callable[[], None]:
     """Returns the `main` of an entry point: `--help`, or the job in a run directory that Hydra makes.
 
     Args:
         job: What the command does.
         module: `__spec__.name` of the entry point.
         does: Its docstring.
+        follow: What all processes but the first do where several were started together; returns their status. None: the
+            command trains nothing that processes could share.
     """
 
     def main() -> None:
+        if started_together() > 1:  # what PyTorch tells of sockets and buckets is for those who mend them
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        if not leads():
+            try:
+                with ended_by_sigterm():
+                    sys.exit(follow() if follow else 2)
+            except KeyboardInterrupt:  # the first one tells it
+                sys.exit(128 + signal.SIGINT)
         if {"--help", "-h"} & set(sys.argv[1:]):
             from .help import help_text
 
             print(help_text(module.rpartition(".")[2], does or ""))
-            return
-        _with_hydra(job)
+        elif started_together() > 1 and not follow:
+            print("error: This command trains nothing that processes could share: start it alone.", file=sys.stderr)
+            sys.exit(2)
+        else:
+            _with_hydra(job, module if follow else None)
+        if started_together() > 1:  # where this one fails, torchrun ends the others
+            from ...training.processes import line
+
+            line.end()
 
     return main
 
 
-def _with_hydra(job: Job) -> None:
+def _with_hydra(job: Job, shared: str | None) -> None:
     import hydra
     from omegaconf import DictConfig
 
@@ -79,7 +98,7 @@ def _with_hydra(job: Job) -> None:
     def start_in_run_directory(cfg: DictConfig) -> None:
         nonlocal composed
         composed = True
-        start(cfg, job)
+        start(cfg, job, shared)
 
     try:
         start_in_run_directory()
@@ -90,8 +109,9 @@ def _with_hydra(job: Job) -> None:
         sys.exit(2)
 
 
-def start(cfg: "DictConfig", job: Job) -> None:
-    """Runs `job` in the current directory, the run directory.
+def start(cfg: "DictConfig", job: Job, shared: str | None = None) -> None:
+    """Runs `job` in the current directory, the run directory; where `trainer.devices` asks for more processes than this
+    one and `shared` is the module of a command that they can share, starts them instead.
 
     A `UserError` ends the program with its sentence and status 2, Ctrl-C and SIGTERM with theirs (130, 143); any other
     exception is a fault of ours and shows its traceback. run.log holds all of it.
@@ -109,6 +129,12 @@ def start(cfg: "DictConfig", job: Job) -> None:
                 config = run_dir / "config.yaml"
                 config.write_text(_as_yaml(settings), encoding="utf-8")
                 run_log.note(f"Settings, resolved: {config}")
+                devices = settings.trainer.devices
+                if shared and max(devices, started_together()) > 1:
+                    check_devices(devices)
+                    if started_together() == 1 and not settings.dry_run:
+                        start_over_processes(shared, devices, run_dir)
+                        return
                 mlflow = at_the_end.enter_context(mlflow_run(settings, run_dir))
                 job(Run(settings, run_dir, Stopwatch(run_dir), mlflow))
         except UserError as error:
@@ -120,9 +146,20 @@ def start(cfg: "DictConfig", job: Job) -> None:
         except SystemExit as ended:
             run_log.note(f"Ended with status {ended.code}")
             raise
-        except Exception:
+        except Exception as error:
+            if _is_loss(error):
+                run_log.note("Ended since another process of this run has", with_traceback=True)  # torchrun says which
+                sys.exit(1)
             run_log.note("Ended by a fault of the program", with_traceback=True)  # Python shows it on the terminal
             raise
+
+
+def _is_loss(error: Exception) -> bool:
+    if started_together() == 1:
+        return False
+    from ...training.processes import is_loss
+
+    return is_loss(error)
 
 
 @contextmanager

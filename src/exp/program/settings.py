@@ -34,6 +34,7 @@ from ...report.settings import ReportSettings
 from ...serve.settings import RecommendSettings, ServerSettings, ServeSettings
 from ...student.settings import StudentSettings
 from ...teacher.settings import EnsembleSettings, ProbeSettings, TeacherSettings
+from ...training.settings import TrainerSettings
 
 Shares = Annotated[list[Between], Field(min_length=1), Words("a list of numbers above 0 and below 1")]
 Policies = Annotated[Names, NamedIn(lambda names, key: [POLICIES.check(name, key) for name in names])]
@@ -163,6 +164,7 @@ class RunSettings(Settings):
     dataset: DatasetSettings = setting(..., "the log")
     student: StudentSettings = setting(..., "the small model")
     teacher: TeacherSettings = setting(..., "the language model")
+    trainer: TrainerSettings = group(TrainerSettings)
     ensemble: EnsembleSettings = group(EnsembleSettings)
     distill: DistillSettings = group(DistillSettings)
     active: ActiveSettings = group(ActiveSettings)

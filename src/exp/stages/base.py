@@ -46,6 +46,7 @@ class Prepared(Protocol):
 
     fingerprint: Of raw files and settings.
     counts: Numbers of users, items, interactions and examples.
+    items_held_out: The share of the items that it is read without, None where all are there.
     """
 
     @property
@@ -56,6 +57,9 @@ class Prepared(Protocol):
 
     @property
     def dataset(self) -> "Dataset": ...
+
+    @property
+    def items_held_out(self) -> float | None: ...
 
 
 class Stage(ABC):
@@ -299,12 +303,16 @@ class Stage(ABC):
         """Returns the context in which the artefact is made: one process at a time has its turn."""
         return making(self.folder)
 
-    def _make(self) -> None:
+    def begin(self) -> None:
+        """Makes the process ready for what is heavy."""
         from ...core.seed import seed_everything
         from ...training.memory import keep_freed_memory
 
         keep_freed_memory()
         seed_everything(self.seed)
+
+    def _make(self) -> None:
+        self.begin()
         # Now, since another run may replace them before this one is done.
         self.made_from = {name: stage.content_digest for name, stage in self.inputs_by_name().items()}
         self.started = time.perf_counter()

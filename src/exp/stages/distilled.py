@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.artefact import STUDENT
 from ...core.errors import UserError
 from ...core.paths import command_line
+from ...training.started import started_together
 from ..program.run import Run
 from .base import Prepared, Stage
 from .teacher.outputs import Outputs
@@ -14,6 +15,7 @@ from .training import StudentTraining
 
 if TYPE_CHECKING:
     from ...student.models import SequentialRecommender
+    from ...student.trainer_baseline import NextItemModule
 
 
 class Distilled(StudentTraining):
@@ -70,32 +72,30 @@ class Distilled(StudentTraining):
                 f"it to false, or train the baseline alone (`{command_line('run_student_baseline')}`)."
             )
 
+        if started_together() > 1 and self.settings.distill.preset == "paper" and self.settings.distill.alpha > 0:
+            raise UserError(
+                "distill.preset=paper multiplies every example's weights with every other example's DROS, which no "
+                "process sees of the others: set trainer.devices=1, distill.alpha=0 or distill.preset=corrected."
+            )
+        super().check_settings()
+
     def check(self) -> None:
         """Makes sure that every example leaves an item to be a negative."""
         from ...distill.distilled_student import check_negatives
 
         check_negatives(self.settings.student, self.settings.distill, self.prepared.dataset)
 
-    def make(self) -> None:
-        from ...core.precision import student_precision
+    def trained(self) -> "tuple[NextItemModule, dict[str, Any]]":
         from ...distill.distilled_student import distil_module
-        from ...student.store import save_student
-        from ...student.trainer_baseline import fit_student
 
-        student, distill, seed = self.settings.student, self.settings.distill, self.seed
-        dataset = self.prepared.dataset
-        outputs = self.outputs.load()
-        module = distil_module(student, distill, dataset, outputs, seed)
-        result = fit_student(
-            module,
-            student,
-            dataset,
-            self.settings.metrics,
-            seed,
-            stage=self.checkpoints,
-            run_dir=self.run.dir,
-            **self.goes_on(),
-        )
+        student, distill = self.settings.student, self.settings.distill
+        return self.fitted(distil_module(student, distill, self.prepared.dataset, self.outputs.load(), self.seed))
+
+    def save(self, module: "NextItemModule", result: dict[str, Any]) -> None:
+        from ...core.precision import student_precision
+        from ...student.store import save_student
+
+        student, distill = self.settings.student, self.settings.distill
         module.model.items.fold()
         precision = student_precision(student.train.precision)
         about = {**self.about(result), "precision": precision, "distill": distill.plain()}

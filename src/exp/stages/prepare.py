@@ -3,7 +3,7 @@
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ...core.artefact import DATASET, read_manifest
 from ..program.run import Run
@@ -24,6 +24,8 @@ class Prepare(Stage):
     what = "prepared dataset"
     kind = DATASET
     command = "run_prepare"
+
+    items_held_out: float | None = None
 
     def __init__(self, run: Run) -> None:
         super().__init__(run, self)
@@ -89,7 +91,7 @@ class PrepareWithoutItems(Prepare):
 
     def __init__(self, run: Run, share: float) -> None:
         super().__init__(run)
-        self.share = share
+        self.items_held_out = share
 
     @cached_property
     def held_out(self) -> "HeldOutItems":
@@ -98,8 +100,8 @@ class PrepareWithoutItems(Prepare):
         from ...data.dataset import Dataset
         from ...data.held_out_items import draw_items, hold_out
 
-        dataset = Dataset.load(self.require())
-        return hold_out(dataset, draw_items(dataset, self.share, generator(self.settings.seed)))
+        dataset, share = Dataset.load(self.require()), cast("float", self.items_held_out)
+        return hold_out(dataset, draw_items(dataset, share, generator(self.settings.seed)))
 
     @property
     def dataset(self) -> "Dataset":

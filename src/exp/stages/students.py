@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...student.models import SequentialRecommender
+    from ...student.trainer_baseline import NextItemModule
 
 
 class TrainedStudent(StudentTraining):
@@ -61,23 +62,15 @@ class TrainedStudent(StudentTraining):
         models = self.settings.paths.models_dir / self.settings.dataset.name
         return models / f"baseline-{self.student.name.replace(':', '.')}-{key}"
 
-    def make(self) -> None:
+    def trained(self) -> "tuple[NextItemModule, dict[str, Any]]":
+        from ...student.trainer_baseline import baseline_module
+
+        return self.fitted(baseline_module(self.student, self.prepared.dataset, self.begins_with()))
+
+    def save(self, module: "NextItemModule", result: dict[str, Any]) -> None:
         from ...core.precision import student_precision
         from ...student.store import save_student
-        from ...student.trainer_baseline import baseline_module, fit_student
 
-        dataset = self.prepared.dataset
-        module = baseline_module(self.student, dataset, self.begins_with())
-        result = fit_student(
-            module,
-            self.student,
-            dataset,
-            self.settings.metrics,
-            self.seed,
-            stage=self.checkpoints,
-            run_dir=self.run.dir,
-            **self.goes_on(),
-        )
         module.model.items.fold()  # of vectors that were read from texts; the artefact is one like any other
         about = {**self.about(result), "precision": student_precision(self.student.train.precision)}
         save_student(self.folder, module.model, self.student.name, self.student.model.plain(), about)

@@ -63,6 +63,8 @@ def draw_budget_curve(road: Road) -> list[Point]:
     run = road.run
     if road.ensemble is not None:
         raise UserError("The curve is of what a teacher is asked, not of an ensemble: set ensemble=none.")
+    if run.settings.trainer.devices > 1:
+        raise UserError("The curve trains each student in one process: set trainer.devices=1 (run_teacher takes more).")
     road = Road(replace(run, settings=changed(run.settings, {"active.policy": "all", "active.share": 1.0})))
     teacher_stages = (road.user_encoder, road.teacher, road.ranking_teacher, road.outputs)
     road.distilled.check_settings()

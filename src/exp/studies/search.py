@@ -48,12 +48,17 @@ def search(run: Run, dataset: Dataset) -> optuna.Study:
     trials before it alone; every training draws from that seed.
 
     Raises:
-        UserError: The space cannot be read, or a config within it is wrong, or the student begins with encodings.
+        UserError: The space cannot be read, or a config within it is wrong, or the student begins with encodings, or is
+            to be trained over devices.
     """
     if run.settings.student.begins_with_texts:
         raise UserError(
             "student.text_init above 0 and student.item_vectors=texts begin with encodings, which a search does not "
             "make: set them to 0 and free; what it searches is the student by itself."
+        )
+    if run.settings.trainer.devices > 1:
+        raise UserError(
+            "run_search trains each student in one process: set trainer.devices=1, and start it several times at once."
         )
     space, budget = read_space(run.settings), run.settings.search
     study = _study(run, dataset, space)

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
+from ...training.processes import summed
+
 
 @dataclass(frozen=True)
 class HitRatio:
@@ -34,11 +38,15 @@ def named_candidate(answer: str, candidates: Sequence[str]) -> str | None:
 
 
 def hit_ratio(answers: Sequence[str], targets: Sequence[str], candidates: Sequence[Sequence[str]]) -> HitRatio:
-    """Judges answers, each by its own target and candidates (titles); at least one."""
+    """Judges answers, each by its own target and candidates (titles); at least one.
+
+    Of processes that train together each judges its own, and the result is of all.
+    """
     named = [named_candidate(answer, titles) for answer, titles in zip(answers, candidates, strict=True)]
     valid = sum(title is not None for title in named)
     right = sum(title == _plain(target) for title, target in zip(named, targets, strict=True))
-    return HitRatio(valid / len(named), right / valid if valid else 0.0, right / len(named))
+    all_, valid, right = summed(torch.tensor([len(named), valid, right])).tolist()
+    return HitRatio(valid / all_, right / valid if valid else 0.0, right / all_)
 
 
 def _plain(text: str) -> str:

@@ -2,6 +2,8 @@
 
 import torch
 
+from ...training.parts import own_part
+from ...training.processes import gathered
 from ..settings import TeacherTrainingSettings
 from ..trainer_ilora import TeacherModule
 from .hit_ratio import HitRatio, hit_ratio
@@ -22,15 +24,17 @@ class GenerationModule(TeacherModule[ChoiceBatch]):
         self.judged = Judgement(model)
 
     def validation_step(self, batch: ChoiceBatch, batch_idx: int) -> None:
-        self.judged.add(batch)
-        self.val_gates.append(self.model.gates(batch.history))
+        part = own_part(batch)
+        if part.rows:
+            self.judged.add(part.batch)
+        self.val_gates.append(self.model.gates(part.batch.history)[: part.rows])
 
     def on_validation_epoch_end(self) -> None:
         found = self.judged.result()
         self.log("val/HR@1", found.of_all)
         self.log("val/HR@1_of_valid", found.of_valid)
         self.log("val/ValidRatio", found.valid_ratio)
-        self._tell_about_gates(torch.cat(self.val_gates))
+        self._tell_about_gates(gathered(torch.cat(self.val_gates)))
         self.val_gates.clear()
 
 

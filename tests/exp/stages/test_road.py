@@ -78,6 +78,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "compare.names": NOTHING,
     "compare.baseline": NOTHING,
     "probe": NOTHING,
+    "trainer": NOTHING,
     "report": NOTHING,
     "curve": NOTHING,
     "cold_start": NOTHING,
@@ -120,6 +121,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "report.runs",
     "report.price_per_million_tokens",
     "search.storage",
+    "trainer.devices",
     *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }

@@ -11,6 +11,7 @@ from ....core.artefact import TEACHER, read_manifest
 from ....core.errors import UserError
 from ....core.paths import command_line
 from ....teacher.prompts.templates import read_template
+from ....training.started import started_together
 from ...program.run import Run
 from ..base import Prepared, Stage
 from ..students import UserEncoder
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Teacher(ReadsLanguageModel, Training):
+class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
     """`data/models/<dataset>/teacher-<name>-<key>/`: what training changed; the language model stays where it is."""
 
     title = "teacher: training"
@@ -63,6 +64,13 @@ class Teacher(ReadsLanguageModel, Training):
         filter_seen = self.settings.metrics.filter_seen
         return [self.settings.teacher.key(), self.language_model, self.template, filter_seen]
 
+    def check_settings(self) -> None:
+        """Makes sure that several processes can train it."""
+        if started_together() > 1 and self.settings.teacher.llm.quantization is not None:
+            raise UserError(
+                "teacher.llm.quantization goes with one process alone: set it to null, or trainer.devices to 1."
+            )
+
     def check(self) -> None:
         """See `ReadsLanguageModel.check`; items without titles are told first."""
         teacher, items = self.settings.teacher, self.prepared.counts["items"]
@@ -80,18 +88,17 @@ class Teacher(ReadsLanguageModel, Training):
                 f"catalogue's {items}: use fewer."
             )
 
-    def make(self) -> None:
-        from ....core.precision import resolve_precision, teacher_precision
+    def trained(self) -> "tuple[TeacherModule, dict[str, Any]]":
+        from ....core.precision import resolve_precision
         from ....evaluation.ranking import rows_at_once
         from ....student.trainer_baseline import MONITOR
-        from ....teacher.store import save_trained
         from ....teacher.trainer_ilora import TeacherDataModule
         from ....training.loop import Plan, fit
 
         settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.prepared.dataset
         train = settings.train
         log.info("The teacher is built over the user encoder %s", self.user_encoder.folder)
-        model, language_model = self.untrained(), self.language_model
+        model, self.files_read = self.untrained(), self.language_model  # as it is now: training takes its time
         self.unchanged_since_named(f"The files of {settings.llm.name}, or the prompt's text, have")
         module = self._module(model)
         rows = rows_at_once(metrics, dataset, metrics.filter_seen)
@@ -112,10 +119,20 @@ class Teacher(ReadsLanguageModel, Training):
         result = fit(module, data, plan)
         batches = batches_of(result["steps"], data.num_batches, train.accumulate)
         result["tokens_read"] = round(data.num_tokens * batches / data.num_batches)
-        about = {"settings": settings.plain(), "language_model": language_model}
-        save_trained(
-            self.folder, model, {**self.about(result), "precision": teacher_precision(train.precision), **about}
-        )
+        return module, result
+
+    def save(self, module: "TeacherModule", result: dict[str, Any]) -> None:
+        from ....core.precision import teacher_precision
+        from ....teacher.store import save_trained
+
+        settings = self.settings.teacher
+        about = {
+            **self.about(result),
+            "precision": teacher_precision(settings.train.precision),
+            "settings": settings.plain(),
+            "language_model": self.files_read,
+        }
+        save_trained(self.folder, module.model, about)
 
     def untrained(self) -> "GatedLanguageModel":
         """Returns a new teacher over the user encoder."""
