@@ -85,23 +85,48 @@ def export_teacher_outputs(
                 advance(len(rows), "already there")
             found.append(part)
     whole = {name: _concatenated([part[name] for part in found]) for name in found[0]}
-    manifest = about()
-    with writing(folder, TEACHER_OUTPUTS, manifest) as temporary:
-        write_rankings(temporary, examples.example_id, whole["items"] - 1, whole["scores"])
-        if settings.user_states:
-            save_file({"user_states": whole["user_states"]}, temporary / "user_states.safetensors")
-        vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
-        torch.save(vectors.float().cpu().clone(), temporary / "all_embeddings.pt")
-        manifest |= {
-            "k": settings.k,
-            "score_kind": "log_probability",
-            "score_direction": "higher",
-            "num_items": dataset.num_items,
-            "num_examples": len(examples),
-            "tokens_read": int(whole["tokens_read"].sum()),
-            "seconds": round(float(whole["seconds"].sum()), 3),
-        }
+    vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
+    cost = {
+        "tokens_read": int(whole["tokens_read"].sum()),
+        "seconds": round(float(whole["seconds"].sum()), 3),
+    }
+    states = whole["user_states"] if settings.user_states else None
+    write_outputs(folder, examples.example_id, whole["items"], whole["scores"], vectors, {**about(), **cost}, states)
     shutil.rmtree(parts, ignore_errors=True)
+
+
+def write_outputs(
+    folder: Path,
+    example_id: Tensor,
+    items: Tensor,
+    scores: Tensor,
+    embeddings: Tensor,
+    about: dict[str, Any],
+    user_states: Tensor | None = None,
+) -> None:
+    """Writes teacher outputs, whole or not at all.
+
+    Args:
+        folder: Becomes the artefact.
+        example_id: `[n]` int64.
+        items: `[n, k]` int64 item numbers, best first.
+        scores: `[n, k]` float32 log-probabilities, falling.
+        embeddings: `[num_items, d]` float, row j for item j + 1.
+        about: What the manifest says beside counts and the meaning of scores.
+        user_states: `[n, d]` float16, or None.
+    """
+    told = {
+        "k": items.shape[1],
+        "score_kind": "log_probability",
+        "score_direction": "higher",
+        "num_items": len(embeddings),
+        "num_examples": len(example_id),
+    }
+    with writing(folder, TEACHER_OUTPUTS, {**about, **told}) as temporary:
+        write_rankings(temporary, example_id, items - 1, scores)
+        if user_states is not None:
+            save_file({"user_states": user_states}, temporary / "user_states.safetensors")
+        torch.save(embeddings.float().cpu().clone(), temporary / "all_embeddings.pt")
 
 
 def _ask(

@@ -56,6 +56,8 @@ class Prepared(Protocol):
     @property
     def dataset(self) -> "Dataset": ...
 
+    def is_made(self) -> bool: ...
+
 
 class Stage(ABC):
     """One step of the road. Its folder is named by a key, computed from settings and from the keys of its inputs, so
@@ -247,6 +249,10 @@ class Stage(ABC):
         """
         opened(self.require(), self.kind)
         return read_json(self.folder / file)
+
+    def forecast(self) -> list[str]:
+        """Returns what making it will take beside time, in sentences (`dry_run`); makes nothing."""
+        return []
 
     # --- making it
 

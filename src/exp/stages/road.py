@@ -21,10 +21,11 @@ from .prepare import Prepare
 from .served import Served
 from .students import Baseline, Member, TitlesAlone, TrainedStudent, UserEncoder
 from .teacher.answers import Answers
+from .teacher.api_outputs import ApiOutputs, Candidates
 from .teacher.calibration import Calibration
 from .teacher.encodings import Encodings
 from .teacher.ensemble import Ensemble
-from .teacher.outputs import TeacherOutputsStage
+from .teacher.outputs import Taught, TeacherOutputsStage
 from .teacher.probe import Probe
 from .teacher.self_outputs import SelfOutputs
 from .teacher.teacher import Teacher
@@ -111,8 +112,17 @@ class Road:
         return Ensemble(self.run, self.prepared, of_ids or {"user_encoder": self.user_encoder})
 
     @cached_property
-    def outputs(self) -> TeacherOutputsStage:
-        """Teacher → teacher outputs."""
+    def candidates(self) -> Candidates | None:
+        """User encoder → what a teacher is shown who is asked over the network; None where none is."""
+        if self.students_alone is None or not self.run.settings.teacher.is_asked:
+            return None
+        return Candidates(self.run, self.prepared, self.students_alone, self.encodings)
+
+    @cached_property
+    def outputs(self) -> Taught:
+        """Teacher, or candidates and who ranks them → teacher outputs."""
+        if self.candidates is not None:
+            return ApiOutputs(self.run, self.prepared, self.candidates)
         return TeacherOutputsStage(self.run, self.prepared, self.who_teaches)
 
     @cached_property
@@ -178,12 +188,15 @@ class Road:
         """Returns all that is trained and exported for teacher outputs, in order."""
         read = [self.user_encoder, self.teacher, self.ranking_teacher] if self.has_teacher else []
         together = [] if self.ensemble is None else [*self.members.values(), self.ensemble]
-        return [*read, *together, self.outputs]
+        shown = [] if self.candidates is None else [*self.candidates.implied(), self.candidates]
+        return [*read, *together, *shown, self.outputs]
 
     @property
     def has_teacher(self) -> bool:
-        """Whether a language model is trained: not for an ensemble that does without."""
-        return self.ensemble is None or self.ensemble.teacher is not None
+        """Whether a language model is trained: not for an ensemble that does without, nor where one is asked."""
+        if self.ensemble is None:
+            return not self.run.settings.teacher.is_asked
+        return self.ensemble.teacher is not None
 
     def evaluations(self, *subjects: str) -> list[list[Evaluation]]:
         """Returns the evaluations of some models, in the order of their names, each with all of its trainings.
