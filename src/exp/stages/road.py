@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from ...core.errors import UserError
 from ..program.run import Run
+from .api_evaluation import ApiEvaluation
 from .base import Stage
 from .distilled import Distilled, SelfDistilled
 from .evaluations import (
@@ -81,7 +83,16 @@ class Road:
 
     @property
     def who_teaches(self) -> Ensemble | Teacher | Calibration:
-        """What ranks for students to learn from: the ensemble, or the teacher alone."""
+        """What ranks here for students to learn from: the ensemble, or the teacher alone.
+
+        Raises:
+            UserError: Nobody here does.
+        """
+        if self.candidates is not None:
+            raise UserError(
+                "teacher.name=api recommends to nobody: an endpoint is asked for students to learn from, so let a "
+                "distilled student recommend (recommend.by=model serve.student=distilled)."
+            )
         return self.ensemble or self.ranking_teacher
 
     @cached_property
@@ -217,13 +228,20 @@ class Road:
             if subject == "popularity":
                 found.append([PopularityEvaluation(run, prepared)])
             elif subject == "teacher":
-                found.append([TeacherEvaluation(run, prepared, self.ranking_teacher)] if self.has_teacher else [])
+                found.append(self._of_teacher())
             elif subject == "ensemble":
                 found.append([] if self.ensemble is None else [EnsembleEvaluation(run, prepared, self.ensemble)])
             else:
                 role, trained = students[subject]
                 found.append([StudentEvaluation(run, prepared, each, subject, role) for each in trained])
         return [each for each in found if each]
+
+    def _of_teacher(self) -> list[Evaluation]:
+        if self.has_teacher:
+            return [TeacherEvaluation(self.run, self.prepared, self.ranking_teacher)]
+        if self.candidates is not None and self.run.settings.teacher.api.evaluate:
+            return [ApiEvaluation(self.run, self.prepared, self.candidates.student)]
+        return []
 
     def comparison(self, evaluations: Sequence[Sequence[Evaluation]]) -> Comparison:
         """Evaluations → differences to the first of them, intervals and tests."""

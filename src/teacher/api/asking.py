@@ -88,7 +88,7 @@ def follow(text: str, candidates: int, settings: ApiSettings, store: Answers) ->
         ranking = ranking_in(said, candidates, settings.answer)
         if ranking is not None:
             return Dialogue(ranking, None, usage, said)
-        asked = asked_again(text, said)
+        asked = asked_again(asked, said)
     return Dialogue(None, None, usage, said)
 
 
@@ -155,7 +155,7 @@ class _Interview:
         if not self.left:
             return
         log.info(
-            "%s of %s questions are answered, %s; %s are asked of %s",
+            "%s of %s questions are answered (%s); %s at %s is asked the others",
             f"{self.done:,}",
             f"{len(self.questions):,}",
             told(self.settings, self.budget.spent),

@@ -49,7 +49,7 @@ def _how_to_answer(candidates: int, answer: str) -> str:
 
 
 def asked_again(question: str, wrong: str) -> str:
-    """Returns the question with the answer that was none: the same words again would be answered the same way."""
+    """Returns the question with the answer that was none below it: the same words would be answered the same way."""
     return f"{question}\n\nYour last answer was no such ranking: {wrong[:SHOWN]!r}"
 
 

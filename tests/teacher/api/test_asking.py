@@ -100,6 +100,15 @@ def test_an_answer_that_is_none_is_asked_for_again_with_what_was_wrong(tmp_path)
     assert found.usage.tokens == server.billed
 
 
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_question_is_asked_again_so_often_though_the_answer_is_always_the_same(tmp_path, retries):
+    how = {"retries": retries, "max_refused": 1.0}
+    with serving(nonsense) as server:
+        found = rank(FOUR, settings(server.url, **how), tmp_path / "answers.sqlite")
+    assert len(server.asked) == 3 * (retries + 1) and found.refused == 4
+    assert found.usage.tokens == server.billed
+
+
 def test_the_refused_keep_their_order_are_counted_and_are_not_asked_again(tmp_path):
     path = tmp_path / "answers.sqlite"
     with serving(lambda text: nonsense(text) if "Zulu" in text else right(text)) as server:
@@ -142,7 +151,7 @@ def test_a_server_that_is_too_slow_is_given_up_and_what_it_may_have_done_stays_c
     how = {"timeout": 0.2, "attempts": 2, "concurrency": 1}
     with (
         serving(misbehaves=slow(1.0)) as server,
-        pytest.raises(UserError, match="gave no answer, asked 2 times.*see to"),
+        pytest.raises(UserError, match=r"gave no answer, asked 2 times.*see to"),
     ):
         rank(FOUR, settings(server.url, **how), tmp_path / "answers.sqlite")
     with AnswerStore(tmp_path / "answers.sqlite") as store:
@@ -327,7 +336,7 @@ def _claims(path) -> int:
 def test_no_key_and_no_package_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("KEY_OF_TEST")
     with pytest.raises(
-        UserError, match="environment variable KEY_OF_TEST, which teacher.api.key_variable names, holds no"
+        UserError, match=r"environment variable KEY_OF_TEST, which teacher\.api\.key_variable names, holds no"
     ):
         Endpoint(settings("http://localhost:1/v1"))
     monkeypatch.setenv("KEY_OF_TEST", "a\tb")

@@ -46,13 +46,13 @@ class Candidates(Exported):
 
     def __init__(self, run: Run, prepared: Prepared, student: Ensemble, encodings: Encodings) -> None:
         super().__init__(run, prepared, student)
-        self.encodings = encodings
+        self.student, self.encodings = student, encodings
 
     def inputs(self) -> Sequence[Stage]:
-        return (self.teacher, self.encodings)
+        return (self.student, self.encodings)
 
     def implied(self) -> Sequence[Stage]:
-        return (*self.teacher.implied(), *self.inputs())
+        return (*self.student.implied(), *self.inputs())
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.teacher_outputs_dir, "candidates-", *self.counted, self.settings.seed)
