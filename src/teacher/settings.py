@@ -250,11 +250,6 @@ class TeacherSettings(Settings):
             lambda s: s.is_asked and s.api.candidates > s.export.k,
             "{at}api.candidates={s.api.candidates} must not exceed {at}export.k={s.export.k}, the items that are kept",
         ),
-        Rule(
-            ("name", "api.model"),
-            lambda s: s.is_asked and not s.api.model,
-            "{at}api.model must be the endpoint's name of a model where {at}name=api",
-        ),
     )
     name: TeacherName = setting("ilora", "ilora, api, or package.module:function of your own (see teacher/factory.py)")
     llm: LanguageModelSettings

@@ -43,6 +43,9 @@ class ApiEvaluation(Evaluation):
     def model_name(self) -> str:
         return f"Teacher ({self.settings.teacher.name}, {self.settings.teacher.api.model})"
 
+    def check_settings(self) -> None:
+        self.asking.check_settings()
+
     def check(self) -> None:
         super().check()
         self.asking.check()

@@ -21,7 +21,7 @@ from ...core.settings import (
     setting,
 )
 
-VariableName = Annotated[Text, Field(pattern=r"^[A-Za-z_]\w*$"), Words("a name of letters, digits and _")]
+VariableName = Annotated[Text, Field(pattern=r"^[A-Za-z_]\w{0,99}$"), Words("a name of letters, digits and _")]
 Fields = Annotated[dict[str, Any], Words("a group of keys")]
 
 

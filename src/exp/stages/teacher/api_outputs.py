@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....core.errors import UserError
 from ....teacher.api.question import check_template
 from ....teacher.prompts.templates import read_template
 from ...program.run import Run
@@ -92,6 +93,16 @@ class Asking:
         """The file of the answer store."""
         beside = self.settings.paths.teacher_outputs_dir / "api_answers.sqlite"
         return self.settings.teacher.api.answers or beside
+
+    def check_settings(self) -> None:
+        """Makes sure that a model is named, and that the template has its places.
+
+        Raises:
+            UserError: None is, or it has not.
+        """
+        if not self.settings.teacher.api.model:
+            raise UserError("teacher.api.model=null names no model: set it to what the endpoint calls the one to ask.")
+        _ = self.template
 
     def check(self) -> None:
         """Makes sure that items have titles, and that there is a key, before anything long runs.
@@ -189,8 +200,7 @@ class ApiOutputs(Taught):
         return self.asking.counted
 
     def check_settings(self) -> None:
-        """Makes sure that the template has its places."""
-        _ = self.asking.template
+        self.asking.check_settings()
 
     def check(self) -> None:
         self.asking.check()

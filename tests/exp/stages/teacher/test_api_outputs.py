@@ -278,7 +278,6 @@ def test_the_words_around_the_titles_change_the_outputs(tmp_path):
         ),
         ("teacher.export.user_states=true", "teacher.export.user_states must be false where teacher.name=api"),
         ("teacher.api.candidates=5", "teacher.api.candidates=5 must not exceed teacher.export.k=4"),
-        ("teacher.api.model=null", "teacher.api.model must be the endpoint's name of a model"),
         ("distill=hint", "distill.hint must be 0 where teacher.name=api"),
         ("ensemble=unlike active=all active.share=1.0", "ensemble must be none where teacher.name=api"),
         ("teacher.api.max_cost=1", "teacher.api.max_cost needs teacher.api.price_prompt and"),
@@ -289,6 +288,16 @@ def test_the_words_around_the_titles_change_the_outputs(tmp_path):
 def test_what_goes_not_together_is_told_when_the_config_is_read(override, said):
     with pytest.raises(UserError, match=said):
         compose_settings(*SMALL, *API, *override.split())
+
+
+@pytest.mark.parametrize("what", ["teaching", "evaluations"])
+def test_a_model_that_is_not_named_is_told_in_a_dry_run_too(tmp_path, what):
+    road = road_to(
+        tmp_path, "http://localhost:1/v1", "teacher.api.model=null", "teacher.api.evaluate=true", "dry_run=true"
+    )
+    stages = road.teaching() if what == "teaching" else every(road.evaluations("teacher"))
+    with pytest.raises(UserError, match=r"teacher\.api\.model=null names no model"):
+        road.go(road.prepared, *stages)
 
 
 def test_there_is_nothing_to_train_to_calibrate_or_to_probe(tmp_path):
@@ -331,9 +340,9 @@ def test_a_dry_run_tells_questions_answers_tokens_and_cost_and_makes_nothing(fol
     prompt, completion = round(sum(map(len, texts)) / 4), 16 * len(texts)
     cost = (100 * prompt + 200 * completion) / 1e6
     assert told == [
-        f"teacher: export: {rows} questions, {len(texts)} of them distinct, 0 of these answered; the others will take "
-        f"about {prompt:,} tokens read and {completion:,} written, {prompt + completion:,} tokens, cost {cost:.4f} in all "
-        "(4 characters a token)."
+        f"teacher: export: {rows} questions, {len(texts)} of them distinct, 0 of these answered; the others will "
+        f"take about {prompt:,} tokens read and {completion:,} written, {prompt + completion:,} tokens, "
+        f"cost {cost:.4f} in all (4 characters a token)."
     ]
     shutil.rmtree(road.outputs.folder)
     show_plan(road.teaching())
