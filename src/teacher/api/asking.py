@@ -151,13 +151,12 @@ class _Interview:
     def go(self, advance: Advance) -> None:
         """Asks until nothing is left, or something ends it: then requests under way are waited for and kept."""
         self.advance = advance
-        self.budget = Budget(self.settings, self._there())
+        self.budget = Budget(self.settings, self._there(), self._how_far)
         if not self.left:
             return
         log.info(
-            "%s of %s questions are answered (%s); %s at %s is asked the others",
-            f"{self.done:,}",
-            f"{len(self.questions):,}",
+            "%s for %s; %s at %s is asked the others",
+            self._how_far(),
             told(self.settings, self.budget.spent),
             self.settings.model,
             self.settings.base_url,
@@ -170,6 +169,9 @@ class _Interview:
                     each.result()
             finally:
                 self.ended.set()
+
+    def _how_far(self) -> str:
+        return f"{self.done:,} of {len(self.questions):,} questions are answered"
 
     def _there(self) -> Usage:
         """Reads what is answered; returns what that took."""

@@ -1,6 +1,7 @@
 """What questions may take, so that nothing is sent that could pass it."""
 
 import threading
+from collections.abc import Callable
 
 from ...core.errors import UserError
 from .answer_store import Usage
@@ -26,10 +27,11 @@ class Budget:
     Args:
         settings: The limits and the prices.
         spent: What answers that are there already took.
+        how_far: Says how many questions are answered.
     """
 
-    def __init__(self, settings: ApiSettings, spent: Usage) -> None:
-        self.settings, self.spent, self.reserved = settings, spent, Usage()
+    def __init__(self, settings: ApiSettings, spent: Usage, how_far: Callable[[], str]) -> None:
+        self.settings, self.spent, self.reserved, self.how_far = settings, spent, Usage(), how_far
         self._changed = threading.Condition()
 
     def reserve(self, most: Usage, ended: threading.Event) -> bool:
@@ -47,10 +49,9 @@ class Budget:
                     return True
                 if self.reserved == Usage():
                     raise UserError(
-                        f"The next question could pass {broken}: {told(self.settings, self.spent)} are spent on this "
-                        "export's questions, and it may take "
-                        f"{told(self.settings, most)}; start the same command again with more, and it goes on: what "
-                        "is answered is not asked again."
+                        f"The next question could pass {broken}: {self.how_far()} for "
+                        f"{told(self.settings, self.spent)}, and it may take {told(self.settings, most)}; start the "
+                        "same command again with more, and it goes on: what is answered is not asked again."
                     )
                 self._changed.wait(timeout=1.0)
             return False

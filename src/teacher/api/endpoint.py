@@ -134,7 +134,9 @@ def key_of(settings: ApiSettings) -> str | None:
     from importlib.util import find_spec
 
     if find_spec("openai") is None:
-        raise UserError("teacher.name=api needs the package openai: `poetry install --extras api`, or pip's.")
+        raise UserError(
+            "teacher.name=api needs the package openai: `poetry install --extras api`, or `pip install openai`."
+        )
     if settings.key_variable is None:
         return None
     key = os.environ.get(settings.key_variable, "").strip()

@@ -209,12 +209,22 @@ class ApiOutputs(Taught):
         """Returns what asking will take: of every question where the candidates are there, else of usual ones."""
         if not self.prepared.is_made():
             return [f"{self.title}: its questions are counted once the dataset is prepared."]
-        if self.candidates.is_made():
-            of_student = self.candidates.load()
-            examples = self._asked(of_student)
-            items = of_student.candidates[of_student.row_of_example[examples.example_id]]
-            return [self.asking.forecast(self._questions(examples, items), self.title)]
-        return [self.asking.rough_forecast(self.title)]
+        if not self.candidates.is_made():
+            return [self.asking.rough_forecast(self.title)]
+        return [self.asking.forecast(self._questions(*self._shown(self.candidates.load())), self.title)]
+
+    def some_questions(self, number: int) -> list[str]:
+        """Returns questions word for word, drawn from the run's seed; asks nothing.
+
+        Raises:
+            UserError: The candidates are not there.
+        """
+        from ....core.seed import generator
+
+        examples, items = self._shown(self.candidates.load())
+        drawn = examples.sample(number, generator(self.settings.seed))
+        questions = self._questions(drawn, items[(examples.example_id[:, None] == drawn.example_id).any(1)])
+        return [questions[row] for row in range(len(questions))]
 
     def make(self) -> None:
         import torch
@@ -224,8 +234,7 @@ class ApiOutputs(Taught):
 
         api = self.settings.teacher.api
         of_student = self.candidates.load()
-        examples = self._asked(of_student)
-        items = of_student.candidates[of_student.row_of_example[examples.example_id]].clone()
+        examples, items = self._shown(of_student)
         scores = -of_student.distance[of_student.row_of_example[examples.example_id]]
         questions = self._questions(examples, items)
         with self.asking.store() as store:
@@ -250,9 +259,11 @@ class ApiOutputs(Taught):
         }
         write_outputs(self.folder, examples.example_id, items, scores, of_student.item_embeddings, about)
 
-    def _asked(self, of_student: "TeacherOutputs") -> "Examples":
+    def _shown(self, of_student: "TeacherOutputs") -> "tuple[Examples, Tensor]":
+        """Returns the examples that are asked about, and the student's items for each, `[n, k]` int64, best first."""
         train = self.prepared.dataset.examples["train"]
-        return train.subset(of_student.row_of_example[train.example_id] >= 0)
+        row = of_student.row_of_example[train.example_id]
+        return train.subset(row >= 0), of_student.candidates[row[row >= 0]]
 
     def _questions(self, examples: "Examples", items: "Tensor") -> "ExampleQuestions":
         teacher = self.settings.teacher

@@ -357,3 +357,13 @@ def test_before_candidates_are_known_a_dry_run_tells_roughly(tmp_path, capsys):
     assert f"teacher: export: {asked} questions, which will take about" in told
     assert json.dumps("roughly: the candidates are not known yet")[1:-1] in told
     assert not (tmp_path / "teacher_outputs_dir").exists()
+
+
+@pytest.mark.slow
+def test_some_questions_can_be_looked_at_before_any_is_asked(folder):
+    road = road_to(folder, "http://localhost:1/v1")
+    seen = road.outputs.some_questions(3)
+    assert len(seen) == 3
+    with serving() as server:
+        teach(road_to(folder, server.url))
+    assert set(seen) <= {asked.text for asked in server.asked}
