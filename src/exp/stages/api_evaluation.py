@@ -32,8 +32,12 @@ class ApiEvaluation(Evaluation):
     def inputs(self) -> Sequence[Stage]:
         return (self.student,)
 
-    def also_counts(self) -> Sequence[Any]:
+    @property
+    def counted(self) -> list[Any]:
         return self.asking.counted
+
+    def also_counts(self) -> Sequence[Any]:
+        return self.counted
 
     @property
     def training_stage(self) -> Stage:

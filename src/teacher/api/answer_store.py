@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -91,16 +91,24 @@ class AnswerStore:
     def __init__(self, path: Path) -> None:
         self.path, self._turn = path, threading.Lock()
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._alive = FileLock(self._lock_of(self.owner))  # taken by the system from a process that ends, however
-        self._alive.acquire()
+        with ExitStack() as undone:
+            with self._told():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._alive.acquire()
+                undone.callback(self._let_go)
+                self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+                undone.callback(self._db.close)
+            self._begin()
+            self._at_the_end = undone.pop_all()
+
+    def _begin(self) -> None:
         with self._told():
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")  # an answer that is there is there after a power failure
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found not in (0, FORMAT):
-            raise UserError(f"{path} has format {found}, not {FORMAT}: name another file in teacher.api.answers.")
+            raise UserError(f"{self.path} has format {found}, not {FORMAT}: name another file in teacher.api.answers.")
         with self._writing() as db:
             for statement in TABLES:
                 db.execute(statement)
@@ -112,7 +120,9 @@ class AnswerStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.close()
+        self._at_the_end.close()
+
+    def _let_go(self) -> None:
         self._alive.release()
         self._lock_of(self.owner).unlink(missing_ok=True)
 
@@ -202,7 +212,7 @@ class AnswerStore:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise UserError(
                 f"{self.path} cannot be used as the store of answers ({error}): mend it, or name another file in "
                 "teacher.api.answers."

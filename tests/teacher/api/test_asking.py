@@ -369,6 +369,16 @@ def test_a_file_that_is_no_store_is_told_and_left_as_it_is(tmp_path, content):
     with pytest.raises(UserError, match="cannot be used as the store of answers"):
         AnswerStore(tmp_path / "answers")
     assert (tmp_path / "answers").read_bytes() == content
+    assert os.listdir(tmp_path) == ["answers"]
+
+
+def test_a_place_where_no_file_can_be_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "answers", tmp_path / "folder"):
+        with pytest.raises(UserError, match=rf"{path} cannot be used as the store of answers"):
+            AnswerStore(path)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_a_store_of_another_format_is_told(tmp_path):
