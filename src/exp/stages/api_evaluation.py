@@ -47,6 +47,10 @@ class ApiEvaluation(Evaluation):
     def model_name(self) -> str:
         return f"Teacher ({self.settings.teacher.name}, {self.settings.teacher.api.model})"
 
+    def forecast(self) -> list[str]:
+        """See `Stage.forecast`; whoever is answered already is counted, too."""
+        return [self.asking.rough_forecast(self.title, SPLIT)]
+
     def check_settings(self) -> None:
         self.asking.check_settings()
 

@@ -152,12 +152,15 @@ class Asking:
         with self.store() as store:
             return f"{title}: {forecast(questions, api, store)}"
 
-    def rough_forecast(self, title: str) -> str:
-        """Returns the same before anybody knows what the questions are, for questions of the usual length."""
+    def rough_forecast(self, title: str, split: str, share: float = 1.0) -> str:
+        """Returns the same before anybody knows what the questions are, for questions of the usual length about a share
+        of the examples of a split.
+        """
         from ....teacher.api.forecast import usual
 
-        train = self.prepared.counts["train_examples"]
-        asked = max(1, round(self.settings.active.share * train))
+        if not self.prepared.is_made():
+            return f"{title}: its questions are counted once the dataset is prepared."
+        asked = max(1, round(share * self.prepared.counts[f"{split}_examples"]))
         return f"{title}: {usual(asked, self.prepared.dataset, self.settings.teacher, self.template)}"
 
     @contextmanager
@@ -207,10 +210,8 @@ class ApiOutputs(Taught):
 
     def forecast(self) -> list[str]:
         """Returns what asking will take: of every question where the candidates are there, else of usual ones."""
-        if not self.prepared.is_made():
-            return [f"{self.title}: its questions are counted once the dataset is prepared."]
-        if not self.candidates.is_made():
-            return [self.asking.rough_forecast(self.title)]
+        if not self.prepared.is_made() or not self.candidates.is_made():
+            return [self.asking.rough_forecast(self.title, "train", self.settings.active.share)]
         return [self.asking.forecast(self._questions(*self._shown(self.candidates.load())), self.title)]
 
     def some_questions(self, number: int) -> list[str]:

@@ -350,9 +350,10 @@ def test_a_dry_run_tells_questions_answers_tokens_and_cost_and_makes_nothing(fol
 
 
 def test_before_candidates_are_known_a_dry_run_tells_roughly(tmp_path, capsys):
-    road = road_to(tmp_path, "http://localhost:1/v1", "dry_run=true")
-    road.go(road.prepared, *road.teaching())
+    road = road_to(tmp_path, "http://localhost:1/v1", "dry_run=true", "teacher.api.evaluate=true")
+    road.go(road.prepared, *road.teaching(), *every(road.evaluations("teacher")))
     told = capsys.readouterr().out
+    assert f"evaluation: teacher: {len(DATASET.examples['test'])} questions, which will take about" in told
     asked = round(0.5 * len(DATASET.examples["train"]))
     assert f"teacher: export: {asked} questions, which will take about" in told
     assert json.dumps("roughly: the candidates are not known yet")[1:-1] in told
