@@ -1,8 +1,7 @@
 """User encoder → candidates; candidates and an endpoint → teacher outputs: a language model that nobody trains here."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,13 +162,11 @@ class Asking:
         asked = max(1, round(share * self.prepared.counts[f"{split}_examples"]))
         return f"{title}: {usual(asked, self.prepared.dataset, self.settings.teacher, self.template)}"
 
-    @contextmanager
-    def store(self) -> "Iterator[AnswerStore]":
-        """Yields the answer store."""
+    def store(self) -> "AnswerStore":
+        """Returns the answer store, to be used in a `with`."""
         from ....teacher.api.answer_store import AnswerStore
 
-        with AnswerStore(self.answers) as store:
-            yield store
+        return AnswerStore(self.answers)
 
 
 class ApiOutputs(Taught):
@@ -203,7 +200,8 @@ class ApiOutputs(Taught):
         return self.asking.counted
 
     def check_settings(self) -> None:
-        self.asking.check_settings()
+        if self.given is None:
+            self.asking.check_settings()
 
     def check(self) -> None:
         self.asking.check()

@@ -300,6 +300,14 @@ def test_a_model_that_is_not_named_is_told_in_a_dry_run_too(tmp_path, what):
         road.go(road.prepared, *stages)
 
 
+def test_outputs_that_are_given_ask_nobody(tmp_path):
+    (tmp_path / "given").mkdir()
+    given = f"distill.teacher_outputs_path={tmp_path / 'given'}"
+    road = road_to(tmp_path, "http://localhost:1/v1", "teacher.api.model=null", given, "dry_run=true")
+    assert road.go(road.prepared, road.outputs) is False
+    assert road.outputs.folder == tmp_path / "given" and not road.outputs.embeds_texts
+
+
 def test_there_is_nothing_to_train_to_calibrate_or_to_probe(tmp_path):
     road = road_to(tmp_path, "http://localhost:1/v1")
     for stages in ((road.teacher,), (road.user_encoder, road.teacher, road.probe)):
