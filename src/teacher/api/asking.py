@@ -144,7 +144,7 @@ class _Interview:
     ) -> None:
         self.questions, self.settings, self.store, self.endpoint = questions, settings, store, endpoint
         self.rows, self.left = rows, deque[list[int]]()
-        self.done = self.refused = 0
+        self.done = self.refused = self.answered = 0
         self.pause_until = 0.0
         self.ended, self.turn = threading.Event(), threading.Lock()
 
@@ -207,34 +207,50 @@ class _Interview:
         Raises:
             UserError: The budget does not suffice, or the endpoint does not answer.
         """
-        for attempt in range(1, self.settings.attempts + 1):
+        failures, answered = 0, self.answered
+        while True:
             if self.ended.wait(max(0.0, self.pause_until - time.monotonic())):
                 return False
-            if not self.budget.reserve(request.most, self.ended):
-                return False
-            claim = self.store.claim(request.digest, request.most)
-            if claim is None:
-                self.budget.settle(request.most, Usage())
-                return self.store.find(request.digest) is not None
-            taken = request.most
             try:
-                answer = self.endpoint.ask(request)
-                self.store.keep(claim, request.digest, str(self.settings.model), answer)
-                taken = answer.usage
-                return True
-            except UnansweredError as error:
-                failure = error
-                if error.billed:
-                    self.store.lose(claim)
-                else:
-                    self.store.release(claim)
-                    taken = Usage()
-            finally:
-                self.budget.settle(request.most, taken)
-            self._wait(failure, attempt)
-        return False
+                return self._send_once(request)
+            except UnansweredError as failure:
+                # a limit that has let others through is no reason to give up
+                failures += failure.wait is None or self.answered == answered
+                answered = self.answered
+                self._wait(failure, failures)
 
-    def _wait(self, failure: UnansweredError, attempt: int) -> None:
+    def _send_once(self, request: Request) -> bool:
+        """See `_send`.
+
+        Raises:
+            UnansweredError: There is no answer.
+            UserError: The budget does not suffice.
+        """
+        if not self.budget.reserve(request.most, self.ended):
+            return False
+        claim = self.store.claim(request.digest, request.most)
+        if claim is None:
+            self.budget.settle(request.most, Usage())
+            return self.store.find(request.digest) is not None
+        taken = request.most
+        try:
+            answer = self.endpoint.ask(request)
+            self.store.keep(claim, request.digest, str(self.settings.model), answer)
+            taken = answer.usage
+        except UnansweredError as failure:
+            if failure.billed:
+                self.store.lose(claim)
+            else:
+                self.store.release(claim)
+                taken = Usage()
+            raise
+        finally:
+            self.budget.settle(request.most, taken)
+        with self.turn:
+            self.answered += 1
+        return True
+
+    def _wait(self, failure: UnansweredError, failures: int) -> None:
         """Puts off what is sent next: all of it where the endpoint asks for that, else this request.
 
         Raises:
@@ -243,15 +259,15 @@ class _Interview:
         where, later = self.settings.base_url, "start the same command again, and it goes on"
         if not failure.again:
             raise UserError(f"{where} refuses a request to {self.settings.model} ({failure.why}): mend teacher.api.")
-        if attempt == self.settings.attempts:
-            raise UserError(f"{where} gave no answer, asked {attempt} times ({failure.why}): see to it, then {later}.")
+        if failures == self.settings.attempts:
+            raise UserError(f"{where} gave no answer, asked {failures} times ({failure.why}): see to it, then {later}.")
         if failure.wait is not None and failure.wait > LONGEST_ASKED:
             raise UserError(f"{where} asks to wait {failure.wait:,.0f} s ({failure.why}): then {later}.")
         log.debug("sent again: %s", failure.why)
         if failure.wait is not None:
             self.pause_until = max(self.pause_until, time.monotonic() + failure.wait)
         else:
-            longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1))
+            longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures - 1))
             self.ended.wait(longest * random.uniform(0.75, 1.0))  # not all at once again
 
     def _follow(self, alike: list[int]) -> Dialogue:

@@ -168,6 +168,22 @@ def test_a_limit_is_waited_for_by_all(tmp_path):
     assert min(each.at for each in answered) - min(each.at for each in refused) >= 1.0
 
 
+def test_a_limit_that_lets_some_through_is_no_reason_to_give_up(tmp_path):
+    free = threading.Lock()
+
+    def one_at_once(handler, number, asked):
+        if free.acquire(blocking=False):
+            time.sleep(0.05)
+            free.release()
+            return False
+        handler.answer(429, {"error": {"message": "one at once"}}, {"Retry-After": "0.1"})
+        return True
+
+    with serving(misbehaves=one_at_once) as server:
+        rank(MANY, settings(server.url, attempts=3, concurrency=4), tmp_path / "answers.sqlite")
+    assert len(server.asked) > 40 + 3 and len({asked.text for asked in server.asked}) == 40
+
+
 @pytest.mark.parametrize("misbehaves", [fails(500, 2), fails(503, 2), cuts(2), fails(429, 1, retry_after="soon")])
 def test_faults_and_cut_connections_are_got_over(tmp_path, misbehaves):
     with serving(misbehaves=misbehaves) as server:
