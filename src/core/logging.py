@@ -15,11 +15,17 @@ from .git_info import command_typed, environment, git_info
 log = logging.getLogger(__name__)
 
 # Lightning prints hardware lines, tips and "`Trainer.fit` stopped" at INFO; ours say the same in the user's words.
+# Clients of HTTP write a line for every request, and below INFO what it says.
 NOISY = (
     "lightning.pytorch",
     "lightning.fabric",
     "lightning.pytorch.utilities.rank_zero",
     "lightning.pytorch.accelerators.cuda",
+    "openai",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
 )
 
 

@@ -2,6 +2,7 @@
 
 from .program.run import Run, command
 from .stages.road import Road
+from .stages.teacher.api_outputs import ApiOutputs
 
 
 def job(run: Run) -> None:
@@ -10,6 +11,10 @@ def job(run: Run) -> None:
     from ..teacher.prompts.inspection import described
 
     road = Road(run)
+    if isinstance(road.outputs, ApiOutputs):  # the candidates are made first; nothing is asked
+        if road.go(road.prepared, *road.teaching()[:-1]):
+            print("\n\n---\n\n".join(road.outputs.some_questions(run.settings.inspect.examples)))
+        return
     if not road.go(road.prepared):
         return
     tokenizer, positions = road.teacher.tokenizer()

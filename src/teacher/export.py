@@ -93,22 +93,45 @@ def _write(units: Units, model: Ranking, folder: Path, about: Callable[[], dict[
     for unit in range(len(units)):
         kept = units.kept(unit)
         whole.add(units.rows(unit), units.ask(unit) if kept is None else kept)
-    manifest = about()
-    with writing(folder, TEACHER_OUTPUTS, manifest) as temporary:
-        write_rankings(temporary, examples.example_id, whole.rows["items"] - 1, whole.rows["scores"])
-        if settings.user_states:
-            save_file({"user_states": whole.rows["user_states"]}, temporary / "user_states.safetensors")
-        vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
-        torch.save(vectors.float().cpu().clone(), temporary / "all_embeddings.pt")
-        manifest |= {
-            "k": settings.k,
-            "score_kind": "log_probability",
-            "score_direction": "higher",
-            "num_items": units.dataset.num_items,
-            "num_examples": len(examples),
-            "tokens_read": int(whole.costs["tokens_read"]),
-            "seconds": round(float(whole.costs["seconds"]), 3),
-        }
+    vectors = model.text_embeddings() if settings.item_embeddings == "text" else model.item_embeddings()
+    cost = {"tokens_read": int(whole.costs["tokens_read"]), "seconds": round(float(whole.costs["seconds"]), 3)}
+    states = whole.rows["user_states"] if settings.user_states else None
+    items, scores = whole.rows["items"], whole.rows["scores"]
+    write_outputs(folder, examples.example_id, items, scores, vectors, {**about(), **cost}, states)
+
+
+def write_outputs(
+    folder: Path,
+    example_id: Tensor,
+    items: Tensor,
+    scores: Tensor,
+    embeddings: Tensor,
+    about: dict[str, Any],
+    user_states: Tensor | None = None,
+) -> None:
+    """Writes teacher outputs, whole or not at all.
+
+    Args:
+        folder: Becomes the artefact.
+        example_id: `[n]` int64.
+        items: `[n, k]` int64 item numbers, best first.
+        scores: `[n, k]` float32 log-probabilities, falling.
+        embeddings: `[num_items, d]` float, row j for item j + 1.
+        about: What the manifest says beside counts and the meaning of scores.
+        user_states: `[n, d]` float16, or None.
+    """
+    told = {
+        "k": items.shape[1],
+        "score_kind": "log_probability",
+        "score_direction": "higher",
+        "num_items": len(embeddings),
+        "num_examples": len(example_id),
+    }
+    with writing(folder, TEACHER_OUTPUTS, {**about, **told}) as temporary:
+        write_rankings(temporary, example_id, items - 1, scores)
+        if user_states is not None:
+            save_file({"user_states": user_states}, temporary / "user_states.safetensors")
+        torch.save(embeddings.float().cpu().clone(), temporary / "all_embeddings.pt")
 
 
 class _Whole:

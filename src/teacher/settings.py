@@ -26,7 +26,8 @@ from ..core.settings import (
     setting,
 )
 from ..student.settings import Precision, StudentSettings
-from .choices import LANGUAGE_MODELS, ROUTERS, TEACHERS
+from .api.settings import ApiSettings
+from .choices import ASKED, LANGUAGE_MODELS, ROUTERS, TEACHERS
 
 Among = Literal["catalogue", "shortlist"]
 TAKEN = {"language_model", "likeness"}  # names of an ensemble's members that are no students
@@ -238,8 +239,28 @@ class TeacherSettings(Settings):
             lambda s: getattr(s.router, "top_k", 1) > s.lora.num_experts,
             "{at}router.top_k={s.router.top_k} is more than {at}lora.num_experts={s.lora.num_experts}",
         ),
+        Rule(
+            ("name", "objective"),
+            lambda s: s.is_asked and s.objective != "ranking",
+            "{at}objective must be ranking where {at}name=api, which ranks candidates",
+        ),
+        Rule(
+            ("name", "export.item_embeddings"),
+            lambda s: s.is_asked and s.export.item_embeddings != "text",
+            "{at}export.item_embeddings must be text where {at}name=api: what it ranks by stays at the endpoint",
+        ),
+        Rule(
+            ("name", "export.user_states"),
+            lambda s: s.is_asked and s.export.user_states,
+            "{at}export.user_states must be false where {at}name=api: an endpoint gives no states of users",
+        ),
+        Rule(
+            ("name", "api.candidates", "export.k"),
+            lambda s: s.is_asked and s.api.candidates > s.export.k,
+            "{at}api.candidates={s.api.candidates} must not exceed {at}export.k={s.export.k}, the items that are kept",
+        ),
     )
-    name: TeacherName = setting("ilora", "ilora, or package.module:function of your own (see teacher/factory.py)")
+    name: TeacherName = setting("ilora", "ilora, api, or package.module:function of your own (see teacher/factory.py)")
     llm: LanguageModelSettings
     router: Annotated[RouterSettings, ChosenBy("router.name", settings_of_router)]
     user_encoder: StudentSettings = setting(
@@ -281,6 +302,17 @@ class TeacherSettings(Settings):
     train: TeacherTrainingSettings = group(TeacherTrainingSettings)
     eval_tokens: PositiveInteger = setting(16384, "padded tokens of a forward pass when ranking", changes_result=False)
     export: ExportSettings = group(ExportSettings, changes_result=False)
+    api: ApiSettings = group(ApiSettings, changes_result=False)  # the keys of what it ranks have it, and no others
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is asked over the network, and nothing of it is trained here."""
+        return self.name == ASKED
+
+    @property
+    def prompts_like(self) -> str:
+        """Which kind of template its prompts are made from (`prompts.templates`)."""
+        return "api" if self.is_asked else self.objective
 
 
 class LikenessSettings(Settings):

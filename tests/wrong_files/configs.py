@@ -194,6 +194,7 @@ KEPT = {  # what may be kept of a value, by the words of its setting; told apart
     "a text of one or two letters or signs of ASCII": lambda v: v in ("x", "1"),
     "a path": lambda v: isinstance(v, str) and "\0" not in v and len(v) < 256,
     "a name of letters, digits, '.', '-' and '_'": lambda v: v in ("x", "1", "null"),
+    "a name of letters, digits and _": lambda v: v in ("x", "null"),
     "a whole number above 0": lambda v: _whole(v) and v > 0,
     "a whole number, 0 or above": lambda v: _whole(v) and v >= 0,
     "a whole number above 1": lambda v: _whole(v) and v > 1,

@@ -67,7 +67,7 @@ def settings_of(cfg: DictConfig) -> RunSettings:
     with told_in_words():
         tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))  # a config is a mapping
     settings = read_settings(RunSettings, tree)
-    read_template(settings.paths.prompts_dir, settings.dataset.prompt, settings.teacher.objective)
+    read_template(settings.paths.prompts_dir, settings.dataset.prompt, settings.teacher.prompts_like)
     return settings
 
 

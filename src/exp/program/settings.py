@@ -143,6 +143,16 @@ class RunSettings(Settings):
             lambda s: s.ensemble.is_one and not s.ensemble.language_model and s.active.policy != "all",
             "active.policy must be all where ensemble.language_model=false: students answer for nothing",
         ),
+        Rule(
+            ("ensemble.members", "teacher.name"),
+            lambda s: bool(s.ensemble.members) and s.teacher.is_asked,
+            "ensemble must be none where teacher.name=api, whose rankings have no probabilities of their own",
+        ),
+        Rule(
+            ("distill.hint", "distill.teacher_outputs_path", "teacher.name"),
+            lambda s: s.distill.hint > 0 and s.teacher.is_asked and s.distill.teacher_outputs_path is None,
+            "distill.hint must be 0 where teacher.name=api: an endpoint gives no states of users",
+        ),
     )
     seed: Seed = setting(
         0, "of everything: students, teacher, which examples are asked about; of the students alone: student.seed"

@@ -61,6 +61,8 @@ class Prepared(Protocol):
     @property
     def items_held_out(self) -> float | None: ...
 
+    def is_made(self) -> bool: ...
+
 
 class Stage(ABC):
     """One step of the road. Its folder is named by a key, computed from settings and from the keys of its inputs, so
@@ -252,6 +254,10 @@ class Stage(ABC):
         """
         opened(self.require(), self.kind)
         return read_json(self.folder / file)
+
+    def forecast(self) -> list[str]:
+        """Returns what making it will take beside time, in sentences (`dry_run`); makes nothing."""
+        return []
 
     # --- making it
 

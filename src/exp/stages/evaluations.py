@@ -201,7 +201,7 @@ class StudentEvaluation(Evaluation):
 
         model, title = self.student.load(), f"{self.model_name}: {SPLIT} users"
         ranked = evaluate_student(model, self.prepared.dataset, SPLIT, self.settings.metrics, title)
-        return ranked, _parameters(model)
+        return ranked, parameters_of(model)
 
 
 class TeacherEvaluation(Evaluation):
@@ -239,10 +239,10 @@ class TeacherEvaluation(Evaluation):
 
         dataset, metrics = self.prepared.dataset, self.settings.metrics
         model = self.teacher.load().to(best_device())
-        ranked = _ranked_by(model, self)
+        ranked = ranked_by(model, self)
         with autocast(resolve_precision(self.settings.teacher.train.precision), best_device()):
             gates = gates_of_users(model, dataset, SPLIT, rows_at_once(metrics, dataset, with_seen=False))
-        return replace(ranked, lists=replace(ranked.lists, gates=gates)), _parameters(model)
+        return replace(ranked, lists=replace(ranked.lists, gates=gates)), parameters_of(model)
 
 
 class EnsembleEvaluation(Evaluation):
@@ -274,7 +274,7 @@ class EnsembleEvaluation(Evaluation):
         from ...core.precision import best_device
 
         model = self.ensemble.load().to(best_device())
-        return _ranked_by(model, self), _parameters(model)
+        return ranked_by(model, self), parameters_of(model)
 
 
 class Comparison(Stage):
@@ -347,11 +347,11 @@ def every(models: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
     return list(chain.from_iterable(models))
 
 
-def _parameters(model: "nn.Module") -> int:
+def parameters_of(model: "nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _ranked_by(model: Any, evaluation: Evaluation) -> "Ranked":
+def ranked_by(model: Any, evaluation: Evaluation) -> "Ranked":
     """Returns how a teacher, or what ranks as one, ranks the test targets, in the teacher's precision."""
     from ...core.precision import autocast, best_device, resolve_precision
     from ...evaluation.ranking import evaluate

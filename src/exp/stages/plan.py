@@ -31,8 +31,12 @@ def plan_table(stages: Sequence["Stage"]) -> TextTable:
 
 
 def show_plan(stages: Sequence["Stage"]) -> None:
-    """Prints the plan."""
+    """Prints the plan, and below it what else the stages will take that are to be made."""
     plan_table(stages).show()
+    for stage in stages:
+        if stage.why_to_make_now() is not None:
+            for line in stage.forecast():
+                print(line)
 
 
 def _seconds_before(stage: "Stage") -> Iterator[float]:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from ...core.errors import UserError
 from ..program.run import Run
+from .api_evaluation import ApiEvaluation
 from .base import Stage
 from .distilled import Distilled, SelfDistilled
 from .evaluations import (
@@ -21,10 +23,11 @@ from .prepare import Prepare
 from .served import Served
 from .students import Baseline, Member, TitlesAlone, TrainedStudent, UserEncoder
 from .teacher.answers import Answers
+from .teacher.api_outputs import ApiOutputs, Candidates
 from .teacher.calibration import Calibration
 from .teacher.encodings import Encodings
 from .teacher.ensemble import Ensemble
-from .teacher.outputs import TeacherOutputsStage
+from .teacher.outputs import Taught, TeacherOutputsStage
 from .teacher.probe import Probe
 from .teacher.self_outputs import SelfOutputs
 from .teacher.teacher import Teacher
@@ -86,7 +89,16 @@ class Road:
 
     @property
     def who_teaches(self) -> Ensemble | Teacher | Calibration:
-        """What ranks for students to learn from: the ensemble, or the teacher alone."""
+        """What ranks here for students to learn from: the ensemble, or the teacher alone.
+
+        Raises:
+            UserError: Nobody here does.
+        """
+        if self.candidates is not None:
+            raise UserError(
+                "teacher.name=api recommends to nobody: an endpoint is asked for students to learn from, so let a "
+                "distilled student recommend (recommend.by=model serve.student=distilled)."
+            )
         return self.ensemble or self.ranking_teacher
 
     @cached_property
@@ -127,8 +139,17 @@ class Road:
         return by_texts or ensemble.likeness.member or self.has_teacher
 
     @cached_property
-    def outputs(self) -> TeacherOutputsStage:
-        """Teacher → teacher outputs."""
+    def candidates(self) -> Candidates | None:
+        """User encoder → what a teacher is shown who is asked over the network; None where none is."""
+        if self.students_alone is None or not self.run.settings.teacher.is_asked:
+            return None
+        return Candidates(self.run, self.prepared, self.students_alone, self.encodings)
+
+    @cached_property
+    def outputs(self) -> Taught:
+        """Teacher, or candidates and who ranks them → teacher outputs."""
+        if self.candidates is not None:
+            return ApiOutputs(self.run, self.prepared, self.candidates)
         return TeacherOutputsStage(self.run, self.prepared, self.who_teaches)
 
     @cached_property
@@ -196,12 +217,15 @@ class Road:
         """Returns all that is trained and exported for teacher outputs, in order."""
         read = [self.user_encoder, self.teacher, self.ranking_teacher] if self.has_teacher else []
         together = [] if self.ensemble is None else [*self.members.values(), self.ensemble]
-        return [*read, *together, self.outputs]
+        shown = [] if self.candidates is None else [*self.candidates.implied(), self.candidates]
+        return [*read, *together, *shown, self.outputs]
 
     @property
     def has_teacher(self) -> bool:
-        """Whether a language model is trained: not for an ensemble that does without."""
-        return self.ensemble is None or self.ensemble.teacher is not None
+        """Whether a language model is trained: not for an ensemble that does without, nor where one is asked."""
+        if self.ensemble is None:
+            return not self.run.settings.teacher.is_asked
+        return self.ensemble.teacher is not None
 
     def evaluations(self, *subjects: str) -> list[list[Evaluation]]:
         """Returns the evaluations of some models, in the order of their names, each with all of its trainings.
@@ -222,13 +246,20 @@ class Road:
             if subject == "popularity":
                 found.append([PopularityEvaluation(run, prepared)])
             elif subject == "teacher":
-                found.append([TeacherEvaluation(run, prepared, self.ranking_teacher)] if self.has_teacher else [])
+                found.append(self._of_teacher())
             elif subject == "ensemble":
                 found.append([] if self.ensemble is None else [EnsembleEvaluation(run, prepared, self.ensemble)])
             else:
                 role, trained = students[subject]
                 found.append([StudentEvaluation(run, prepared, each, subject, role) for each in trained])
         return [each for each in found if each]
+
+    def _of_teacher(self) -> list[Evaluation]:
+        if self.has_teacher:
+            return [TeacherEvaluation(self.run, self.prepared, self.ranking_teacher)]
+        if self.candidates is not None and self.run.settings.teacher.api.evaluate:
+            return [ApiEvaluation(self.run, self.prepared, self.candidates.student)]
+        return []
 
     def comparison(self, evaluations: Sequence[Sequence[Evaluation]]) -> Comparison:
         """Evaluations → differences to the first of them, intervals and tests."""

@@ -9,9 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ...core.errors import UserError
-from ..prompts.prompt import HISTORY, MARKER_ID, PADDING_ID, special_tokens_around
-
-CANDIDATES = "[CansHere]"
+from ..prompts.prompt import MARKER_ID, PADDING_ID, special_tokens_around
+from ..prompts.templates import CANDIDATES, HISTORY
 
 
 @dataclass(frozen=True)

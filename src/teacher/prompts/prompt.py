@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ...core.errors import UserError
+from .templates import HISTORY
 
-HISTORY = "[HistoryHere]"
 MARKER = "[HistoryEmb]"
 
 # No token of any vocabulary: at such a position the model puts the item's own projected embedding.

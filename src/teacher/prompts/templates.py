@@ -4,15 +4,19 @@ from pathlib import Path
 
 from ...core.errors import UserError
 
+HISTORY, CANDIDATES = "[HistoryHere]", "[CansHere]"  # where titles come
+FOLDERS = {"ranking": ".", "generation": "generation", "api": "api"}
 
-def read_template(folder: Path, name: str, objective: str) -> str:
-    """Returns the template of an objective: for "ranking" the text of `<folder>/<name>.txt`, for "generation" that of
+
+def read_template(folder: Path, name: str, kind: str) -> str:
+    """Returns the template of a kind of teacher (`TeacherSettings.prompts_like`): for "ranking" the text of
+    `<folder>/<name>.txt`, for "api" that of `<folder>/api/<name>.txt`, for "generation" that of
     `<folder>/generation/<name>.txt`, a template in each line, of which the first is for evaluation.
 
     Raises:
         UserError: There is no such template, or it is empty or no text in UTF-8.
     """
-    here = folder / "generation" if objective == "generation" else folder
+    here = folder / FOLDERS[kind]
     path = here / f"{name}.txt"
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in here.glob("*.txt")))

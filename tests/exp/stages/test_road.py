@@ -66,6 +66,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "teacher.prompt.text_tokens": ENCODINGS | TEACHER,
     "teacher.user_encoder": USER_ENCODER,
     "teacher.export": OUTPUTS,
+    "teacher.api": NOTHING,  # of teacher.name=api alone: test_api_outputs.py
     "ensemble": OUTPUTS | {"evaluation: ensemble"},
     "active": OUTPUTS,
     "distill": DISTILLED,
@@ -95,6 +96,10 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "paths": NOTHING,
     "logging": NOTHING,
 }
+PAYING = (  # where an endpoint is, who pays it, and how it is asked
+    "base_url", "key_variable", "answer_tokens_field", "max_refused", "attempts", "timeout", "concurrency", "answers",
+    "max_tokens_total", "max_cost", "price_prompt", "price_completion", "characters_per_token", "evaluate",
+)  # fmt: skip
 NO_RESULT = {  # where things lie, how fast they are made and how much memory that takes, how many trainings there are
     "student_seeds",
     "controls",
@@ -114,6 +119,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "teacher.eval_tokens",
     "teacher.export.lost_after",
     "teacher.student_weights",
+    *(f"teacher.api.{name}" for name in PAYING),
     "distill.teacher_outputs_path",
     "metrics.memory_mb",
     "metrics.max_rows",
@@ -169,6 +175,7 @@ FIRST = {  # what must be so before a key can be another
     "ensemble.likeness.whitening": {**TOGETHER, "ensemble.likeness.member": True},
     "ensemble.max_examples": TOGETHER,
     "teacher.llm.path": {"teacher.llm.name": "some"},  # one that has files
+    "teacher.api.max_cost": {"teacher.api.price_prompt": 1.0},
 }
 BY_HAND = {  # other values that no type tells; {} is a folder
     "student.name": {"student.name": "gru4rec", "student.model": GRU4REC},
@@ -177,6 +184,7 @@ BY_HAND = {  # other values that no type tells; {} is a folder
     "teacher.user_encoder.loss.name": {"teacher.user_encoder.loss": SAMPLED},
     "teacher.router.name": {"teacher.router.name": "mlp"},
     "teacher.llm.wheel": {"teacher.llm.wheel": WHEEL},
+    "teacher.api.base_url": {"teacher.api.base_url": "https://other/v1"},
     "ensemble.members": {"ensemble.members": {"one": MEMBER}},
     "dataset.prompt": {"dataset.prompt": "toys"},
     "dataset.separator": {"dataset.separator": ";"},

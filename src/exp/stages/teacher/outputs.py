@@ -1,7 +1,7 @@
 """Trained teacher → teacher outputs: rankings of training examples, and item embeddings."""
 
 import logging
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -66,23 +66,12 @@ class Outputs(Stage, ABC):
         return self.there() != self.before
 
 
-class TeacherOutputsStage(Outputs):
-    """`data/teacher_outputs/<dataset>/<key>/`; or anyone's, that the config names."""
+class Taught(Outputs, ABC):
+    """What the students of this config are distilled from: teacher outputs of its own, or anyone's, that it names."""
 
     what = "teacher outputs"
     command = "run_teacher"
     elsewhere = "distill.teacher_outputs_path"
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        return "ensemble: export" if isinstance(self.teacher, Ensemble) else "teacher: export"
-
-    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration | Ensemble) -> None:
-        super().__init__(run, prepared)
-        self.teacher = teacher
-
-    def inputs(self) -> Sequence[Stage]:
-        return (self.teacher,)
 
     @property
     def given(self) -> Path | None:
@@ -93,25 +82,35 @@ class TeacherOutputsStage(Outputs):
         return self.settings.distill.score_direction
 
     @property
+    @abstractmethod
     def embeds_texts(self) -> bool:
-        """Whether its item embeddings are the encodings of the items' texts (`Encodings`): those that the teacher ranks
-        with are not, nor are a generation teacher's, which are of the titles alone, nor, maybe, those of given outputs.
+        """Whether its item embeddings are the encodings of the items' texts (`Encodings`); what those of given outputs
+        are nobody knows.
         """
-        teacher = self.settings.teacher
-        reads_titles = teacher.objective == "generation" and not isinstance(self.teacher, Ensemble)
-        return self.given is None and teacher.export.item_embeddings == "text" and not reads_titles
 
-    def own_folder(self) -> Path:
-        return self.keyed(
-            self.settings.paths.teacher_outputs_dir,
-            "",
-            *self.counted,
-            self.settings.seed,
-        )
+
+class Exported(Outputs, ABC):
+    """Rankings of train examples by a model that is here.
+
+    Args:
+        run, prepared: See `Stage`.
+        teacher: Who ranks.
+    """
+
+    def __init__(self, run: Run, prepared: Prepared, teacher: Teacher | Calibration | Ensemble) -> None:
+        super().__init__(run, prepared)
+        self.teacher = teacher
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.teacher,)
 
     @property
     def counted(self) -> list[Any]:
         return [self.settings.teacher.export.key(), self.settings.active.key()]
+
+    def ranker(self) -> Any:
+        """Returns the model, in evaluation mode, see `teacher.export.Ranking`."""
+        return self.teacher.load()
 
     def make(self) -> None:
         from ....core.precision import autocast, best_device, resolve_precision, teacher_precision
@@ -124,7 +123,7 @@ class TeacherOutputsStage(Outputs):
         dataset, export, active = self.prepared.dataset, self.settings.teacher.export, self.settings.active
         train, seed = dataset.examples["train"], self.settings.seed
         self.kept_so_far()
-        model = self.teacher.load().to(best_device())
+        model = self.ranker().to(best_device())
         ranks_by = how_it_ranks(model)
         pool = Pool(dataset, model.user_encoder, model.read_together(dataset), seed)
         asked = create_selection_policy(active).select(pool, generator(seed))
@@ -151,3 +150,23 @@ class TeacherOutputsStage(Outputs):
                 },
                 self.is_over,
             )
+
+
+class TeacherOutputsStage(Exported, Taught):
+    """`data/teacher_outputs/<dataset>/<key>/`: what was trained here ranks."""
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return "ensemble: export" if isinstance(self.teacher, Ensemble) else "teacher: export"
+
+    @property
+    def embeds_texts(self) -> bool:
+        """See `Taught.embeds_texts`: those that the teacher ranks with are none, nor are those of a generation teacher,
+        which are of the titles alone.
+        """
+        teacher = self.settings.teacher
+        reads_titles = teacher.objective == "generation" and not isinstance(self.teacher, Ensemble)
+        return self.given is None and teacher.export.item_embeddings == "text" and not reads_titles
+
+    def own_folder(self) -> Path:
+        return self.keyed(self.settings.paths.teacher_outputs_dir, "", *self.counted, self.settings.seed)

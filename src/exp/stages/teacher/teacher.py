@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....core.artefact import TEACHER, read_manifest
 from ....core.errors import UserError
 from ....core.paths import command_line
+from ....teacher.choices import nothing_to_create
 from ....teacher.prompts.templates import read_template
 from ....training.started import started_together
 from ...program.run import Run
@@ -46,7 +47,7 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
     def template(self) -> str:
         """The prompt's text."""
         return read_template(
-            self.settings.paths.prompts_dir, self.settings.dataset.prompt, self.settings.teacher.objective
+            self.settings.paths.prompts_dir, self.settings.dataset.prompt, self.settings.teacher.prompts_like
         )
 
     def own_folder(self) -> Path:
@@ -65,7 +66,9 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
         return [self.settings.teacher.key(), self.language_model, self.template, filter_seen]
 
     def check_settings(self) -> None:
-        """Makes sure that several processes can train it."""
+        """Makes sure that there is something to train, and that several processes can."""
+        if self.settings.teacher.is_asked:
+            nothing_to_create()
         if started_together() > 1 and self.settings.teacher.llm.quantization is not None:
             raise UserError(
                 "teacher.llm.quantization goes with one process alone: set it to null, or trainer.devices to 1."
@@ -73,15 +76,9 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
 
     def check(self) -> None:
         """See `ReadsLanguageModel.check`; items without titles are told first."""
-        teacher, items = self.settings.teacher, self.prepared.counts["items"]
-        untitled = self.prepared.counts.get("untitled_items", 0)  # datasets prepared before it was counted have titles
-        if untitled:
-            raise UserError(
-                f"{untitled:,} of {items:,} items of {self.settings.dataset.name} have no title, and a teacher reads "
-                "titles: give them in dataset.items, set dataset.untitled=drop, or train students alone "
-                f"(`{command_line('run_student_baseline')}`)."
-            )
+        check_titles(self.prepared, self.settings.dataset.name)
         super().check()
+        teacher, items = self.settings.teacher, self.prepared.counts["items"]
         if teacher.objective == "generation" and teacher.generation.candidates > items:
             raise UserError(
                 f"teacher.generation.candidates={teacher.generation.candidates} asks for more items than the "
@@ -189,6 +186,25 @@ class OfTeacher(Stage, ABC):
 
     def inputs(self) -> Sequence[Stage]:
         return (self.teacher,)
+
+
+def check_titles(prepared: Prepared, name: str) -> None:
+    """Makes sure that a teacher has something to read.
+
+    Args:
+        prepared: The dataset.
+        name: What it is called.
+
+    Raises:
+        UserError: Some items have no title.
+    """
+    untitled = prepared.counts.get("untitled_items", 0)  # datasets prepared before it was counted have titles
+    if untitled:
+        raise UserError(
+            f"{untitled:,} of {prepared.counts['items']:,} items of {name} have no title, and a teacher reads titles: "
+            "give them in dataset.items, set dataset.untitled=drop, or train students alone "
+            f"(`{command_line('run_student_baseline')}`)."
+        )
 
 
 def batches_of(steps: int, in_epoch: int, accumulate: int) -> int:
