@@ -123,6 +123,9 @@ class SearchSettings(Settings):
     )
 
 
+ENSEMBLE = ("ensemble.members", "ensemble.likeness.member", "ensemble.language_model")  # whether there is one
+
+
 class RunSettings(Settings):
     """The whole of a run."""
 
@@ -133,19 +136,19 @@ class RunSettings(Settings):
             "distill.candidate_topk must not exceed teacher.export.k, what the teacher exports",
         ),
         Rule(
-            ("ensemble", "teacher.objective"),
+            (*ENSEMBLE, "teacher.objective"),
             lambda s: s.ensemble.is_one and s.ensemble.language_model and s.teacher.objective == "generation",
             "ensemble.language_model must be false where teacher.objective=generation: likelihoods of titles join no "
             "ensemble",
         ),
         Rule(
-            ("ensemble", "active.policy"),
+            (*ENSEMBLE, "active.policy"),
             lambda s: s.ensemble.is_one and not s.ensemble.language_model and s.active.policy != "all",
             "active.policy must be all where ensemble.language_model=false: students answer for nothing",
         ),
         Rule(
-            ("ensemble.members", "teacher.name"),
-            lambda s: bool(s.ensemble.members) and s.teacher.is_asked,
+            (*ENSEMBLE, "teacher.name"),
+            lambda s: s.ensemble.is_one and s.teacher.is_asked,
             "ensemble must be none where teacher.name=api, whose rankings have no probabilities of their own",
         ),
         Rule(

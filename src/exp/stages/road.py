@@ -127,7 +127,7 @@ class Road:
         students = self.run.settings.ensemble.members
         of_ids = {name: self.members[name] for name, student in students.items() if not student.begins_with_texts}
         alone: dict[str, TrainedStudent] = dict(of_ids) if self._knows_texts else {}
-        if not students and self.has_teacher:
+        if not students and (self.ensemble is None or self.has_teacher):
             alone = {"user_encoder": self.user_encoder}
         return Ensemble(self.run, self.prepared, alone) if alone else None
 
