@@ -1,9 +1,10 @@
 """The training loop that students and teachers share: Lightning with early stopping and the best checkpoint kept."""
 
+import json
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ def fit(
     leftovers.free()
     made_from = {**plan.made_from, "precision": plan.precision}  # what "auto" is may differ between machines
     _refuse_batch_norm(module)
+    _refuse_others(made_from)
     go_on_from = as_the_first_says(str(resumable(plan.kept_in, plan.resume_from, made_from) or "") if leads() else "")
     if go_on_from:
         log.info("%s: goes on from %s", plan.stage, go_on_from)
@@ -147,6 +149,18 @@ def _over_processes() -> dict[str, Any]:
         "strategy": DDPStrategy(find_unused_parameters=True, broadcast_buffers=False),
         "use_distributed_sampler": False,  # all draw the same batches (`parts`)
     }
+
+
+def _refuse_others(made_from: Mapping[str, Any]) -> None:
+    """Makes sure that all processes train the same, from the same contents, in the same formats of numbers."""
+    own, first = json.loads(json.dumps(made_from)), as_the_first_says(dict(made_from))
+    keys = [key for key in {**first, **own} if own.get(key) != first.get(key)]
+    differ = [f"{key}: {own.get(key)} instead of {first.get(key)}" for key in keys]
+    if differ:
+        raise UserError(
+            f"Processes that train together differ from the first one ({'; '.join(differ)}): let all machines see the "
+            "same files, and set precision (of student.train and teacher.train) to 32-true where they compute otherwise."
+        )
 
 
 def _refuse_batch_norm(module: L.LightningModule) -> None:

@@ -67,7 +67,7 @@ class Training(Stage, ABC, Generic[Module]):
         from ...training.processes import line
 
         self.begin()
-        self.made_from = {}
+        self.made_from = {name: stage.content_digest for name, stage in self.inputs_by_name().items()}
         with line.group():
             self.trained()
 

@@ -111,7 +111,7 @@ def _steps_in_words(run: StoredRun, steps: Sequence[Difference]) -> str:
     subject_of = {model.name: subject for subject, model in run.models.items()}
     through = [subject_of.get(each.model) for each in steps]
     together = "ensemble" in run.models
-    who = "the ensemble's members that know no text" if together else "the frozen student alone"
+    who = "the frozen students that know no text" if together else "the frozen student alone"
     titles, rankings = "beginning with encodings of the titles", f"learning the rankings of {who}"
     if "titles" not in through:  # the step to these rankings is one to the vectors, too
         rankings += ", beside the teacher's item embeddings where the student learns from them"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 AROUND = 64  # the most tokens that a chat template puts around a message
 NOT_SENT = ("ConnectError", "ConnectTimeout", "UnsupportedProtocol")  # of the library's HTTP client, whichever it is
+WORKED = (408, 502, 504)  # statuses behind which a model may have worked
 BUSY = (408, 409, 429)  # and all from 500 on: it may be otherwise in a while
 
 
@@ -114,7 +115,8 @@ class Endpoint:
             status, wait = error.status_code, _wait(error.response.headers.get("retry-after"))
             said = self._without_key(" ".join(error.response.text.split())[:300])
             again = status in BUSY or status >= 500
-            raise UnansweredError(f"status {status}: {said}", billed=False, again=again, wait=wait) from None
+            billed = status in WORKED  # a gateway gave up behind which the model may have written an answer
+            raise UnansweredError(f"status {status}: {said}", billed=billed, again=again, wait=wait) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             said = self._without_key(str(cause)) or type(cause).__name__

@@ -25,6 +25,9 @@ VariableName = Annotated[Text, Field(pattern=r"^[A-Za-z_]\w{0,99}$"), Words("a n
 Fields = Annotated[dict[str, Any], Words("a group of keys")]
 
 
+COUNTED = {"max_tokens", "max_completion_tokens", "n", "best_of", "model", "messages", "stream"}  # not for `more`
+
+
 class ApiSettings(Settings):
     """A language model behind an OpenAI-compatible endpoint, which ranks the user encoder's candidates."""
 
@@ -33,6 +36,12 @@ class ApiSettings(Settings):
             ("max_cost", "price_prompt", "price_completion"),
             lambda s: s.max_cost is not None and s.price_prompt == 0 and s.price_completion == 0,
             "{at}max_cost needs {at}price_prompt and {at}price_completion, of which one is above 0",
+        ),
+        Rule(
+            ("more",),
+            lambda s: bool(COUNTED & s.more.keys()),
+            "{at}more must not say how long an answer is, how many there are or who is asked: {at}answer_tokens and "
+            "{at}model do",
         ),
     )
     base_url: Address = setting(  # the model's name decides what is answered, not where it runs

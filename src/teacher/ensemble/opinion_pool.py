@@ -240,7 +240,7 @@ def _ranking_best(
         items, there, answer = items[rows], there[rows], column[rows].unsqueeze(1)
         some = log_p[:, rows].gather(2, items.expand(len(log_p), -1, -1))
         weights, _ = _most_likely(some, (there & (items == answer)).long().argmax(1), scales, there)
-    if (weights / torch.tensor(scales)).max() < LEAST:
+    if weights.max() <= LEAST or (weights / torch.tensor(scales)).max() <= LEAST:
         log.warning("Among the best %d of its members an ensemble finds nothing: its weights are the likeliest", SHORT)
         return otherwise, _cross_entropy(log_p, column, otherwise.numpy())[0]
     together = pooled(weights, log_p).unsqueeze(0)

@@ -57,6 +57,7 @@ class Units:
     ) -> None:
         self.dataset, self.examples, self.settings, self.tile = dataset, examples, settings, tile
         self.readings = in_ranges(model.readings(dataset, examples))
+        _refuse_parts(self.readings, len(examples))
         key = _key(model, examples, settings, [[reading.rows for reading in unit] for unit in self.readings], tile)
         self.key, self.folder = key, folder
 
@@ -89,6 +90,11 @@ class Units:
         items, scores, states = [], [], []
         for reading in self.readings[unit]:
             said = reading.read()
+            if not torch.equal(said.rows.cpu(), reading.rows.cpu()):
+                raise UserError(
+                    "A teacher of your own scores other examples than its reading names, or in another order: give "
+                    "`Scored.rows` as `Reading.rows` has them."
+                )
             for first in range(0, len(said.rows), self.tile):
                 some = slice(first, first + self.tile)
                 best, log_p = self.best(said.scores[some], said.rows[some])
@@ -137,6 +143,15 @@ def in_ranges(readings: Sequence[Reading]) -> list[list[Reading]]:
         begin += len(reading.rows)
     numbered = groupby(zip(begins, readings, strict=True), key=lambda each: each[0])
     return [[reading for _, reading in unit] for _, unit in numbered]
+
+
+def _refuse_parts(units: list[list[Reading]], num_examples: int) -> None:
+    rows = torch.cat([torch.zeros(0, dtype=torch.long), *(reading.rows for unit in units for reading in unit)])
+    if not torch.equal(rows.sort().values, torch.arange(num_examples)):
+        raise UserError(
+            f"A teacher of your own cuts {num_examples:,} examples into readings that do not hold each of them once "
+            "(`TeacherModel.readings`)."
+        )
 
 
 def _key(model: Ranking, examples: Examples, settings: ExportSettings, units: list[list[Tensor]], tile: int) -> str:

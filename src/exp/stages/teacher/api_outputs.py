@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....core.artefact import making
 from ....core.errors import UserError
 from ....teacher.api.question import check_template
 from ....teacher.prompts.templates import read_template
@@ -224,6 +226,10 @@ class ApiOutputs(Taught):
         drawn = examples.sample(number, generator(self.settings.seed))
         questions = self._questions(drawn, items[(examples.example_id[:, None] == drawn.example_id).any(1)])
         return [questions[row] for row in range(len(questions))]
+
+    def turn(self) -> AbstractContextManager[object]:
+        """See `Stage.turn`: one process asks at a time, since each counts by itself what is spent."""
+        return making(self.folder)
 
     def make(self) -> None:
         import torch

@@ -62,8 +62,8 @@ class Outputs(Stage, ABC):
         self.clear_leftovers()
 
     def is_over(self) -> bool:
-        """Whether another process has written the artefact since this one began."""
-        return self.there() != self.before
+        """Whether another process has written the artefact since this one began, from what this one reads."""
+        return self.there() != self.before and self.is_made()
 
 
 class Taught(Outputs, ABC):
