@@ -159,7 +159,7 @@ def _refuse_others(made_from: Mapping[str, Any]) -> None:
     if differ:
         raise UserError(
             f"Processes that train together differ from the first one ({'; '.join(differ)}): let all machines see the "
-            "same files, and set precision (of student.train and teacher.train) to 32-true where they compute otherwise."
+            "same files, and set precision to 32-true (student.train, teacher.train) where it is that."
         )
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from src.core.errors import UserError
 from src.core.paths import CONF_DIR
 from src.teacher.api.question import asked_again, check_template, question, ranking_in, response_format
+from src.teacher.api.settings import ApiSettings
 from tests.teacher.api.endpoints import right
 
 TEMPLATE = "Seen:\n[HistoryHere]\nOffered:\n[CansHere]\n"
@@ -89,3 +90,9 @@ def test_asked_again_a_question_shows_what_was_wrong_cut_short_and_asks_the_same
     again = asked_again(text, "no\n" * 1000)
     assert again.startswith(text) and right(again) == right(text) == "1, 2"
     assert "no\\nno" in again and len(again) < len(text) + 700
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens", "n", "model", "messages", "stream"])
+def test_further_fields_do_not_pass_by_what_is_counted(field):
+    with pytest.raises(UserError, match="more must not say how long an answer is, how many there are or who is asked"):
+        ApiSettings(more={field: 5})

@@ -247,3 +247,22 @@ def test_targets_that_nobody_ranks_high_leave_the_likeliest_weights(monkeypatch,
     batches = [ExampleBatch(batch.example_id, batch.history, worst)]
     assert fit(model, batches, CPU, "shortlist").whole == fit(model, batches, CPU).whole
     assert "its weights are the likeliest" in caplog.text
+
+
+@pytest.mark.parametrize("sureness", [0.25, 1.0, 4.0])
+def test_members_that_rank_targets_last_of_their_best_leave_the_likeliest_weights(monkeypatch, caplog, sureness):
+    monkeypatch.setattr(opinion_pool, "SHORT", 4)
+    log_p = (sureness * torch.randn(1, 200, 15, generator=generator(9))).log_softmax(2)
+    log_p = torch.cat([log_p, (0.5 * log_p).log_softmax(2)])
+    target = log_p[0].topk(4, dim=1).indices[:, 3] + 1  # the last of every list: no weight above 0 is likely
+
+    class Fixed:
+        names = ("a", "b")
+
+        def log_probabilities(self, batch):
+            return list(log_p)
+
+    batch = ExampleBatch(torch.arange(200), torch.ones(200, 1, dtype=torch.int64), target)
+    found = fit(Fixed(), [batch], CPU, "shortlist").whole
+    assert found == fit(Fixed(), [batch], CPU).whole
+    assert "its weights are the likeliest" in caplog.text

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.core.errors import UserError
 from src.core.metrics import users_within
 from src.data.dataset import Dataset
 from src.student.factory import create_student
@@ -14,6 +15,7 @@ from src.teacher.ensemble.opinion_pool import OpinionPool
 from src.teacher.export import BYTES_PER_SCORE
 from src.teacher.exporting.units import Ranking, Units
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.interfaces import Reading, Scored
 from src.teacher.settings import ExportSettings
 from src.teacher.user_pass import UserPassModel
 from tests.memory import peak_bytes
@@ -76,3 +78,39 @@ def test_what_is_held_grows_with_the_catalogue_by_the_models_own_vectors_alone(n
         assert work.tile < len(reading.rows) and BUDGET * 2**20 / 4 < held <= BUDGET * 2**20
     assert 4 * len(reading.rows) > table  # scores of a whole reading would be more than that
     assert peaks[MANY] - peaks[FEW] <= (MANY - FEW) * table
+
+
+class Own:
+    """A ranker whose readings are what a test says."""
+
+    def __init__(self, readings: list[Reading]) -> None:
+        self._readings, self.layer = readings, torch.nn.Linear(1, 1)
+
+    def readings(self, dataset, examples) -> list[Reading]:
+        return self._readings
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def parameters(self):
+        return self.layer.parameters()
+
+
+def test_readings_hold_each_example_once_and_score_what_they_name(tmp_path):
+    dataset = catalogue_of(50)
+    train = dataset.examples["train"]
+    everyone = torch.arange(len(train))
+
+    def reading(rows: torch.Tensor, scored: torch.Tensor) -> Reading:
+        return Reading(rows, lambda: Scored(scored, torch.randn(len(scored), 50), 0))
+
+    def units(*readings: Reading) -> Units:
+        return Units(Own(list(readings)), dataset, train, ExportSettings(k=3, exclude_seen=False), 10, tmp_path)
+
+    first, rest = everyone[:5], everyone[5:]
+    assert units(reading(rest, rest), reading(first, first)).ask(0)["items"].shape == (len(train), 3)
+    for wrong in (everyone[:-1], torch.cat([everyone, everyone[:1]]), everyone + 1):
+        with pytest.raises(UserError, match="do not hold each of them once"):
+            units(reading(wrong, wrong))
+    with pytest.raises(UserError, match="other examples than its reading names, or in another order"):
+        units(reading(everyone, everyone.flip(0))).ask(0)

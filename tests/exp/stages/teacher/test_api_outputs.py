@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+import threading
 import time
 
 import pytest
@@ -145,6 +146,23 @@ def test_two_exports_at_once_share_the_store(folder, tmp_path):
     assert (roads[0].outputs.folder / "myrank_train.txt").read_bytes() == (
         roads[1].outputs.folder / "myrank_train.txt"
     ).read_bytes()
+
+
+def test_one_process_asks_at_a_time(folder):
+    outputs, went = road_to(folder, "http://localhost:1/v1").outputs, []
+
+    def ask():
+        with outputs.turn():
+            went.append("second")
+
+    with outputs.turn():  # what one spends, another would not count
+        second = threading.Thread(target=ask)
+        second.start()
+        second.join(timeout=0.5)
+        assert went == []
+        went.append("first")
+    second.join()
+    assert went == ["first", "second"]
 
 
 @pytest.mark.slow
