@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ..program.run import Run
-from .api_evaluation import ApiEvaluation
 from .base import Stage
 from .distilled import Distilled, SelfDistilled
 from .evaluations import (
@@ -23,6 +22,7 @@ from .prepare import Prepare
 from .served import Served
 from .students import Baseline, Member, TitlesAlone, TrainedStudent, UserEncoder
 from .teacher.answers import Answers
+from .teacher.api_evaluation import ApiEvaluation
 from .teacher.api_outputs import ApiOutputs, Candidates
 from .teacher.calibration import Calibration
 from .teacher.encodings import Encodings

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..program.run import Run
-from .base import Prepared, Stage
-from .evaluations import SPLIT, Evaluation, parameters_of, ranked_by
-from .teacher.api_outputs import Asking
-from .teacher.ensemble import Ensemble
+from ...program.run import Run
+from ..base import Prepared, Stage
+from ..evaluations import SPLIT, Evaluation, parameters_of, ranked_by
+from .api_outputs import Asking
+from .ensemble import Ensemble
 
 if TYPE_CHECKING:
-    from ...evaluation.ranking import Evaluation as Ranked
+    from ....evaluation.ranking import Evaluation as Ranked
 
 
 class ApiEvaluation(Evaluation):
@@ -62,9 +62,9 @@ class ApiEvaluation(Evaluation):
         """See `Evaluation.rank`; the time is with that of asking, the parameters are those of the student alone."""
         import torch
 
-        from ...core.precision import autocast, best_device, resolve_precision
-        from ...evaluation.ranking import rows_at_once
-        from ...teacher.api.reordered import Reordered, best_of
+        from ....core.precision import autocast, best_device, resolve_precision
+        from ....evaluation.ranking import rows_at_once
+        from ....teacher.api.reordered import Reordered, best_of
 
         dataset, metrics, teacher = self.prepared.dataset, self.settings.metrics, self.settings.teacher
         test, student = dataset.examples[SPLIT], self.student.load().to(best_device())
