@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch.distributed import TCPStore
 
+from src.core.paths import ROOT
 from src.exp.program.run import ended_by_sigterm
 from src.training.started import place
 
@@ -48,17 +51,36 @@ def child(job: Callable[[], None]) -> Callable[[signal.Signals | None], int]:
 def together(job: Callable[[], None], processes: int = 2) -> list[int]:
     """Runs `job` in several processes at once, each told what torchrun would tell it; returns their statuses."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    common = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
-    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
-    common |= {"TORCHELASTIC_RESTART_COUNT": 0, "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
     def as_told(rank: int) -> None:
-        told = common | {"RANK": rank, "LOCAL_RANK": rank}
-        os.environ.update({name: str(value) for name, value in told.items()})
+        os.environ.update(_told_by_torchrun(store, rank, processes))
         job()
 
     ends = [child(partial(as_told, rank)) for rank in range(processes)]
     return [end(None) for end in ends]
+
+
+def command_together(module: str, arguments: list[str], processes: int) -> list[int]:
+    """Runs a command in several processes at once, as `together` does a job, but each from its begin: Polars, whose
+    threads a copied process does not have, would wait for them for ever.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = [_told_by_torchrun(store, rank, processes) if processes > 1 else {} for rank in range(processes)]
+    alike = os.environ | {"OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=alike | each, stdout=subprocess.DEVNULL
+        )
+        for each in told
+    ]
+    return [each.wait(timeout=600) for each in started]
+
+
+def _told_by_torchrun(store: TCPStore, rank: int, processes: int) -> dict[str, str]:
+    told: dict[str, Any] = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "RANK": rank, "LOCAL_RANK": rank}
+    told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    told |= {"TORCHELASTIC_RESTART_COUNT": 0, "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
+    return {name: str(value) for name, value in (told | {"TORCH_CPP_LOG_LEVEL": "ERROR"}).items()}
 
 
 def leave(folder: Path, found: Any) -> None:
