@@ -1,5 +1,6 @@
 """Folders of runs as the program leaves them, made without training anything: scores are random but seeded."""
 
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from src.data.prepare import prepare_dataset
 from src.evaluation.comparison import write_comparison
 from src.evaluation.ranking import evaluate
 from src.evaluation.settings import CompareSettings, MetricsSettings
-from src.evaluation.significance import Model, compare
+from src.evaluation.significance import Model, compare, compare_models
 from tests.worlds import tiny_logs, write_raw_log
 
 NAMES = {
@@ -62,10 +63,22 @@ def write_run(folder: Path, dataset: Dataset, *subjects: str, seeds: int = 1, ma
         steps = list(pairwise(through)) if len(through) > 2 else []
         settings = CompareSettings(metrics=["NDCG@10", "HR@10"], resamples=1000)
         write_comparison(compare(models, dataset.examples["test"].user, 0, settings, steps), metrics)
+    if "teacher" in subjects:
+        write_probe(metrics, dataset)
     write_json(metrics / "time.json", {"seconds": {"prepare": 0.5, "teacher: training": 61.0}})
     if made_from:
         write_json(metrics / "made_from.json", made_from_of(dataset))
     return folder
+
+
+def write_probe(metrics: Path, dataset: Dataset) -> None:
+    """Writes what a run keeps of its teacher's probe."""
+    user = dataset.examples["val"].user
+    names = ["as it is", "titles of other items"]
+    models = [Model(name, [1 + torch.arange(len(user)) % (3 + place)]) for place, name in enumerate(names)]
+    found = compare_models(models, user, baseline=0, metrics=["NDCG@10"], confidence=0.95, resamples=1000, seed=0)
+    told = {"examples": len(user), "cross_entropy": {"as it is": 2.5, names[1]: 2.75}, "comparison": asdict(found)}
+    write_json(metrics / "probe.json", told)
 
 
 def made_from_of(dataset: Dataset) -> dict:

@@ -11,7 +11,7 @@ from tests.report.runs import NAMES, dataset_in, write_run
 
 TITLES = [
     "Quality", "What explains the gain", "Learning curves", "Where the gain lies", "Overlap of the lists",
-    "Gates and experts", "Calibration", "Cost", "Twelve users",
+    "What the language model reads", "Gates and experts", "Calibration", "Cost", "Twelve users",
 ]  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def test_a_baseline_alone_says_what_it_has_not(tmp_path, dataset):
     run = read_run(write_run(tmp_path / "result_1", dataset, "popularity", "baseline"))
     assert set(missing_of(run)) == {
         "Quality", "What explains the gain", "Where the gain lies", "Overlap of the lists", "Gates and experts",
+        "What the language model reads",
     }  # fmt: skip
 
 
@@ -46,7 +47,9 @@ def test_a_run_without_lists_dataset_and_curves_says_so_in_every_section_that_ne
     folder = write_run(tmp_path / "result_1", dataset, *NAMES, made_from=False)
     for file in folder.glob("metrics/*.safetensors"):
         file.unlink()
-    assert set(missing_of(read_run(folder))) == set(TITLES) - {"Quality", "What explains the gain"}
+    assert set(missing_of(read_run(folder))) == set(TITLES) - {
+        "Quality", "What explains the gain", "What the language model reads",
+    }  # fmt: skip
 
 
 def test_no_figure_is_empty_whatever_the_run_has(tmp_path, dataset):
