@@ -80,8 +80,7 @@ class ExampleBatch:
 class Dataset:
     """A prepared dataset. Users are 0..num_users-1, items 1..num_items, 0 is padding.
 
-    item_log: `[num_interactions]` int32, every user's items, user after user, oldest first; of a long log a file
-        that is mapped (`stored.long_columns`).
+    item_log: `[num_interactions]` int32, every user's items, user after user, oldest first; a mapped file if long.
     offsets: `[num_users + 1]` int64; user u owns `item_log[offsets[u]:offsets[u + 1]]`.
     num_train: `[num_users]` int64; the first `num_train[u]` interactions of u are the training part.
     examples: By split: "train", "val", "test".
