@@ -71,7 +71,6 @@ class Distilled(StudentTraining):
                 "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set "
                 f"it to false, or train the baseline alone (`{command_line('run_student_baseline')}`)."
             )
-
         if started_together() > 1 and self.settings.distill.preset == "paper" and self.settings.distill.alpha > 0:
             raise UserError(
                 "distill.preset=paper multiplies every example's weights with every other example's DROS, which no "

@@ -348,6 +348,7 @@ def every(models: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
 
 
 def parameters_of(model: "nn.Module") -> int:
+    """Returns how many numbers a model has learned, or was given."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -206,9 +206,10 @@ def fit(
     def fitted(chosen: Sequence[int]) -> Fitted:
         some = log_p if len(chosen) == len(names) else log_p[list(chosen)]
         scale = [scales[place] for place in chosen]
-        weights, loss = _most_likely(some, target - 1, scale)
         if among == "shortlist" and len(chosen) > 1:
-            weights, loss = _ranking_best(some, answers, scale, weights)
+            weights, loss = _ranking_best(some, answers, scale)
+        else:
+            weights, loss = _most_likely(some, target - 1, scale)
         in_batches = zip(some.split([len(each) for each, _ in answers], dim=1), answers, strict=True)
         ranks = [rank_of_target(pooled(weights, part), *answer) for part, answer in in_batches]
         by_name = dict(zip([names[place] for place in chosen], weights.tolist(), strict=True))
@@ -225,10 +226,10 @@ def fit(
 
 
 def _ranking_best(
-    log_p: Tensor, answers: Sequence[tuple[Tensor, Tensor | None]], scales: Sequence[float], otherwise: Tensor
+    log_p: Tensor, answers: Sequence[tuple[Tensor, Tensor | None]], scales: Sequence[float]
 ) -> tuple[Tensor, float]:
     """Returns weights `[members]` as `_most_likely` does, of the highest likelihood among members' best items, but for
-    their common factor; `otherwise` where members know nothing of targets among these.
+    their common factor; among the catalogue where members know nothing of targets among these.
     """
     column = torch.cat([target for target, _ in answers]) - 1
     seen = [row for target, seen in answers for row in (seen if seen is not None else torch.zeros(len(target), 1))]
@@ -242,7 +243,7 @@ def _ranking_best(
         weights, _ = _most_likely(some, (there & (items == answer)).long().argmax(1), scales, there)
     if weights.max() <= LEAST or (weights / torch.tensor(scales)).max() <= LEAST:
         log.warning("Among the best %d of its members an ensemble finds nothing: its weights are the likeliest", SHORT)
-        return otherwise, _cross_entropy(log_p, column, otherwise.numpy())[0]
+        return _most_likely(log_p, column, scales)
     together = pooled(weights, log_p).unsqueeze(0)
     factor, loss = _most_likely(together, column, [_scale(together[0], column)])
     return factor * weights, loss
