@@ -12,7 +12,8 @@ from typing_extensions import Self
 from ..core.artefact import DATASET, opened
 from ..core.errors import UserError
 from .catalogue import Catalogue
-from .stored import SPLITS, long_columns, pieces, read_table
+from .preparation.columns import pieces
+from .stored import AT_ONCE, SPLITS, long_columns, read_table
 
 
 class Examples:
@@ -134,7 +135,7 @@ class Dataset:
         for split, examples in self.examples.items():
             faults[f"users.parquet and examples_{split}.parquet"] = not all(
                 _within(some.user, 0, self.num_users - 1) and _within(some.end, 1, lengths[some.user] - 1)
-                for some in map(examples.subset, pieces(len(examples)))
+                for some in map(examples.subset, pieces(len(examples), AT_ONCE))
             )
         for tables, differ in faults.items():
             if differ:
@@ -175,7 +176,7 @@ class Dataset:
         """Returns `[num_interactions]` int32: the train example whose target this interaction is, or -1."""
         train = self.examples["train"]
         example = torch.full((len(self.item_log),), -1, dtype=torch.int32)
-        for some in map(train.subset, pieces(len(train))):
+        for some in map(train.subset, pieces(len(train), AT_ONCE)):
             example[self.offsets[some.user] + some.end] = some.example_id.int()
         return example
 

@@ -1,7 +1,6 @@
 """The tables of a prepared dataset as they are read: numbers are int32; those of a long log are mapped, not loaded."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +94,3 @@ def _no_table(path: Path, why: str) -> UserError:
         f"{path} is not the table of a prepared dataset, or is cut short ({why}): delete the folder and prepare "
         "it again."
     )
-
-
-def pieces(length: int) -> Iterator[slice]:
-    """Yields slices of rows that are looked at together."""
-    return (slice(first, first + AT_ONCE) for first in range(0, length, AT_ONCE))
