@@ -15,7 +15,7 @@ import torch
 from torch.distributed import TCPStore
 
 from src.core.paths import ROOT
-from src.exp.program.run import ended_by_sigterm
+from src.exp.program.run import ended_by_signals
 from src.training.started import place
 
 
@@ -30,7 +30,7 @@ def child(job: Callable[[], None]) -> Callable[[signal.Signals | None], int]:
             torch.set_num_threads(1)  # threads of the parent are not there any more
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), 1)
-            with ended_by_sigterm():
+            with ended_by_signals():
                 job()
             status = 0
         except SystemExit as ended:

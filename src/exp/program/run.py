@@ -63,7 +63,7 @@ def command(job: Job, module: str, does: str | None, follow: Callable[[], int] |
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         if not leads():
             try:
-                with ended_by_sigterm():
+                with ended_by_signals():
                     sys.exit(follow() if follow else 2)
             except KeyboardInterrupt:  # the first one tells it
                 sys.exit(128 + signal.SIGINT)
@@ -123,7 +123,7 @@ def start(cfg: "DictConfig", job: Job, shared: str | None = None) -> None:
     program = logging.getLogger("anyo")
     with ExitStack() as at_the_end:  # when run.log says how it ended
         try:
-            with ended_by_sigterm(), told_where_disk_is_full(run_dir):
+            with ended_by_signals(), told_where_disk_is_full(run_dir):
                 settings = settings_of(cfg)
                 logging.getLogger().setLevel(settings.logging.level)
                 config = run_dir / "config.yaml"
@@ -163,20 +163,37 @@ def _is_loss(error: Exception) -> bool:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM end the program as an exception does, so that nothing half-written stays behind."""
+def ended_by_signals() -> Iterator[None]:
+    """Lets SIGTERM and Ctrl-C end the program as exceptions do, so that nothing half-written stays behind.
+
+    Raises:
+        SystemExit, KeyboardInterrupt: A signal came; also where it met a library's compiled code, which may turn the
+            exception into a fault of its own (Polars: a panic).
+    """
     if threading.current_thread() is not threading.main_thread():  # no other may handle signals
         yield
         return
+    exceptions = {signal.SIGTERM: SystemExit(128 + signal.SIGTERM), signal.SIGINT: KeyboardInterrupt()}
+    came: list[BaseException] = []
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        came.append(exceptions[signal.Signals(number)])
+        raise came[-1]
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.getsignal(number) for number in exceptions}
+    if before[signal.SIGINT] is not signal.default_int_handler:  # ignored, in a shell's background
+        del before[signal.SIGINT]
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
+    except BaseException as error:
+        if came and not isinstance(error, SystemExit | KeyboardInterrupt):
+            raise came[-1] from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_yaml(settings: RunSettings) -> str:

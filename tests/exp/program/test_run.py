@@ -203,6 +203,23 @@ def test_sigterm_ends_as_an_exception_does_and_gives_its_status(started, tmp_pat
     assert not [path for path in tmp_path.iterdir() if "artefact" in path.name]
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("fault", [ValueError, BaseException])
+def test_a_signal_that_a_library_turns_into_a_fault_of_its_own_ends_as_any_other(started, number, status, fault):
+    """As Polars does, whose compiled code panics where an exception comes while it reads a Python object."""
+
+    def asked_to_end(run: Run) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(9)
+        except BaseException as error:
+            raise fault("called `Result::unwrap()` on an `Err` value") from error
+
+    with pytest.raises(SystemExit) as ended:
+        started(asked_to_end)
+    assert ended.value.code == status
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
