@@ -6,6 +6,7 @@ from ..data.dataset import Dataset
 from ..data.rows import ExampleRows
 from ..student.factory import create_student
 from ..student.layers.embedding import standardised
+from ..student.losses import NextItemLoss, SampledLoss
 from ..student.models import SequentialRecommender
 from ..student.settings import StudentSettings
 from ..student.trainer_baseline import student_loss
@@ -42,11 +43,12 @@ def distil_module(
         )
     if distill.soft_targets.weight > 0 and distill.soft_targets.rest:
         _check_probabilities(outputs, distill.candidate_topk)
+    loss = student_loss(student, dataset)
     return DistilModule(
         _student(student, distill, dataset, outputs),
-        student_loss(student, dataset),
+        loss,
         outputs,
-        _terms(student, distill, dataset, outputs),
+        _terms(student, distill, dataset, outputs, loss),
         ExampleRows(dataset, dataset.examples["val"], student.model.history_length, with_seen=False),
         distill.candidate_topk,
         student.train,
@@ -92,15 +94,16 @@ def _student(
 
 
 def _terms(
-    student: StudentSettings, distill: DistillSettings, dataset: Dataset, outputs: TeacherOutputs
+    student: StudentSettings, distill: DistillSettings, dataset: Dataset, outputs: TeacherOutputs, loss: NextItemLoss
 ) -> DistillationTerms:
     preset = PRESETS[distill.preset]
     propensity = propensity_scores(dataset.train_item_counts()[1:], distill.ps_power)
     gammas = (distill.gamma_position, distill.gamma_confidence, distill.gamma_consistency)
+    sampler = loss if isinstance(loss, SampledLoss) and student.train.sparse_items else None
     return DistillationTerms(
         RankingDistillationLoss(preset, propensity, distill.lam, distill.alpha, distill.beta, gammas),
         DROLoss(preset, propensity, distill.alpha, distill.beta),
-        create_list_losses(distill, logits_dtype(student.train.precision)),
+        create_list_losses(distill, logits_dtype(student.train.precision), sampler),
         _hint(student, distill, outputs),
         WEIGHTINGS[distill.weighting],
     )

@@ -266,7 +266,8 @@ class RankingDistillationLoss(nn.Module):
         """Returns the named terms, each a scalar with lam and alpha applied; their sum is the loss. `{}` for lam = 0.
 
         Args:
-            scores: `[B, N]` float, B >= 1: only examples the teacher was asked about.
+            scores: `[B, N]` float, B >= 1: only examples the teacher was asked about. `[B, 0]` where nothing needs them
+                (`asks_for_all_scores`) and `chosen` is given.
             candidates: `[B, K]` int64 columns, the teacher's best first.
             distance: `[B, K]` float, larger = the teacher is less sure (-log-probability, or a distance).
             negatives: `[B]` int64 columns, one item per example that is neither target nor seen.
@@ -285,9 +286,14 @@ class RankingDistillationLoss(nn.Module):
     def weights(self, scores: Tensor, candidates: Tensor, distance: Tensor) -> Tensor:
         """Returns the mixed weights `[B, K]`; the student's own top-K is read from `scores`. Arguments as `forward`."""
         K = candidates.shape[1]
+        consistency = torch.zeros_like(distance)
+        if self.gammas[2] > 0:
+            consistency = consistency_weights(candidates, scores.topk(K, dim=1).indices)
         return mixed_weights(
-            position_weights(K, scores.device),
-            confidence_weights(distance),
-            consistency_weights(candidates, scores.topk(K, dim=1).indices),
-            self.gammas,
+            position_weights(K, candidates.device), confidence_weights(distance), consistency, self.gammas
         )
+
+    @property
+    def asks_for_all_scores(self) -> bool:
+        """Whether `forward` looks at more scores than those that it may be given as `chosen`."""
+        return self.lam > 0 and (self.weighted_bce.alpha > 0 or self.gammas[2] > 0)

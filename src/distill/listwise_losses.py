@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..student.losses import catalogue_cross_entropies
+from ..student.losses import SampledLoss, catalogue_cross_entropies
 from ..student.models import SequentialRecommender
 from ..training.softmax import Answers
 from .settings import DistillSettings, ListLossSettings
@@ -68,6 +68,8 @@ class ListLoss:
     dtype: Of the softmax's matrix products (`full_softmax_loss`).
     rest: Of soft targets: the teacher's probabilities as they are (`exp(-distance)`), and what they leave to one as the
         share of all other items (`softmax.Answers`), in the place of a distribution over K items alone.
+    sampler: Estimates the softmax from the negatives that it draws (`SampledLoss.cross_entropy`); None: all items are
+        scored.
     """
 
     name: str
@@ -75,6 +77,7 @@ class ListLoss:
     temperature: float
     dtype: torch.dtype
     rest: bool = False
+    sampler: SampledLoss | None = None
 
     def __call__(
         self,
@@ -98,8 +101,10 @@ class ListLoss:
             places = torch.arange(candidates.shape[1], device=scores.device).expand_as(candidates)
             losses = listwise_kl(scores, places, distance, self.temperature)
             return self.weight * (losses if importance is None else importance * losses).mean()
-        answers = {self.name: self.answers(candidates, distance, importance)}
-        return catalogue_cross_entropies(model, hidden, answers, self.dtype)[self.name]
+        answers = self.answers(candidates, distance, importance)
+        if self.sampler is not None:
+            return self.sampler.cross_entropy(model, hidden, answers)
+        return catalogue_cross_entropies(model, hidden, {self.name: answers}, self.dtype)[self.name]
 
     @property
     def over_catalogue(self) -> bool:
@@ -122,12 +127,14 @@ class ListLoss:
 LIST_LOSSES = ("kl", "rd", "soft_targets")
 
 
-def create_list_losses(settings: DistillSettings, dtype: torch.dtype) -> list[ListLoss]:
-    """Returns the losses that are switched on; `dtype`: see `ListLoss`."""
+def create_list_losses(
+    settings: DistillSettings, dtype: torch.dtype, sampler: SampledLoss | None = None
+) -> list[ListLoss]:
+    """Returns the losses that are switched on; `dtype`, `sampler`: see `ListLoss`."""
     chosen: dict[str, ListLossSettings] = {name: getattr(settings, name) for name in LIST_LOSSES}
     rest = {"soft_targets": settings.soft_targets.rest}
     return [
-        ListLoss(name, how.weight, how.temperature, dtype, rest.get(name, False))
+        ListLoss(name, how.weight, how.temperature, dtype, rest.get(name, False), sampler)
         for name, how in chosen.items()
         if how.weight > 0
     ]

@@ -177,7 +177,7 @@ class DistilModule(NextItemModule):
 
     def _known(self, hidden: Tensor, target: Tensor, row: Tensor) -> DistillationBatch:
         """Returns what is known of the positions that the teacher ranked; scores only where something asks for them."""
-        needs_scores = self.ranking.lam > 0 or self.weighting is not uniform
+        needs_scores = self.ranking.asks_for_all_scores or self.weighting is not uniform
         with torch.set_grad_enabled(self.dros.alpha > 0):  # else they only weigh
             scores = self.model.score(hidden) if needs_scores else hidden.new_empty(len(hidden), 0)
         return DistillationBatch(

@@ -105,8 +105,9 @@ class SampledLoss(NextItemLoss):
         self.num_negatives = num_negatives
         self.shared = shared
         weight = item_counts.clamp(min=1).double().pow(popularity_power)
-        self.q = weight / weight.sum()  # [num_items] float64
-        self.cumulative = self.q.cumsum(0)
+        q = weight / weight.sum()
+        self.cumulative = q.cumsum(0)  # [num_items] float64
+        self.log_expected = (num_negatives * q).log().float()  # [num_items], of the times that an item is drawn
         self.num_items = len(item_counts)
 
     @classmethod
@@ -115,16 +116,46 @@ class SampledLoss(NextItemLoss):
         return cls(item_counts, **settings)
 
     def __call__(self, model: SequentialRecommender, hidden: Tensor, target: Tensor) -> Tensor:
-        if self.cumulative.device != target.device:
-            self.to(target.device)
-        negatives = self.draw(() if self.shared else (len(target),), target.device)
+        negatives = self._drawn_for(target)
         own = model.score(hidden, target.unsqueeze(1)).squeeze(1)
         others = model.score(hidden, negatives)
         return self.compare(own, others, negatives, negatives == target.unsqueeze(1))
 
+    def cross_entropy(self, model: SequentialRecommender, hidden: Tensor, answers: Answers) -> Tensor:
+        """Returns an estimate of `catalogue_cross_entropy` with several answers to a position, from n sampled items.
+
+        The sum over the catalogue is `Σ_c e^{s_c} + Σ_j e^{s_j} / (n q_j)`, the first over the answers, the second over
+        the negatives that are none: its expectation is the sum itself (importance sampling, Bengio & Senecal 2008).
+        The rest of `answers` is the share of the second.
+
+        Args:
+            model: Scores items from hidden states.
+            hidden: `[M, D]` float.
+            answers: Of the M positions; the columns of a position are distinct.
+        """
+        items = answers.columns + 1
+        negatives = self._drawn_for(items)
+        own = model.score(hidden, items).float()
+        others = model.score(hidden, negatives).float() - self.log_expected[negatives - 1]
+        for item in items.split(1, 1):  # a comparison of all at once would be [M, C, n]
+            others = others.masked_fill(negatives == item, -torch.inf)
+        everyone = torch.cat([own, others], 1).logsumexp(1, keepdim=True)
+        losses = -(answers.weights * (own - everyone)).sum(1, keepdim=True)
+        if answers.rest is not None:
+            any_left = others.isfinite().any(1, keepdim=True)  # else all that were drawn are answers, and say nothing
+            share = others.masked_fill(~any_left, 0.0).logsumexp(1, keepdim=True) - everyone
+            losses = losses - answers.rest * any_left * share
+        return losses.mean()
+
+    def _drawn_for(self, items: Tensor) -> Tensor:
+        """Returns negatives for `items [M, ...]` where these are, `[n]` or `[M, n]` item numbers."""
+        if self.cumulative.device != items.device:
+            self.to(items.device)
+        return self.draw(() if self.shared else (len(items),), items.device)
+
     def to(self, device: torch.device) -> None:
         """Moves what is kept for every item, once, to where the batches are."""
-        self.cumulative = self.cumulative.to(device)
+        self.cumulative, self.log_expected = self.cumulative.to(device), self.log_expected.to(device)
 
     def draw(self, rows: tuple[int, ...], device: torch.device) -> Tensor:
         """Returns negatives, item numbers `[*rows, n]` int64."""
@@ -167,15 +198,12 @@ class SampledSoftmax(SampledLoss):
         log_q_correction: bool,
     ) -> None:
         super().__init__(item_counts, num_negatives, popularity_power, shared)
-        correction = -(num_negatives * self.q).log() if log_q_correction else torch.zeros_like(self.q)
-        self.correction = correction.float()
-
-    def to(self, device: torch.device) -> None:
-        super().to(device)
-        self.correction = self.correction.to(device)
+        self.log_q_correction = log_q_correction
 
     def compare(self, own: Tensor, others: Tensor, negatives: Tensor, hit: Tensor) -> Tensor:
-        others = others.float() + self.correction[negatives - 1]
+        others = others.float()
+        if self.log_q_correction:
+            others = others - self.log_expected[negatives - 1]
         everyone = torch.cat([own.float().unsqueeze(1), others.masked_fill(hit, -torch.inf)], dim=1)
         return (everyone.logsumexp(1) - own).mean()
 

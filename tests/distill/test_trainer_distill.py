@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from src.distill.kd_losses import PRESETS, DROLoss, RankingDistillationLoss
 from src.distill.listwise_losses import LIST_LOSSES, ListLoss, listwise_kl
 from src.distill.trainer_distill import DistillationTerms, DistilModule
 from src.student.factory import create_student
-from src.student.losses import CrossEntropy, NextItemLoss
+from src.student.losses import CrossEntropy, NextItemLoss, SampledSoftmax
 from src.student.models import SequentialRecommender
 from src.student.store import load_student, save_student
 from src.student.trainer_baseline import NextItemModule
@@ -32,6 +33,7 @@ class Recorder(nn.Module):
     """Stands where a loss stands: keeps what it is handed and returns one term."""
 
     alpha = lam = 1.0
+    asks_for_all_scores = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,6 +238,46 @@ def test_weights_of_examples_reach_every_term_of_the_teacher_and_no_other(datase
     plain = module_of(outputs, *losses(dataset, lam=0, alpha=0)).loss_terms(batch)
     assert torch.allclose(terms["next_item"], plain["next_item"])
     assert not module.model.training  # as it was
+
+
+def test_with_sparse_items_only_the_items_of_a_batch_its_lists_and_its_negatives_move(dataset, outputs, monkeypatch):
+    """Of a catalogue with items that nobody has met, whose scores no term looks at."""
+    loss = SampledSoftmax(torch.ones(NUM_ITEMS, dtype=torch.int64), 2, 0.0, True, True)
+    drawn = torch.tensor([2, 7])
+    loss.draw = lambda rows, device: drawn
+    ranking, dros = losses(dataset, alpha=0)
+    ranking.gammas = (0.3, 0.5, 0.0)
+    lists = [ListLoss(name, 0.7, 1.0, torch.float32, name == "soft_targets", loss) for name in LIST_LOSSES]
+    module = module_of(outputs, ranking, dros, list_losses=lists)
+    module.loss, module.optimisation = loss, module.optimisation.model_copy(update={"sparse_items": True})
+    monkeypatch.setattr(NextItemModule, "trainer", SimpleNamespace(estimated_stepping_batches=8))
+    optimizer = module.configure_optimizers()["optimizer"]
+    monkeypatch.setattr(module, "_negatives", lambda batch, asked, *_: torch.zeros_like(asked))
+    batch = TrainingWindows(dataset, L)[torch.tensor([0])]
+    before = module.model.items.ids.weight.clone()
+    terms = module.loss_terms(batch)
+    assert set(terms) == {"next_item", *LIST_LOSSES, "ranking_bce"}
+    sum(terms.values()).backward()
+    optimizer.step()
+    moved = (module.model.items.ids.weight != before).any(1).nonzero().flatten().tolist()
+    asked = [place for row, place in asked_positions(batch)]
+    listed = outputs.candidates[outputs.row_of_example[batch.example_id[0, asked]]]
+    known = {*batch.history.flatten().tolist(), *batch.target.flatten().tolist(), *listed.flatten().tolist(), 1, 2, 7}
+    assert moved == sorted(known - {0}) and len(moved) < NUM_ITEMS
+
+
+def test_weights_that_ask_for_no_other_scores_are_the_same_without_them(dataset):
+    ranking, (candidates, distance) = losses(dataset, alpha=0)[0], ranking_of(4, NUM_ITEMS)
+    scores, chosen = torch.randn(4, NUM_ITEMS), torch.randn(4, K + 1)
+    assert ranking.asks_for_all_scores
+    ranking.gammas = (0.3, 0.5, 0.0)
+    assert not ranking.asks_for_all_scores
+    negatives = torch.zeros(4, dtype=torch.int64)
+    one, other = (
+        ranking(each, candidates, -distance, negatives, chosen=chosen)["ranking_bce"]
+        for each in (scores, scores.new_empty(4, 0))
+    )
+    assert torch.equal(one, other)
 
 
 def test_the_importance_of_an_example_multiplies_its_weights(dataset, outputs):

@@ -343,11 +343,11 @@ def test_unknown_keys_are_all_named_with_those_that_were_meant(refused, tmp_path
     )
 
 
-def test_items_that_move_by_batch_are_not_distilled(refused, tmp_path):
+def test_terms_that_look_at_all_items_are_refused_where_items_move_by_batch(refused, tmp_path):
     sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true"]
     status, told = refused("run_all", tmp_path, tmp_path, *sparse)
     assert status == 2
-    assert "student.train.sparse_items=true does not go with distillation" in the_sentence(told)
+    assert "sparse_items=true looks at the items of a batch alone, and these settings of dist" in the_sentence(told)
 
 
 def test_wrong_values_are_all_told_at_once(refused, tmp_path):

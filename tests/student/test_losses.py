@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from src.student.factory import create_loss
-from src.student.losses import BCE, GBCE, CrossEntropy, SampledSoftmax
+from src.student.losses import BCE, GBCE, CrossEntropy, SampledSoftmax, catalogue_cross_entropies
 from src.student.settings import LOSS_SETTINGS, SampledLossSettings
+from src.training.softmax import Answers
 from tests.student.students import NUM_ITEMS, D, shipped_loss, student
 
 COUNTS = torch.tensor([8, 4, 2, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 16])
@@ -95,6 +96,57 @@ def test_the_corrected_sum_estimates_the_full_softmax_without_bias(power):
     assert plain > full + 1
 
 
+ANSWERS = Answers(
+    columns=torch.tensor([[0, 2], [4, 9], [14, 13], [5, 6]]),
+    weights=torch.tensor([[0.5, 0.25], [0.1, 0.0], [1.0, 2.0], [0.3, 0.3]]),
+    rest=torch.tensor([[0.25], [0.9], [0.0], [0.4]]),
+)
+
+
+@pytest.mark.parametrize("loss", [SampledSoftmax(COUNTS, 6, 1.0, True, False), BCE(COUNTS, 6, 1.0, False)])
+@pytest.mark.parametrize("with_rest", [True, False])
+def test_the_cross_entropy_of_several_answers_equals_a_literal_loop(loss, with_rest):
+    model, hidden = student("sasrec"), states()
+    counts = [max(1, count) for count in COUNTS.tolist()]
+    total = 0.0
+    for state, columns, weights, rest in zip(hidden, *(each.tolist() for each in ANSWERS), strict=True):
+        scores = (model.item_table() @ state).tolist()
+        answers = [column + 1 for column in columns]
+        left = [
+            math.exp(scores[item]) * sum(counts) / (6 * counts[item - 1])
+            for item in NEGATIVES.tolist()
+            if item not in answers
+        ]
+        everyone = sum(math.exp(scores[item]) for item in answers) + sum(left)
+        total -= sum(
+            weight * math.log(math.exp(scores[i]) / everyone) for weight, i in zip(weights, answers, strict=True)
+        )
+        total -= rest[0] * math.log(sum(left) / everyone) * with_rest
+    answers = ANSWERS if with_rest else ANSWERS._replace(rest=None)
+    found = with_negatives(loss, NEGATIVES).cross_entropy(model, hidden, answers)
+    assert found.item() == pytest.approx(total / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_the_sampled_cross_entropy_of_several_answers_estimates_the_full_one(power):
+    torch.manual_seed(0)
+    model, hidden = student("sasrec"), states()
+    found = BCE(COUNTS, 200_000, power, True).cross_entropy(model, hidden, ANSWERS)
+    wanted = catalogue_cross_entropies(model, hidden, {"it": ANSWERS}, torch.float32)["it"]
+    assert found.item() == pytest.approx(wanted.item(), rel=0.01)
+    gradient, expected = (torch.autograd.grad(each, hidden)[0] for each in (found, wanted))
+    assert torch.allclose(gradient, expected, atol=0.02 * float(expected.abs().max()))
+
+
+def test_where_all_that_was_drawn_are_answers_the_rest_says_nothing():
+    model, hidden = student("sasrec"), states()
+    loss = with_negatives(BCE(COUNTS, 1, 0.0, True), torch.tensor([1]))
+    one = Answers(torch.tensor([[0]]), torch.tensor([[0.0]]), torch.tensor([[1.0]]))
+    found = loss.cross_entropy(model, hidden[:1], one)
+    (gradient,) = torch.autograd.grad(found, hidden)
+    assert found.item() == 0 and not gradient.any()
+
+
 @pytest.mark.parametrize("calibration", [0.0, 0.75, 1.0])
 def test_gbce_equals_a_literal_loop(calibration):
     model, hidden = student("sasrec"), states()
@@ -129,4 +181,4 @@ def test_a_seed_repeats_the_negatives(name):
 def test_what_is_kept_for_every_item_moves_to_where_the_batches_are():
     loss = SampledSoftmax(COUNTS, 6, 1.0, True, True)
     loss.to(torch.device("meta"))
-    assert loss.cumulative.device.type == loss.correction.device.type == "meta"
+    assert loss.cumulative.device.type == loss.log_expected.device.type == "meta"

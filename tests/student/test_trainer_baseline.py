@@ -187,7 +187,7 @@ def test_a_module_is_made_from_the_settings_of_a_student():
     assert (module.model.num_items, module.model.history_length, module.model.dropout.p) == (15, 6, 0.25)
     assert type(module.loss) is BCE and module.loss.num_negatives == 3
     counts = dataset.train_item_counts()[1:].clamp(min=1).double()
-    assert torch.allclose(module.loss.q, counts / counts.sum())
+    assert torch.allclose(module.loss.log_expected.exp(), (3 * counts / counts.sum()).float())
     assert module.optimisation == settings.train
 
 

@@ -67,16 +67,28 @@ class Distilled(StudentTraining):
                 f"it to free, or train the baseline alone (`{command_line('run_student_baseline')}`)."
             )
         if self.settings.student.train.sparse_items:
-            raise UserError(
-                "student.train.sparse_items=true does not go with distillation, which scores the whole catalogue: set "
-                f"it to false, or train the baseline alone (`{command_line('run_student_baseline')}`)."
-            )
+            self._check_sampled()
         if started_together() > 1 and self.settings.distill.preset == "paper" and self.settings.distill.alpha > 0:
             raise UserError(
                 "distill.preset=paper multiplies every example's weights with every other example's DROS, which no "
                 "process sees of the others: set trainer.devices=1, distill.alpha=0 or distill.preset=corrected."
             )
         super().check_settings()
+
+    def _check_sampled(self) -> None:
+        """Raises UserError where a term looks at every item's score, whose gradient would reach every item."""
+        distill = self.settings.distill
+        needed = {
+            "distill.alpha=0": distill.alpha > 0,
+            "distill.gamma_consistency=0": distill.lam > 0 and distill.gamma_consistency > 0,
+            "distill.weighting=uniform": distill.weighting != "uniform",
+        }
+        if any(needed.values()):
+            raise UserError(
+                "student.train.sparse_items=true looks at the items of a batch alone, and these settings of "
+                f"distillation at all items: set {', '.join(key for key, asked in needed.items() if asked)}, or "
+                "student.train.sparse_items to false."
+            )
 
     def check(self) -> None:
         """Makes sure that every example leaves an item to be a negative."""

@@ -40,12 +40,27 @@ def test_outputs_that_are_missing_are_named_with_the_command_and_the_key(tmp_pat
         road.go(road.prepared, road.distilled)
 
 
-def test_items_that_move_by_batch_are_not_distilled(tmp_path):
-    road = road_in(tmp_path, DATASET, "student/loss=sampled_softmax", "student.train.sparse_items=true")
-    with pytest.raises(UserError, match=r"sparse_items=true does not go with distillation.*run_student_baseline"):
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        (["distill=dllm2rec"], "distill.gamma_consistency=0"),
+        (["distill.lam=0", "distill.alpha=0.5"], "distill.alpha=0"),
+        (["distill.lam=0", "distill.weighting=meta", "distill.alpha=1"], "distill.alpha=0, distill.weighting=uniform"),
+    ],
+)
+def test_terms_that_look_at_all_items_are_refused_where_items_move_by_batch(tmp_path, settings, needed):
+    sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true"]
+    road = road_in(tmp_path, DATASET, *sparse, *settings)
+    with pytest.raises(UserError, match=rf"these settings of distillation at all items: set {needed}, or student"):
         road.go(road.prepared, road.baseline, road.distilled)
     assert not road.baseline.folder.exists()
     road.baseline.check_settings()
+
+
+def test_items_that_move_by_batch_learn_from_the_lists_of_a_teacher(tmp_path):
+    lists = ["distill.rd.weight=0.5", "distill.soft_targets.weight=0.5", "distill.soft_targets.rest=true"]
+    sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true", "distill.gamma_consistency=0"]
+    road_in(tmp_path, DATASET, "distill=dllm2rec", *sparse, *lists).distilled.check_settings()
 
 
 @pytest.mark.parametrize("overrides", ["distill.lam=0", "distill.candidate_topk=5", "student.model.history_length=3"])

@@ -399,7 +399,7 @@ def test_metrics_of_another_width_are_figured_over_the_same_models(made):
 
 def test_settings_are_looked_at_before_the_raw_log_is(tmp_path):
     road = Road(run_in(tmp_path, "student/loss=bce", "student.train.sparse_items=true", f"paths.raw_dirs=[{tmp_path}]"))
-    with pytest.raises(UserError, match="does not go with distillation"):
+    with pytest.raises(UserError, match="looks at the items of a batch alone"):
         road.go(road.prepared, road.distilled)
 
 
@@ -428,7 +428,7 @@ def test_items_without_texts_are_not_encoded(tmp_path):
 def test_what_is_wrong_is_told_in_a_dry_run_too(tmp_path):
     sparse = ["student/loss=bce", "student.train.sparse_items=true"]
     road = road_in(tmp_path, DATASET, "dry_run=true", *sparse)
-    with pytest.raises(UserError, match="does not go with distillation"):
+    with pytest.raises(UserError, match="looks at the items of a batch alone"):
         road.go(*whole(road))
 
 
