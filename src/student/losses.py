@@ -63,7 +63,8 @@ def catalogue_cross_entropy(
     weights: Tensor | None = None,
 ) -> Tensor:
     """Returns `full_softmax_loss` of the scores that `model` gives all items from states `hidden [M, D]`."""
-    return full_softmax_loss(*_linear(model, hidden), columns, dtype, weights)
+    weight, bias = model.output_layer()
+    return full_softmax_loss(hidden, weight, columns, dtype, weights, bias)
 
 
 def catalogue_cross_entropies(
@@ -73,16 +74,9 @@ def catalogue_cross_entropies(
 
     They share one softmax: only their sum is to be differentiated (`full_softmax_losses`).
     """
-    losses = full_softmax_losses(*_linear(model, hidden), list(answers.values()), dtype)
-    return dict(zip(answers, losses, strict=True))
-
-
-def _linear(model: SequentialRecommender, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns states `[M, D']` and a table `[N, D']` whose products are the model's scores."""
     weight, bias = model.output_layer()
-    if bias is not None:  # the bias is the weight of a feature that is always 1
-        hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, bias.unsqueeze(1)], dim=1)
-    return hidden, weight
+    losses = full_softmax_losses(hidden, weight, list(answers.values()), dtype, bias)
+    return dict(zip(answers, losses, strict=True))
 
 
 class SampledLoss(NextItemLoss):

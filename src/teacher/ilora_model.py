@@ -150,13 +150,9 @@ class ILoRAModel(GatedLanguageModel[TrainingBatch], EnsembleMember):
         dtype = torch.bfloat16 if torch.is_autocast_enabled(h_seq.device.type) else torch.float32
         with torch.autocast(h_seq.device.type, enabled=False):
             query = self.query(h_seq.float()) / self.item_texts.shape[1] ** 0.5
-            sides = [
-                query @ self.item_from_text.weight,
-                query @ self.item_from_id.weight,
-                torch.ones_like(query[:, :1]),
-            ]
-            items = [self.item_texts, self._item_ids(), self.item_bias.unsqueeze(1)]
-            return full_softmax_loss(torch.cat(sides, 1), torch.cat(items, 1), target - 1, dtype)
+            sides = [query @ self.item_from_text.weight, query @ self.item_from_id.weight]
+            items = torch.cat([self.item_texts, self._item_ids()], 1)
+            return full_softmax_loss(torch.cat(sides, 1), items, target - 1, dtype, bias=self.item_bias)
 
     def training_rows(
         self, dataset: Dataset, most: int, generator: torch.Generator

@@ -12,6 +12,7 @@ from ..core.precision import float32_scores
 # Logits held at once. A tile of this many stays in the cores' caches: on 2 cores four to five times as fast as a
 # matrix of all logits (benchmarks/README.md), and the memory does not grow with positions x catalogue.
 TILE = 1 << 22
+ROWS = 64  # positions of a tile at least: at a million items their time goes into reading the table, once a tile
 LEAST_LEFT = 1e-6  # of the softmax for the columns that are no answers
 BOUNDED = 60.0  # scores of at most this size are exponentiated as they are: e^60, 1e26, and its sums are finite in bf16
 BLOCK = 128  # columns
@@ -32,13 +33,18 @@ class Answers(NamedTuple):
 
 
 def full_softmax_loss(
-    hidden: Tensor, table: Tensor, columns: Tensor, dtype: torch.dtype, weights: Tensor | None = None
+    hidden: Tensor,
+    table: Tensor,
+    columns: Tensor,
+    dtype: torch.dtype,
+    weights: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """Returns the mean over positions of `-Σ_c w_c log softmax(hidden table^T)[column c]`, a scalar float32.
+    """Returns the mean over positions of `-Σ_c w_c log softmax(hidden table^T + bias)[column c]`, a scalar float32.
 
     Forward and backward pass are one: tile by tile of positions the logits are made, used for the loss and for both
     gradients, and forgotten (the fused linear cross-entropy of Hsu et al. 2024, "Liger Kernel"). Only first derivatives
-    exist.
+    exist, and only of what requires them: a table that is no parameter has none of its size.
 
     Args:
         hidden: `[M, D]` float.
@@ -47,15 +53,18 @@ def full_softmax_loss(
         dtype: Of the three matrix products and the tile, float32 or bfloat16, whatever autocast is on around it; sums
             are float32 in either case.
         weights: `[M, C]` float without gradient, of the answers.
+        bias: `[N]` float; None: zeros.
     """
     if columns.dim() == 1:
         columns = columns.unsqueeze(1)
     if weights is None:
         weights = torch.ones_like(columns, dtype=torch.float32)
-    return full_softmax_losses(hidden, table, [Answers(columns, weights)], dtype)[0]
+    return full_softmax_losses(hidden, table, [Answers(columns, weights)], dtype, bias)[0]
 
 
-def full_softmax_losses(hidden: Tensor, table: Tensor, answers: Sequence[Answers], dtype: torch.dtype) -> list[Tensor]:
+def full_softmax_losses(
+    hidden: Tensor, table: Tensor, answers: Sequence[Answers], dtype: torch.dtype, bias: Tensor | None = None
+) -> list[Tensor]:
     """Returns `full_softmax_loss` of each of several kinds of answers, for little more than the cost of one.
 
     The gradient of all of them lies with the first: only their sum is to be differentiated.
@@ -72,7 +81,14 @@ def full_softmax_losses(hidden: Tensor, table: Tensor, answers: Sequence[Answers
     rests = [None if kind.rest is None else kind.rest.float() for kind in answers]
     with float32_scores(hidden.device):
         total, by_kind = _FullSoftmaxLoss.apply(
-            hidden.float(), table.float(), columns, weights.float(), widths, rests, dtype
+            hidden.float(),
+            table.float(),
+            None if bias is None else bias.float(),
+            columns,
+            weights.float(),
+            widths,
+            rests,
+            dtype,
         )
     _, *others = by_kind
     return [total - sum(others), *others]
@@ -86,6 +102,7 @@ class _FullSoftmaxLoss(torch.autograd.Function):
         ctx: Any,
         hidden: Tensor,
         table: Tensor,
+        bias: Tensor | None,
         columns: Tensor,
         weights: Tensor,
         widths: list[int],
@@ -94,19 +111,24 @@ class _FullSoftmaxLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         M, mass = len(hidden), weights.sum(1, keepdim=True)
         kinds = [
-            _Answered.of(*kind, hidden, table)
+            _Answered.of(*kind, hidden, table, bias)
             for kind in zip(columns.split(widths, 1), weights.split(widths, 1), rests, strict=True)
         ]
         grad_hidden = torch.zeros_like(hidden)
         for kind in kinds:
             if kind.mean_vectors is not None:
                 grad_hidden.index_add_(0, kind.rows, kind.mean_vectors, alpha=-1 / M)
-        grad_table = torch.zeros_like(table)
-        table_, log_sums, bounded = table.to(dtype), [], _is_bounded(hidden, table)
-        step = max(1, TILE // len(table))
+        _, of_table, of_bias, *_ = ctx.needs_input_grad
+        grad_table = torch.zeros_like(table) if of_table else None
+        grad_bias = torch.zeros_like(bias) if of_bias else None
+        table_, log_sums, bounded = table.to(dtype), [], _is_bounded(hidden, table, bias)
+        bias_ = None if bias is None else bias.to(dtype)
+        step = max(ROWS, TILE // len(table))
         for first in range(0, M, step):
             part = slice(first, first + step)
             tile = hidden[part].to(dtype) @ table_.T
+            if bias_ is not None:
+                tile += bias_
             shift = 0.0 if bounded else tile.amax(1, keepdim=True)
             exp = (tile if bounded else tile.sub_(shift)).exp_()
             total = _row_sums(exp)
@@ -116,34 +138,44 @@ class _FullSoftmaxLoss(torch.autograd.Function):
                     kind.count_rest(first, log_sums[-1], mass)
             share = mass[part] / total  # softmax = exp * share: scaling D columns is cheaper than N
             grad_hidden[part] += (exp @ table_) * (share / M)
-            grad_table += exp.T @ (hidden[part] * share).to(dtype)
-        grad_table.div_(M)
+            if grad_table is not None:
+                grad_table += exp.T @ (hidden[part] * share).to(dtype)
+            if grad_bias is not None:
+                grad_bias += exp.T @ share.squeeze(1).to(dtype)
+        grads = [grad for grad in (grad_table, grad_bias) if grad is not None]
+        for grad in grads:
+            grad.div_(M)
         for kind in kinds:
             if kind.mean_vectors is None:
                 mean_vectors = (kind.weights.unsqueeze(1) @ table[kind.columns]).squeeze(1)
                 grad_hidden.index_add_(0, kind.rows, mean_vectors, alpha=-1 / M)
             for place in range(kind.columns.shape[1]):  # one after the other: a second [m, C, D] would be large
-                weighted = kind.states * kind.weights[:, place : place + 1]
-                grad_table.index_add_(0, kind.columns[:, place], weighted, alpha=-1 / M)
+                column, weight = kind.columns[:, place], kind.weights[:, place]
+                if grad_table is not None:
+                    grad_table.index_add_(0, column, kind.states * weight.unsqueeze(1), alpha=-1 / M)
+                if grad_bias is not None:
+                    grad_bias.index_add_(0, column, weight, alpha=-1 / M)
         log_sum = torch.cat(log_sums).squeeze(1)
         by_kind = torch.stack([kind.loss(log_sum) for kind in kinds]) / M
-        ctx.save_for_backward(grad_hidden, grad_table)
+        ctx.save_for_backward(grad_hidden, grad_table, grad_bias)
         ctx.mark_non_differentiable(by_kind)
         return by_kind.sum().float(), by_kind.float()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
-        grad_hidden, grad_table = ctx.saved_tensors
-        return grad * grad_hidden, grad * grad_table, None, None, None, None, None
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        of_inputs = [None if each is None else grad * each for each in ctx.saved_tensors]
+        return *of_inputs, *(None for _ in ctx.needs_input_grad[3:])
 
 
-def _is_bounded(hidden: Tensor, table: Tensor) -> bool:
-    """Returns whether no product of a row of `hidden` and one of `table` can be larger than `BOUNDED` (Cauchy-Schwarz):
+def _is_bounded(hidden: Tensor, table: Tensor, bias: Tensor | None) -> bool:
+    """Returns whether no score, of a row of `hidden` and one of `table`, can be larger than `BOUNDED` (Cauchy-Schwarz):
     the largest of each row of scores need not be sought and subtracted then. Asked on a CPU alone: a GPU would wait.
     """
     if hidden.device.type != "cpu" or len(hidden) == 0:
         return False
     largest = hidden.norm(dim=1).amax() * table.norm(dim=1).amax()
+    if bias is not None:
+        largest = largest + bias.abs().amax()
     return bool(largest <= BOUNDED)  # not where there is a NaN
 
 
@@ -169,7 +201,7 @@ class _Answered:
     columns, weights: `[m, C]`; with a rest, weights are later those that its gradient has, too.
     rest: `[m, 1]`, or None.
     states: `[m, D]`.
-    products: `[m, C]`, of states and answers' vectors.
+    products: `[m, C]`, of states and answers' vectors, with the bias.
     mean_vectors: `[m, D]`, the answers' vectors times their weights; None with a rest, which changes them.
     summed: The loss, float64, gathered tile by tile where there is a rest.
     """
@@ -184,12 +216,22 @@ class _Answered:
     summed: Tensor
 
     @classmethod
-    def of(cls, columns: Tensor, weights: Tensor, rest: Tensor | None, hidden: Tensor, table: Tensor) -> "_Answered":
+    def of(
+        cls,
+        columns: Tensor,
+        weights: Tensor,
+        rest: Tensor | None,
+        hidden: Tensor,
+        table: Tensor,
+        bias: Tensor | None,
+    ) -> "_Answered":
         any_weight = weights.any(1) if rest is None else weights.any(1) | rest.any(1)
         rows = any_weight.nonzero().squeeze(1)
         columns, weights, states = columns[rows], weights[rows], hidden[rows]
         vectors = table[columns]  # [m, C, D]
         products = (vectors @ states.unsqueeze(2)).squeeze(2)
+        if bias is not None:
+            products = products + bias[columns]
         mean = (weights.unsqueeze(1) @ vectors).squeeze(1) if rest is None else None
         rest = None if rest is None else rest[rows]
         return cls(rows, columns, weights, rest, states, products, mean, weights.new_zeros((), dtype=torch.float64))

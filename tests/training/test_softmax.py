@@ -1,9 +1,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from src.training import softmax
 from src.training.softmax import Answers, full_softmax_loss, full_softmax_losses
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(softmax, "ROWS", 1)
 
 
 def case(M: int = 23, N: int = 31, D: int = 8, scale: float = 1.0):
@@ -25,6 +31,45 @@ def test_values_and_gradients_equal_pytorch_s_cross_entropy(monkeypatch, tile, s
     expected = loss_and_gradients(F.cross_entropy(hidden @ table.T, column), hidden, table)
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_a_bias_is_a_score_of_its_own_and_a_table_that_is_no_parameter_has_no_gradient(monkeypatch, rows, scale):
+    monkeypatch.setattr(softmax, "TILE", 1)
+    monkeypatch.setattr(softmax, "ROWS", rows)
+    hidden, table, _ = case(scale=scale)
+    bias, frozen = torch.randn(31, requires_grad=True), table.detach()
+    columns, p, rest = distinct()
+    if scale > 1:  # hardly anything is left, and nothing is clamped in a literal sum
+        rest = torch.zeros_like(rest)
+    answers = [Answers(columns, p, rest), Answers(columns[:, :1], torch.ones(23, 1))]
+    found = sum(full_softmax_losses(hidden, frozen, answers, torch.float32, bias))
+    log_q = (hidden @ frozen.T + bias).log_softmax(1)
+    listed = log_q.gather(1, columns)
+    left = (1 - listed.exp().sum(1, keepdim=True)).clamp_min(softmax.LEAST_LEFT).log()
+    wanted = (-(p * listed).sum(1, keepdim=True) - rest * left - listed[:, :1]).mean()
+    gradients = [torch.autograd.grad(3 * loss, (hidden, bias)) for loss in (found, wanted)]
+    assert torch.allclose(found, wanted, rtol=1e-5)
+    assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-6) for pair in zip(*gradients, strict=True))
+
+
+def test_of_a_table_that_is_no_parameter_no_other_of_its_size_is_made():
+    made = []
+
+    class Watched(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            if isinstance(result, torch.Tensor) and result.shape == (31, 8) and result.data_ptr() != table.data_ptr():
+                made.append(function)
+            return result
+
+    hidden, table, column = case()
+    with Watched():
+        full_softmax_loss(hidden, table.detach(), column, torch.float32, bias=torch.zeros(31, requires_grad=True))
+        assert made == []
+        full_softmax_loss(hidden, table, column, torch.float32)
+        assert made
 
 
 @pytest.mark.parametrize("tile", [31 * 5, 1 << 22])
