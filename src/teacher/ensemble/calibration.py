@@ -1,7 +1,7 @@
 """An ensemble of the language model and the frozen student it was built over: its weight and its temperature."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +63,8 @@ class Calibrated:
     """What validation says of one weight. Cross-entropies are in nats an example, over the whole catalogue.
 
     ndcg: NDCG@10.
+    behind: How much lower it is than that of the best weight, on the same examples.
+    behind_error: The standard error of that difference.
     temperature: The one of the highest likelihood.
     summed: Cross-entropy of `log p_teacher + weight · log p_student`, weights not summing to 1.
     normalised: Of `ensemble_scores`, at temperature 1.
@@ -71,6 +73,8 @@ class Calibrated:
     """
 
     ndcg: float
+    behind: float
+    behind_error: float
     temperature: float
     summed: float
     normalised: float
@@ -106,11 +110,15 @@ def calibrate(
     for batch, own, student in _scored(model, batches, device, kept):
         for weight in weights:
             fine[weight].add(ensemble_scores(own, student, weight), batch.target - 1)
-    found = {}
+    ndcgs = {weight: ndcg(torch.cat(ranks[weight]), 10).double() for weight in weights}
+    best, found = max(ndcgs.values(), key=torch.mean), {}
     for weight in weights:
+        behind = best - ndcgs[weight]
         temperature = min(fine[weight].temperatures, key=fine[weight].mean)
         found[weight] = Calibrated(
-            ndcg=float(ndcg(torch.cat(ranks[weight]), 10).mean()),
+            ndcg=float(ndcgs[weight].mean()),
+            behind=float(behind.mean()),
+            behind_error=float(behind.std(correction=0)) / len(behind) ** 0.5,
             temperature=temperature,
             summed=coarse[weight].mean(1 / (1 + weight)),
             normalised=coarse[weight].mean(1.0),
@@ -118,6 +126,17 @@ def calibrate(
             at_end=temperature in (COARSE[0], COARSE[-1]),
         )
     return found
+
+
+def best_weight(by_weight: Mapping[float, Calibrated]) -> float:
+    """Returns the weight of the highest likelihood among those that rank as well as any: whose NDCG@10 is within one
+    standard error of the best (the one-standard-error rule of Breiman et al. 1984, on paired differences).
+
+    A few hundred examples do not tell such weights apart by NDCG@10: rounding would choose. Likelihood tells them apart
+    far better, and is what a student that learns probabilities needs.
+    """
+    as_good = [weight for weight, found in by_weight.items() if found.behind <= found.behind_error]
+    return min(as_good, key=lambda weight: by_weight[weight].calibrated)
 
 
 def _scored(

@@ -11,7 +11,14 @@ from src.core.metrics import ndcg, rank_of_target
 from src.core.seed import generator
 from src.data.dataset import ExampleBatch
 from src.teacher.ensemble import calibration
-from src.teacher.ensemble.calibration import Calibrated, Calibration, EnsembleMember, calibrate, ensemble_scores
+from src.teacher.ensemble.calibration import (
+    Calibrated,
+    Calibration,
+    EnsembleMember,
+    best_weight,
+    calibrate,
+    ensemble_scores,
+)
 from src.teacher.export import export_teacher_outputs
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.settings import ExportSettings
@@ -119,14 +126,37 @@ def test_every_weight_is_judged_on_the_same_ranking_read_again_only_where_it_is_
     assert found == once
     assert list(found) == WEIGHTS
     own, student = model.scores_of_both(BATCH)
+    of_each = {}
     for weight, of in found.items():
         model.calibration = Calibration(weight, of.temperature)
         expected_ndcg = ndcg(rank_of_target(model.score(BATCH), BATCH.target, BATCH.seen), 10).mean()
         assert of.ndcg == pytest.approx(float(expected_ndcg))
+        of_each[weight] = ndcg(rank_of_target(model.score(BATCH), BATCH.target, BATCH.seen), 10).double()
         summed = own.log_softmax(1) + weight * student.log_softmax(1)
         assert of.summed == pytest.approx(literal_cross_entropy(summed), abs=1e-5)
         assert of.normalised == pytest.approx(literal_cross_entropy(summed / (1 + weight)), abs=1e-5)
         assert of.calibrated == pytest.approx(literal_cross_entropy(model.score(BATCH)), abs=1e-5)
+
+    best = max(of_each.values(), key=torch.mean)
+    for weight, of in found.items():
+        behind = (best - of_each[weight]).tolist()
+        assert of.behind == pytest.approx(sum(behind) / len(behind))
+        assert of.behind_error == pytest.approx(np.std(behind) / len(behind) ** 0.5)
+
+
+def with_ndcg(behind: float, error: float, cross_entropy: float) -> Calibrated:
+    return Calibrated(0.1 - behind, behind, error, 1.0, cross_entropy, cross_entropy, cross_entropy, False)
+
+
+def test_likelihood_chooses_among_weights_that_rank_as_well_as_the_best():
+    found = {
+        0.0: with_ndcg(0.03, 0.01, 5.0),  # the likeliest, but it ranks worse
+        0.5: with_ndcg(0.0, 0.0, 6.0),
+        1.0: with_ndcg(0.009, 0.01, 5.8),
+        2.0: with_ndcg(0.01, 0.01, 5.9),
+    }
+    assert best_weight(found) == 1.0
+    assert best_weight({weight: found[weight] for weight in (0.0, 0.5)}) == 0.5
 
 
 def test_no_other_temperature_is_better_and_none_is_worse_than_knowing_nothing():

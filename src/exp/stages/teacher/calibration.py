@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ....teacher.gated_model import GatedLanguageModel
 
 FILE = "calibration.json"
+RULE = "one standard error"  # by which a weight is chosen: artefacts of another rule have other keys
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Calibration(OfTeacher):
     @property
     def counted(self) -> list[Any]:
         teacher = self.settings.teacher
-        return [teacher.student_weights, teacher.train.max_val_examples, self.settings.metrics.filter_seen]
+        return [RULE, teacher.student_weights, teacher.train.max_val_examples, self.settings.metrics.filter_seen]
 
     def make(self) -> None:
         from ....core.precision import teacher_precision
@@ -82,11 +83,11 @@ class Calibration(OfTeacher):
         return model
 
     def _calibrated(self, model: "EnsembleMember", rows: "Rows[ExampleBatch]") -> dict[str, Any]:
-        """Returns the weight with the best NDCG@10 on validation, its temperature, and what was found of each."""
+        """Returns the weight of `best_weight` on validation, its temperature, and what was found of each."""
         from ....core.precision import autocast, best_device, resolve_precision
         from ....data.batches import loader_in_order
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.ensemble.calibration import calibrate
+        from ....teacher.ensemble.calibration import best_weight, calibrate
 
         dataset, metrics, teacher = self.prepared.dataset, self.settings.metrics, self.settings.teacher
         batches = loader_in_order(rows, rows_at_once(metrics, dataset, metrics.filter_seen))
@@ -104,7 +105,7 @@ class Calibration(OfTeacher):
                 found.calibrated,
                 found.temperature,
             )
-        chosen = max(by_weight, key=lambda weight: by_weight[weight].ndcg)
+        chosen = best_weight(by_weight)
         if by_weight[chosen].at_end:
             log.warning(
                 "The temperature %.6g of the student's weight %g, which was chosen, is the last that was looked at; "
