@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from src.teacher.gated_model import GatedLanguageModel
 from src.teacher.generation.model import GenerationTeacher
 from src.teacher.generation.trainer import GenerationModule
 from src.teacher.ilora_model import ILoRAModel
-from src.teacher.language_model import sharding
 from src.teacher.language_model.loading import without_head
 from src.teacher.language_model.recomputing import enable_gradient_checkpointing
 from src.teacher.language_model.sharding import ShardedLanguageModel, blocks
@@ -38,6 +38,7 @@ from tests.teacher.teachers import first_batch, tiny_teacher
 from tests.worlds import tiny_dataset
 
 DATASET = tiny_dataset(7)
+BATCH = first_batch(DATASET, 5, "val")
 STUCK = 240  # seconds after which a process that waits for another is ended
 
 
@@ -198,28 +199,108 @@ class Held(L.Callback):
         self.all_tensors.append(sum({each.data_ptr(): each.nbytes() for each in storages}.values()))
 
 
-def test_between_steps_a_process_holds_its_share_and_while_a_block_computes_no_other(tmp_path):
+def test_between_steps_a_process_holds_its_share_and_no_block_but_the_one_that_computes(tmp_path):
     frozen = [each for each in ranking().language_model.parameters() if not each.requires_grad]
     whole = sum(each.nbytes for each in frozen)
+    shares = [sum(each.tensor_split(2)[process].nbytes for each in frozen) for process in range(2)]
+    assert sum(shares) == whole and max(shares) < 0.51 * whole
+    found = {}
+    for shard in (False, True):
+
+        def job(shard: bool = shard) -> None:
+            signal.alarm(STUCK)
+            teacher = ranking()
+            held = Held(teacher)
+            with line.group():
+                fitted(tmp_path / str(shard), teacher, shard, [held], max_epochs=1)
+            leave(tmp_path, [held.shares, held.all_tensors, held.whole_blocks])
+
+        assert together(job) == [0, 0]
+        found[shard] = told(tmp_path)
+    for process, (of_whole, of_shared) in enumerate(zip(found[False], found[True], strict=True)):
+        assert set(of_whole[0]) == {whole}
+        assert set(of_shared[0]) == {shares[process]}
+        for all_whole, all_shared in zip(of_whole[1], of_shared[1], strict=True):  # nothing else keeps a whole weight
+            assert all_whole - all_shared == pytest.approx(whole - shares[process], abs=1024)
+        for number, each in enumerate(of_shared[2]):
+            assert each == [number % 2 == 0, number % 2 == 1]
+
+
+# --- how it ends
+
+
+class AtStep(L.Callback):
+    def __init__(self, step: int, does: Callable[[], None]) -> None:
+        self.step, self.does = step, does
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            self.does()
+
+
+def test_what_is_asked_to_end_is_gone_on_with_by_one_process_and_by_two_that_share(tmp_path):
+    def asked(first: Path, shard: bool) -> None:
+        signal.alarm(STUCK)
+        with line.group():
+            end = AtStep(4, lambda: place() == 1 and os.kill(os.getpid(), signal.SIGTERM))
+            fitted(first, ranking(), shard, [end])
+
+    for folder in ("shared", "again"):
+        assert together(partial(asked, tmp_path / folder, True)) == [128 + signal.SIGTERM] * 2
+    whole = ranking()
+    undisturbed = fitted(tmp_path / "undisturbed", whole, shard=False)
+    alone = ranking()
+    last = torch.load(tmp_path / "shared" / "kept" / checkpoints.LAST, weights_only=True)
+    assert last["global_step"] == 5 < undisturbed["steps"]
+    same_curves(fitted(tmp_path / "shared", alone, shard=False), undisturbed)
+    assert over_two(tmp_path / "again", ranking, shard=True) == [0, 0]
+    shared, result = left(tmp_path / "again")
+    same_curves(result, undisturbed)
+    for name, value in whole.trained_state().items():
+        assert (value - alone.state_dict()[name]).abs().mean() < 1e-5, name
+        assert (value - shared[name]).abs().mean() < 1e-5, name
+
+
+def test_once_trained_the_first_process_ranks_as_before_and_what_goes_wrong_is_told_as_it_is(tmp_path):
+    def wrong() -> None:
+        raise ArithmeticError("seven")
 
     def job() -> None:
         signal.alarm(STUCK)
-        held = {}
-        for shard in (False, True):
-            teacher = ranking()
-            held[shard] = Held(teacher)
-            with line.group():
-                fitted(tmp_path / str(shard), teacher, shard, [held[shard]], max_epochs=1)
-            del teacher
-        shared = held[True]
-        saved = [before - now for before, now in zip(held[False].all_tensors, shared.all_tensors, strict=True)]
-        leave(tmp_path, [shared.shares, held[False].shares, saved, shared.whole_blocks])
+        teacher = ranking()
+        with line.group():
+            fitted(tmp_path / "right", teacher, True, max_epochs=1)
+        if leads():
+            again = ranking()
+            again.load_state_dict(teacher.trained_state(), strict=False)
+            assert torch.equal(teacher.score(BATCH), again.score(BATCH))
+        with line.group(), pytest.raises(ArithmeticError, match="seven"):  # a second training of the same process
+            fitted(tmp_path / "wrong", ranking(), True, [AtStep(3, wrong)])
 
     assert together(job) == [0, 0]
-    shares = [sum(each.tensor_split(2)[rank].nbytes for each in frozen) for rank in range(2)]
-    for rank, (of_shared, of_whole, saved, whole_blocks) in enumerate(told(tmp_path)):
-        assert set(of_whole) == {whole}
-        assert set(of_shared) == {shares[rank]}
-        print("SAVED", whole, shares, saved)
-        assert all(each[place] == (place == number % 2) for number, each in enumerate(whole_blocks) for place in (0, 1))
-    assert sum(shares) == whole
+
+
+def test_rows_that_do_not_fit_are_refused_where_others_would_wait(tmp_path, monkeypatch):
+    def job() -> None:
+        signal.alarm(STUCK)
+        teacher = ranking()
+        loss = teacher.training_loss
+
+        def training_loss(batch: Any, shown: Any) -> Tensor:
+            if len(batch.target) > 1:
+                raise torch.OutOfMemoryError("no room")
+            return loss(batch, shown)
+
+        teacher.training_loss = training_loss
+        with line.group(), pytest.raises(UserError, match="A batch did not fit into memory on one of several devices"):
+            fitted(tmp_path, teacher, True)
+        os._exit(0)  # the other one, which would wait for ever, is ended by torchrun
+
+    assert together(job)[0] == 0
+
+
+def test_a_model_without_blocks_is_refused():
+    model = tiny_random_causal()[0]
+    model.config.num_hidden_layers = 3
+    with pytest.raises(UserError, match="has no list of the 3 blocks that its config counts"):
+        blocks(model)
