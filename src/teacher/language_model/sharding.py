@@ -1,4 +1,4 @@
-"""A language model whose frozen weights several processes share while they train what is around them: PyTorch's FSDP2."""
+"""A language model whose frozen weights several processes share while they train what is around them (FSDP2)."""
 
 import copy
 from typing import TYPE_CHECKING, Any, cast
@@ -100,9 +100,9 @@ def _any_passes(own: bool) -> bool:
 
 
 def sharded(model: PreTrainedModel, binding: GateBinding) -> PreTrainedModel:
-    """Returns `model` with each process's share of every frozen weight: the first of as many parts along the first
-    dimension as there are processes, the second, ... (`fully_shard`). What is trained, and buffers, are those of `model`
-    itself, whose frozen weights are empty from then on.
+    """Returns `model` with this process's share of every frozen weight: of as many parts along the first dimension as
+    there are processes, its own (`fully_shard`). What is trained, and buffers, are those of `model` itself, whose
+    frozen weights are empty from then on.
 
     Args:
         model: The same in all processes.

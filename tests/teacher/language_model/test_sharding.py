@@ -173,7 +173,7 @@ def same_checkpoints(one: Path, other: Path) -> None:
 
 
 class Held(L.Callback):
-    """Keeps what is held between steps, in bytes; and of which blocks a process has the whole while another computes."""
+    """Keeps what is held between steps, in bytes, and which blocks are whole while one computes."""
 
     def __init__(self, teacher: GatedLanguageModel) -> None:
         self.teacher = teacher
