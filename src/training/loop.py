@@ -148,7 +148,6 @@ def _over_processes() -> dict[str, Any]:
         # a part without an example that a teacher knows leaves weights unused; no buffer changes in training
         "strategy": DDPStrategy(find_unused_parameters=True, broadcast_buffers=False),
         "use_distributed_sampler": False,  # all draw the same batches (`parts`)
-        "inference_mode": False,  # in validation: what a sharded model gathers into is used in training, too
     }
 
 

@@ -230,7 +230,7 @@ def test_between_steps_a_process_holds_its_share_and_no_block_but_the_one_that_c
 
 
 class AtStep(L.Callback):
-    def __init__(self, step: int, does: Callable[[], None]) -> None:
+    def __init__(self, step: int, does: Callable[[], object]) -> None:
         self.step, self.does = step, does
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
@@ -262,7 +262,7 @@ def test_what_is_asked_to_end_is_gone_on_with_by_one_process_and_by_two_that_sha
 
 
 def test_once_trained_the_first_process_ranks_as_before_and_what_goes_wrong_is_told_as_it_is(tmp_path):
-    def wrong() -> None:
+    def wrong(*_: Any) -> None:
         raise ArithmeticError("seven")
 
     def job() -> None:
@@ -274,8 +274,10 @@ def test_once_trained_the_first_process_ranks_as_before_and_what_goes_wrong_is_t
             again = ranking()
             again.load_state_dict(teacher.trained_state(), strict=False)
             assert torch.equal(teacher.score(BATCH), again.score(BATCH))
+        teacher = ranking()
+        within_a_pass = AtStep(3, lambda: blocks(teacher.language_model)[1].register_forward_pre_hook(wrong))
         with line.group(), pytest.raises(ArithmeticError, match="seven"):  # a second training of the same process
-            fitted(tmp_path / "wrong", ranking(), True, [AtStep(3, wrong)])
+            fitted(tmp_path / "wrong", teacher, True, [within_a_pass])
 
     assert together(job) == [0, 0]
 
