@@ -51,9 +51,20 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
         self.strict_loading = False  # checkpoints hold what training changed, not the frozen weights
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns this process's share of the batch's mean loss.
+
+        Raises:
+            torch.OutOfMemoryError: A single row does not fit.
+            UserError: The rows ran out of memory while other processes pass through a shared language model.
+        """
         shown = self.model.presentation(self.global_step / self.trainer.estimated_stepping_batches, self.draw)
         part, weight = own_part(batch), self.model.loss_weight
-        loss = self.loss(part.batch, shown=shown)
+        try:
+            loss = self.loss(part.batch, shown=shown)
+        except torch.OutOfMemoryError:
+            if self.loss.divisible:
+                raise
+            raise _too_large() from None
         if size() > 1:
             loss = own_share(int(weight(part.batch)) if part.rows else 0, int(weight(batch))) * loss
         self.log_dict(means_of_parts({"train/loss": loss}), batch_size=len(batch.target))
@@ -74,10 +85,7 @@ class TeacherModule(L.LightningModule, Generic[Batch]):
                 return super().backward(loss, *args, **settings)
             except torch.OutOfMemoryError as error:
                 if size() > 1:
-                    raise UserError(
-                        "A batch did not fit into memory on one of several devices: lower teacher.train.max_tokens, "
-                        "and raise teacher.train.accumulate as much where steps are to stay as large."
-                    ) from None
+                    raise _too_large() from None
                 out_of_memory = error.with_traceback(None)  # which would hold on to what is in the way
             for parameter, gradient in zip(trained, before, strict=True):
                 parameter.grad = None if gradient is None else gradient.clone()
@@ -188,6 +196,13 @@ class ILoRAModule(TeacherModule[TrainingBatch]):
         self.val_ranks.clear()
         self.val_log_likelihoods.clear()
         self.val_gates.clear()
+
+
+def _too_large() -> UserError:
+    return UserError(
+        "A batch did not fit into memory on one of several devices: lower teacher.train.max_tokens, and raise "
+        "teacher.train.accumulate as much where steps are to stay as large."
+    )
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:

@@ -306,7 +306,7 @@ class RandomState(L.Callback):
         for name, put in (("torch_of_each", torch.set_rng_state), ("cuda_of_each", torch.cuda.set_rng_state)):
             states = (self.restored or {}).get(name, [])
             if rank() < len(states):
-                put(states[rank()])
+                put(states[rank()].clone())  # PyTorch reads from where the tensor that it is a row of begins
 
 
 def _generators(owner: object) -> dict[str, torch.Generator]:

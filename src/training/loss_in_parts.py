@@ -39,6 +39,7 @@ class LossInParts(Generic[Batch]):
         self.weight = weight
         self.counted = counted
         self.parts = 1
+        self.divisible = True  # False: where others wait for each pass of the model, there may be no more of them
         self.last: tuple[Batch, dict[str, Any]]  # what `again` is about
         self.before: list[Tensor] = []  # the running statistics before it
 
@@ -46,7 +47,7 @@ class LossInParts(Generic[Batch]):
         """Returns the mean loss of `batch`; `how` is handed on to the loss.
 
         Raises:
-            torch.OutOfMemoryError: A single row does not fit.
+            torch.OutOfMemoryError: A single row does not fit, or the batch does not and is not `divisible`.
         """
         self.last = batch, how
         self.before = _copies(self.counted())
@@ -54,7 +55,7 @@ class LossInParts(Generic[Batch]):
             try:
                 return self._in_parts(batch, how)
             except torch.OutOfMemoryError:
-                if self.parts >= len(batch.target):
+                if self.parts >= len(batch.target) or not self.divisible:
                     raise
             _put_back(self.counted(), self.before)
             self._split(len(batch.target))

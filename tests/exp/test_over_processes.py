@@ -96,6 +96,22 @@ def test_the_whole_road_is_that_of_one_process(seven_users, tmp_path):
     )
 
 
+def test_a_teacher_of_a_shared_language_model_is_that_of_one_process_and_one_goes_the_rest_of_the_road(
+    seven_users, tmp_path
+):
+    how = ["teacher.train.accumulate=2", "teacher.train.max_tokens=300", "teacher.llm.gradient_checkpointing=true"]
+    for folder, processes, shard in (("one", 1, "false"), ("two", 2, "true")):
+        overrides = arguments(tmp_path / folder, seven_users, *how, f"trainer.shard={shard}")
+        assert command_together("src.exp.run_all", overrides, processes) == [0] * processes
+    pairs = list(zip(manifests(tmp_path / "one"), manifests(tmp_path / "two"), strict=True))
+    for (name, manifest), (same_name, same) in pairs:
+        assert name == same_name
+        if "curve" in manifest["result"]:
+            same_curves(manifest, same)
+    for name, figures in metrics_of(tmp_path / "one").items():
+        assert metrics_of(tmp_path / "two")[name] == pytest.approx(figures, rel=1e-6, abs=1e-6)
+
+
 # --- the launcher
 
 

@@ -1,5 +1,6 @@
 import os
 import signal
+from functools import partial
 
 import pytest
 import torch
@@ -66,6 +67,30 @@ def test_what_one_process_is_asked_all_do_after_the_same_step(tmp_path):
     states = kept["callbacks"]["RandomState"]["torch_of_each"]
     assert len(states) == 2
     assert not torch.equal(states[0], states[1])  # what is dropped differs
+
+
+def test_as_many_processes_go_on_with_what_each_was_to_draw(tmp_path):
+    def asked_at(step: int | None) -> None:
+        found = []
+
+        class Asked(Scripted):
+            def training_step(self, batch, batch_idx):
+                found.append(torch.get_rng_state().tolist())
+                if self.global_step == step:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return super().training_step(batch, batch_idx)
+
+        try:
+            with line.group():
+                loop.fit(Asked([0.1] * 4), Numbers(), plan_of(tmp_path, max_epochs=2))
+        finally:
+            leave(tmp_path, found)
+
+    assert together(partial(asked_at, 4)) == [128 + signal.SIGTERM] * 2
+    before = told(tmp_path)
+    assert together(partial(asked_at, None)) == [0, 0]
+    assert [each[0] for each in told(tmp_path)] == [each[-1] for each in before]
+    assert before[0][-1] != before[1][-1]
 
 
 def test_batch_normalisation_is_refused(tmp_path):

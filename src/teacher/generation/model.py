@@ -225,6 +225,7 @@ class GenerationTeacher(GatedLanguageModel[ChoiceBatch]):
                 do_sample=False,
                 pad_token_id=self.tokenizer.eos_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
+                synced_gpus=False,  # of a sharded model Transformers takes it that all processes generate at once
             )
         return self._read_back(said)
 

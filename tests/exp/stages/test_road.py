@@ -128,6 +128,7 @@ NO_RESULT = {  # where things lie, how fast they are made and how much memory th
     "report.price_per_million_tokens",
     "search.storage",
     "trainer.devices",
+    "trainer.shard",
     *(f"logging.{name}" for name in LoggingSettings.model_fields),
     *(f"paths.{name}" for name in PathSettings.model_fields),
 }

@@ -33,6 +33,17 @@ def test_what_processes_cannot_share_is_refused_before_anything_runs(stage, over
         getattr(Road(run_in(tmp_path, *overrides)), stage).check_settings()
 
 
+def test_a_shared_language_model_needs_several_processes_and_whole_numbers(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=r"trainer\.shard=true shares a language model out .* there is one"):
+        Road(run_in(tmp_path, "trainer.shard=true")).teacher.check_settings()
+    Road(run_in(tmp_path, "trainer.shard=true")).baseline.check_settings()  # students take no notice
+    Road(run_in(tmp_path, "trainer.shard=true", "trainer.devices=2")).teacher.check_settings()  # dry_run
+    monkeypatch.setattr(teacher, "started_together", lambda: 2)
+    Road(run_in(tmp_path, "trainer.shard=true")).teacher.check_settings()
+    with pytest.raises(UserError, match="quantization goes with one process alone"):
+        Road(run_in(tmp_path, "trainer.shard=true", "teacher.llm.quantization=nf4")).teacher.check_settings()
+
+
 @pytest.mark.parametrize("overrides", [["distill.preset=paper", "distill.alpha=0.0"], ["distill.alpha=1.0"]])
 def test_other_distillation_is_shared(overrides, of_two, tmp_path):
     Road(run_in(tmp_path, *overrides)).distilled.check_settings()

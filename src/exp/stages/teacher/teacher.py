@@ -69,6 +69,12 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
         """Makes sure that there is something to train, and that several processes can."""
         if self.settings.teacher.is_asked:
             nothing_to_create()
+        processes = max(started_together(), self.settings.trainer.devices)
+        if self.settings.trainer.shard and processes == 1:
+            raise UserError(
+                "trainer.shard=true shares a language model out over the processes that train its teacher, and there "
+                "is one: set trainer.devices above 1, or trainer.shard=false."
+            )
         if started_together() > 1 and self.settings.teacher.llm.quantization is not None:
             raise UserError(
                 "teacher.llm.quantization goes with one process alone: set it to null, or trainer.devices to 1."
@@ -89,8 +95,10 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
         from ....core.precision import resolve_precision
         from ....evaluation.ranking import rows_at_once
         from ....student.trainer_baseline import MONITOR
+        from ....teacher.language_model.sharding import ShardedLanguageModel
         from ....teacher.trainer_ilora import TeacherDataModule
         from ....training.loop import Plan, fit
+        from ....training.processes import size
 
         settings, metrics, dataset = self.settings.teacher, self.settings.metrics, self.prepared.dataset
         train = settings.train
@@ -113,7 +121,8 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
             gradient_clip=train.gradient_clip,
             accumulate=train.accumulate,
         )
-        result = fit(module, data, plan)
+        shares = self.settings.trainer.shard and size() > 1
+        result = fit(module, data, plan, [ShardedLanguageModel(model)] if shares else [])
         batches = batches_of(result["steps"], data.num_batches, train.accumulate)
         result["tokens_read"] = round(data.num_tokens * batches / data.num_batches)
         return module, result
