@@ -144,7 +144,7 @@ def in_a_process(folder: Path, size: Size, arguments: argparse.Namespace) -> dic
         *("teacher/llm=tiny_random", "teacher.prompt.items=5", "teacher.prompt.title_tokens=16"),
         *(f"teacher.train.max_examples={arguments.asked}", "teacher.train.max_epochs=1"),
         *("active=random", f"active.share={min(1.0, arguments.asked / (size.users * (size.length - 1)))}"),
-        *("distill.rd.weight=0.5", f"paths.root={folder}", f"hydra.run.dir={folder}/run"),
+        *("distill.rd.weight=0.5", "student_seeds=1", f"paths.root={folder}", f"hydra.run.dir={folder}/run"),
     ]
     threads = {"OMP_NUM_THREADS": str(arguments.threads)}
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | threads, stdout=subprocess.DEVNULL, text=True)
