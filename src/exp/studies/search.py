@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from ...core.artefact import STUDENT, fingerprint
 from ...core.errors import DiskFullError, DivergedError, UserError
@@ -34,6 +34,7 @@ from .search_space import given_point, plain_space, read_space, rounded
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # What a trial keeps: who trains it, and why it failed, where that was its own fault.
 PROCESS, FAILED = "process", "failed"
+TABLES_MADE = 2.0  # seconds in which a database's tables are made
 TRIES = 3  # of a point whose process was killed
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,12 @@ def _database(address: str) -> BaseStorage:
         UserError: It cannot be reached, or not without a driver that is not there.
     """
     try:
-        return optuna.storages.RDBStorage(with_driver(address).render_as_string(hide_password=False))
+        url = with_driver(address).render_as_string(hide_password=False)
+        try:
+            return optuna.storages.RDBStorage(url)
+        except DatabaseError:  # several starts at once: one makes the tables, and is in the others' way
+            time.sleep(TABLES_MADE)
+            return optuna.storages.RDBStorage(url)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise UserError(f"search.storage={address} cannot be used ({str(error).splitlines()[0]}).") from None
 

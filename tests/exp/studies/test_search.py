@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import IntegrityError
 
 from src.core.artefact import STUDENT
 from src.core.errors import DivergedError, UserError
@@ -127,6 +128,25 @@ def test_searches_of_several_machines_share_a_database(tmp_path, scripted):
     scripted(0.5)
     another = search(run_of(tmp_path / "one", "search.trials=1", "student.seed=7", database), DATASET)
     assert values(another) == [0.5]
+
+
+def test_a_start_whose_tables_another_one_is_making_waits_for_them(tmp_path, monkeypatch, scripted):
+    """As PostgreSQL ends one of two starts: both have asked whether the tables are there before either made them."""
+    scripted(0.1)
+    made: list[str] = []
+
+    class InTheWay(optuna.storages.RDBStorage):
+        def __init__(self, url: str) -> None:
+            made.append(url)
+            if len(made) == 1:
+                raise IntegrityError("CREATE TYPE studydirection", None, Exception("duplicate key"))
+            super().__init__(url)
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", InTheWay)
+    monkeypatch.setattr(search_module, "TABLES_MADE", 0.0)
+    database = f"search.storage=sqlite:///{tmp_path / 'trials.db'}"
+    assert len(search(run_of(tmp_path, database, "search.trials=1"), DATASET).get_trials()) == 1
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize(
