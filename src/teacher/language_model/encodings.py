@@ -1,5 +1,6 @@
 """What the frozen language model makes of each item's text, before anything is trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...data.batches import token_batches
+from ..prompts.tokens import compact, token_ids
 from ..settings import TeacherSettings
 from .loading import load_language_model, resolve_pooling, without_head
 
@@ -37,24 +39,28 @@ def encodings_of(
 ) -> Tensor:
     """Returns `[n, d_llm]` float32 encodings of texts by a language model that has no adapters yet."""
     pooling = resolve_pooling(settings.llm.pooling, language_model)
-    token_ids = tokenizer(texts, truncation=True, max_length=settings.prompt.text_tokens).input_ids
-    return encode_texts(without_head(language_model), token_ids, pooling, settings.eval_tokens)
+    ids = token_ids(tokenizer, texts, truncation=True, max_length=settings.prompt.text_tokens)
+    return encode_texts(without_head(language_model), ids, pooling, settings.eval_tokens)
 
 
 @torch.no_grad()
-def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], pooling: str, max_tokens: int) -> Tensor:
+def encode_texts(
+    language_model: PreTrainedModel, texts: Sequence[Sequence[int]], pooling: str, max_tokens: int
+) -> Tensor:
     """Returns `[n, d_llm]` float32: each text's mean (or last) hidden state, each distinct text encoded once.
 
     Args:
         language_model: Without adapters.
-        token_ids: Tokens of each text, special tokens included.
+        texts: Tokens of each, special tokens included.
         pooling: "mean" or "last".
         max_tokens: Padded tokens of one forward pass.
     """
-    distinct = list(dict.fromkeys(map(tuple, token_ids)))
-    place = {ids: row for row, ids in enumerate(distinct)}
+    row_of: dict[bytes, int] = {}
+    rows_of_texts = [row_of.setdefault(compact(ids).tobytes(), len(row_of)) for ids in texts]
+    distinct = {row: ids for row, ids in zip(rows_of_texts, texts, strict=True)}
+    del row_of
     encoded = torch.empty(len(distinct), language_model.config.hidden_size)
-    lengths = torch.tensor([len(ids) for ids in distinct])
+    lengths = torch.tensor([len(distinct[row]) for row in range(len(distinct))])
     for rows in token_batches(lengths, max_tokens):
         longest = max(1, int(lengths[rows].max()))  # a tokenizer may make no token of an empty text
         ids = torch.tensor([[*distinct[row], *[0] * (longest - len(distinct[row]))] for row in rows.tolist()])
@@ -62,7 +68,7 @@ def encode_texts(language_model: PreTrainedModel, token_ids: list[list[int]], po
         ids, attended = ids.to(language_model.device), attended.to(language_model.device)  # 4-bit models are on a GPU
         hidden = language_model(input_ids=ids, attention_mask=attended.long()).last_hidden_state.float()
         encoded[rows] = pool(hidden, attended, pooling).cpu()
-    return encoded[torch.tensor([place[tuple(ids)] for ids in token_ids])]
+    return encoded[torch.tensor(rows_of_texts)]
 
 
 def pool(hidden: Tensor, attended: Tensor, pooling: str) -> Tensor:

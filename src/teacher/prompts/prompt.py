@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...core.errors import UserError
 from .templates import HISTORY
+from .tokens import compact, token_ids
 
 MARKER = "[HistoryEmb]"
 
@@ -66,14 +67,13 @@ class PromptBuilder:
                 f"Item {untitled[0]} has no title, so no prompt can show it: give it one in the dataset's item file."
             )
         before, after = template.strip().split(HISTORY)
-        ids = tokenizer(
-            [before.rstrip(), after.rstrip(), ",", *(f" {title}" for title in titles)], add_special_tokens=False
-        ).input_ids
+        words = tokenizer([before.rstrip(), after.rstrip(), ","], add_special_tokens=False).input_ids
         opening, closing = special_tokens_around(tokenizer)
-        self.before = opening + ids[0]
-        self.after = ids[1] + closing
-        self.separator = ids[2]
-        self.pieces = [[]] + [[*title[:title_tokens], MARKER_ID] for title in ids[3:]]
+        self.before = opening + words[0]
+        self.after = words[1] + closing
+        self.separator = words[2]
+        ids = token_ids(tokenizer, [f" {title}" for title in titles], add_special_tokens=False)
+        self.pieces = [compact([]), *(compact([*title[:title_tokens], MARKER_ID]) for title in ids)]
         self.prompt_items = prompt_items
         self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
         self.max_tokens = max_tokens
@@ -114,7 +114,8 @@ class PromptBuilder:
     def _ids(self, items: list[int]) -> list[int]:
         ids = list(self.before)
         for place, item in enumerate(items):
-            ids += self.separator * (place > 0) + self.pieces[item]
+            ids += self.separator * (place > 0)
+            ids += self.pieces[item]
         return ids + self.after
 
 

@@ -34,11 +34,10 @@ class UserPrompts:
 
     def __init__(self, prompts: PromptBuilder) -> None:
         self.before = prompts.before
-        comma = prompts.separator  # belongs to the item that follows: before a title there is one
-        self.pieces = [piece if item == 0 else [*comma, *piece] for item, piece in enumerate(prompts.pieces)]
-        self.without_comma = len(comma)
-        self.fixed = len(self.before) - len(comma)  # the tokens of a prompt are this many and those of its pieces
-        self.piece_lengths = torch.tensor([len(piece) for piece in self.pieces])
+        self.comma = prompts.separator  # belongs to the item that follows: before a title there is one
+        self.pieces = prompts.pieces
+        self.fixed = len(self.before) - len(self.comma)  # tokens of a prompt: this many and those of commas and pieces
+        self.piece_lengths = torch.where(prompts.piece_lengths > 0, prompts.piece_lengths + len(self.comma), 0)
 
     def longest(self, items: int) -> int:
         """Returns the most tokens that a prompt of so many items can have."""
@@ -54,9 +53,10 @@ class UserPrompts:
         for items in history.tolist():
             ids, own = list(self.before), [0] * len(self.before)
             for number, item in enumerate(item for item in items if item):
-                piece = self.pieces[item] if number else self.pieces[item][self.without_comma :]
-                ids += piece
-                own += [number] * len(piece)
+                start = len(ids)
+                ids += self.comma * (number > 0)
+                ids += self.pieces[item]
+                own += [number] * (len(ids) - start)
             rows.append(ids)
             places.append(own)
         longest, behind = max(map(len, rows)), history.shape[1]
