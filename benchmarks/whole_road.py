@@ -142,7 +142,11 @@ def in_a_process(folder: Path, size: Size, arguments: argparse.Namespace) -> dic
         *("student/loss=sampled_softmax", "student/loss@teacher.user_encoder.loss=sampled_softmax", *students),
         *("teacher.user_encoder.text_init=0", "distill.text_init=0", "student.text_init=0"),
         *("teacher/llm=tiny_random", "teacher.prompt.items=5", "teacher.prompt.title_tokens=16"),
-        *(f"teacher.train.max_examples={arguments.asked}", "teacher.train.max_epochs=1"),
+        *(
+            f"teacher.train.max_examples={arguments.asked}",
+            "teacher.train.max_epochs=1",
+            "teacher.train.max_val_examples=100",
+        ),
         *("active=random", f"active.share={min(1.0, arguments.asked / (size.users * (size.length - 1)))}"),
         *("distill.rd.weight=0.5", "student_seeds=1", f"paths.root={folder}", f"hydra.run.dir={folder}/run"),
     ]
@@ -197,7 +201,7 @@ class Memory(threading.Thread):
 if __name__ == "__main__":
     own = parser(__doc__, repeats=1)
     size = {"nargs": 3, "type": int, "metavar": Size._fields}
-    own.add_argument("--base", default=(100_000, 100_000, 10), help="the smallest log", **size)
+    own.add_argument("--base", default=(30_000, 30_000, 10), help="the smallest log", **size)
     own.add_argument("--whole", default=(1_000_000, 1_000_000, 10), help="the largest", **size)
     own.add_argument("--no-growth", action="store_true", help="base and whole alone")
     own.add_argument("--evaluated", type=int, default=2_000, help="users with validation and test examples")
