@@ -64,6 +64,8 @@ def main(arguments: argparse.Namespace) -> None:
         measured[name] = road(size, arguments)
         print(f"{name}: {size}: {measured[name]}", file=sys.stderr, flush=True)
     report("whole_road", arguments, table(sizes, measured), measured=measured)
+    if arguments.plot:
+        plot(measured, arguments.plot)
 
 
 def table(sizes: dict[str, Size], measured: dict[str, dict]) -> str:
@@ -85,6 +87,33 @@ def table(sizes: dict[str, Size], measured: dict[str, dict]) -> str:
     heads = [f"{name} ({size})" + (": seconds, GiB" if name in ("base", "whole") else ": seconds, GiB, exponent")
              for name, size in sizes.items()]  # fmt: skip
     return markdown(["stage", *heads], rows)
+
+
+def plot(measured: dict[str, dict], folder: Path) -> None:
+    """Draws, for each thing that grows, every stage's seconds at the base and at ten times as many, and a line of
+    exponent 1, which none should be steeper than.
+    """
+    from matplotlib import pyplot as plt  # only those who want the plot need it
+
+    plt.rcParams["svg.hashsalt"] = "whole_road"
+    base = measured["base"]["seconds"]
+    figure, all_axes = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrained")
+    for axes, grown in zip(all_axes, Size._fields, strict=True):
+        for number, (stage, seconds) in enumerate(base.items()):
+            later = measured[f"{grown} x {TIMES}"]["seconds"][stage]
+            axes.plot([1, TIMES], [seconds, later], marker="o", color=f"C{number}", label=stage)
+        axes.plot([1, TIMES], [1, TIMES], ls=":", color="black", label="exponent 1")
+        axes.set(xscale="log", yscale="log", title=grown, xlabel=f"times the base's {grown}")
+        axes.set_xticks([1, TIMES], ["1", str(TIMES)])
+        axes.set_xticks([], minor=True)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    all_axes[0].set_ylabel("seconds")
+    all_axes[0].yaxis.set_major_formatter("{x:,g}")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "whole_road.svg", metadata={"Date": None})
+    figure.savefig(folder / "whole_road.png", dpi=120)
 
 
 def road(size: Size, arguments: argparse.Namespace) -> dict:
@@ -211,4 +240,5 @@ if __name__ == "__main__":
     own.add_argument(
         "--folder", type=Path, help="where logs and artefacts are while it runs (10 GB); default: temporary"
     )
+    own.add_argument("--plot", type=Path, help="folder for whole_road.svg; needs matplotlib, and the growth")
     main(own.parse_args())
