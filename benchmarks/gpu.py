@@ -30,8 +30,8 @@ LOGS = {  # users, interactions of each (on average), items: docs/datasets.md
     "amazon_games": {"num_users": 49_156, "interactions": 7, "num_items": 17_332},
 }
 FEW = {"num_users": 60, "interactions": 6, "num_items": 50}
-PARITY_LOG = {"num_users": 4_000, "interactions": 12, "num_items": 2_000}
-PARITY_STUDENTS = ("sasrec", "gru4rec", "caser")
+PARITY_LOG = {"num_users": 2_000, "interactions": 12, "num_items": 1_000}
+PARITY_STUDENTS = ("sasrec", "bsarec", "gru4rec")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -132,7 +132,7 @@ def students(arguments: argparse.Namespace, device: dict[str, Any]) -> tuple[lis
 
 
 def parity(arguments: argparse.Namespace, device: dict[str, Any]) -> tuple[dict, str]:
-    settings = {"log": FEW, "steps": 5} if arguments.quick else {"log": PARITY_LOG, "steps": 400}
+    settings = {"log": FEW, "steps": 5} if arguments.quick else {"log": PARITY_LOG, "steps": 200}
     rows, everything = [], {}
     for student in PARITY_STUDENTS[:1] if arguments.quick else PARITY_STUDENTS:
         overrides = [f"student={student}", "student.model.history_length=10", "metrics.filter_seen=true"]
