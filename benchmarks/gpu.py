@@ -152,7 +152,7 @@ def parity(arguments: argparse.Namespace, device: dict[str, Any]) -> tuple[dict,
 
 
 if __name__ == "__main__":
-    own = parser(__doc__, repeats=3)
+    own = parser(__doc__, repeats=2)
     own.add_argument("--batch", type=int, default=8, help="prompts a step of a teacher")
     own.add_argument("--tokens", type=int, default=512, help="of each prompt")
     own.add_argument("--steps", type=int, default=5, help="of a teacher, in each measurement")
