@@ -111,6 +111,13 @@ class WindowBatches:
         return len(token_batches(self.lengths, self.budget))
 
 
+def loader_of(run: Run, dataset: Dataset) -> DataLoader:
+    """Returns the training batches of a run: windows of similar length."""
+    windows = TrainingWindows(dataset, run.settings.student.model.history_length)
+    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_targets)
+    return DataLoader(windows, sampler=batches, batch_size=None)
+
+
 def newest_windows(dataset: Dataset, windows: TrainingWindows) -> Tensor:
     """Returns the row of each user's newest window, `[n]` int64."""
     end_of_part = dataset.offsets[:-1] + dataset.num_train

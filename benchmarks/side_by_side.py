@@ -98,10 +98,18 @@ def in_turn(workers: dict[str, Worker], repeats: int) -> tuple[dict[str, Any], d
     return {name: worker.facts for name, worker in workers.items()}, measured
 
 
+def several_afresh(
+    module: str, settings: dict[str, Any], threads: int, repeats: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns the facts and some measurements of a process of its own."""
+    with TemporaryDirectory() as folder:
+        facts, measured = in_turn({module: Worker(module, settings, threads, Path(folder))}, repeats)
+    return facts[module], measured[module]
+
+
 def measured_afresh(module: str, settings: dict[str, Any], threads: int) -> dict[str, Any]:
     """Returns one measurement of a process of its own: memory that earlier ones used tells nothing of the next."""
-    with TemporaryDirectory() as folder:
-        return in_turn({module: Worker(module, settings, threads, Path(folder))}, 1)[1][module][0]
+    return several_afresh(module, settings, threads, 1)[1][0]
 
 
 def median_of(measurements: Iterable[dict[str, Any]], key: str) -> float:

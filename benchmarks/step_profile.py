@@ -20,16 +20,14 @@ import lightning as L
 import torch
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils.data import DataLoader
 
 from src.core.precision import encoder_precision
 from src.data.dataset import Dataset
-from src.data.rows import TrainingWindows
 from src.exp.program.run import Run
 from src.student.layers.dropout import Dropout
 from src.student.trainer_baseline import NextItemModule
 
-from .ours import FEW_ROWS, WindowBatches, new_module, prepared, run_of
+from .ours import FEW_ROWS, loader_of, new_module, prepared, run_of
 from .side_by_side import markdown, parser, report
 from .timing import TRAINER
 from .work import Work, peak_rate
@@ -118,12 +116,6 @@ def train(run: Run, dataset: Dataset, callback: Clock) -> None:
     precision = encoder_precision(run.settings.student.train.precision)
     trainer = L.Trainer(**TRAINER, precision=precision, callbacks=[callback])
     trainer.fit(module, loader_of(run, dataset))
-
-
-def loader_of(run: Run, dataset: Dataset) -> DataLoader:
-    windows = TrainingWindows(dataset, run.settings.student.model.history_length)
-    batches = WindowBatches(windows, torch.arange(len(windows)), None, run.settings.student.train.batch_targets)
-    return DataLoader(windows, sampler=batches, batch_size=None)
 
 
 def shares_of(events: list[FunctionEvent], seconds: float) -> dict[str, float]:

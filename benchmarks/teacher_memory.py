@@ -9,24 +9,19 @@ allocator). Where there is a GPU, the step runs there at full size with random w
 """
 
 import argparse
-from collections.abc import Callable
 from copy import deepcopy
 
 import torch
-from torch import Tensor
-from transformers import LlamaConfig, LlamaModel
+from transformers import LlamaConfig
 
-from src.core.precision import best_device
-from src.teacher.language_model.recomputing import enable_gradient_checkpointing
-from src.teacher.moe_lora_model import inject_adapters, train_adapters
 from src.training.softmax import TILE
 from tests.memory import peak_bytes
 
+from .adapted import R, random_language_model, training_step, with_adapters
 from .kept import kept_for_backward
 from .side_by_side import markdown, parser, report
 
 GIB = 2**30
-R, NUM_EXPERTS, ALPHA = 8, 4, 32
 LLAMA_2_7B = LlamaConfig()  # its shape is Transformers' default
 SMALL = LlamaConfig(
     vocab_size=64, hidden_size=512, intermediate_size=1376, num_hidden_layers=4, num_attention_heads=8
@@ -122,12 +117,28 @@ def in_flight(config: LlamaConfig, batch: int, tokens: int) -> int:
 
 
 def step_budget(config: LlamaConfig, batch: int, tokens: int) -> int:
-    """Returns the bytes that a forward and backward pass of the language model takes beyond what was there."""
+    """Returns the bytes that a forward and backward pass of the language model takes beyond what was there, with
+    gradient checkpointing.
+    """
     return (
         kept_by_checkpoints(config, batch, tokens)
         + sum(kept_by_a_block(config, batch, tokens).values())
         + kept_by_the_rest(config, batch, tokens)
         + in_flight(config, batch, tokens)
+    )
+
+
+def stored_step_budget(config: LlamaConfig, batch: int, tokens: int) -> int:
+    """Returns the same where every block keeps what its backward pass needs, and nothing is computed again.
+
+    The peak is then at the beginning of the backward pass: in the last norm, which holds 5 [n, d] in float32 and one in
+    bf16 (found by PyTorch's allocator at several widths), or in the MLP of the last block.
+    """
+    in_the_norm = (5 * 4 + 2) * batch * tokens * config.hidden_size
+    return (
+        config.num_hidden_layers * sum(kept_by_a_block(config, batch, tokens).values())
+        + kept_by_the_rest(config, batch, tokens)
+        + max(in_the_norm, in_flight(config, batch, tokens))
     )
 
 
@@ -143,61 +154,40 @@ def checked() -> list[tuple[str, int, int]]:
     shallow.num_hidden_layers = SMALL.num_hidden_layers - 1
     kept = {}
     for config in (SMALL, shallow):
-        model, forward = adapted_llama(config, batch, tokens, checkpointing=False)
+        model = random_language_model(config)
+        forward = with_adapters(model, batch, tokens, checkpointing=False)
         kept[config.num_hidden_layers] = kept_for_backward(forward, model.parameters())
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in model.parameters()) - trained
-    model, forward = adapted_llama(SMALL, batch, tokens, checkpointing=True)
+    block = sum(kept_by_a_block(SMALL, batch, tokens).values())
+    return [
+        ("frozen weights", 2 * frozen_parameters(shallow), 2 * frozen),
+        ("adapters", 4 * shallow.num_hidden_layers * adapter_parameters(shallow), 4 * trained),
+        ("kept by a block", block, kept[SMALL.num_hidden_layers] - kept[shallow.num_hidden_layers]),
+        ("peak of a step with gradient checkpointing", step_budget(SMALL, batch, tokens), small_peak(True)),
+        ("peak of a step without", stored_step_budget(SMALL, batch, tokens), small_peak(False)),
+    ]
+
+
+def small_peak(checkpointing: bool) -> int:
+    """Returns the bytes that a forward and backward pass of the small Llama takes beyond what was there."""
+    forward = with_adapters(random_language_model(SMALL), *SMALL_BATCH, checkpointing)
     upstream = torch.ones_like(forward())
 
     def step() -> None:
         forward().backward(upstream)
 
     step()  # gradients are there from now on
-    block = sum(kept_by_a_block(SMALL, batch, tokens).values())
-    return [
-        ("frozen weights", 2 * frozen_parameters(shallow), 2 * frozen),
-        ("adapters", 4 * shallow.num_hidden_layers * adapter_parameters(shallow), 4 * trained),
-        ("kept by a block", block, kept[SMALL.num_hidden_layers] - kept[shallow.num_hidden_layers]),
-        ("peak of a step with gradient checkpointing", step_budget(SMALL, batch, tokens), peak_bytes(step)),
-    ]
-
-
-def adapted_llama(
-    config: LlamaConfig, batch: int, tokens: int, checkpointing: bool
-) -> tuple[LlamaModel, Callable[[], Tensor]]:
-    """Returns a model with random weights, and its forward pass over random inputs, some of them padded."""
-    device = best_device()
-    with device:
-        torch.set_default_dtype(torch.bfloat16)  # so that no float32 copy of the weights is ever made
-        model = LlamaModel(config)
-        torch.set_default_dtype(torch.float32)
-        binding = inject_adapters(model, "all-linear", R, NUM_EXPERTS, ALPHA, 0.0)
-        if checkpointing:
-            enable_gradient_checkpointing(model, binding)
-        train_adapters(model, True)
-        prompts = torch.randn(batch, tokens, config.hidden_size, dtype=torch.bfloat16, requires_grad=True)
-        attended = torch.ones(batch, tokens, dtype=torch.long)
-        attended[:, tokens - tokens // 4 :] = 0
-        gates = torch.rand(batch, NUM_EXPERTS, requires_grad=True)
-
-    def forward() -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16), binding.bind(gates):
-            return model(inputs_embeds=prompts, attention_mask=attended, use_cache=False).last_hidden_state
-
-    return model, forward
+    return peak_bytes(step)
 
 
 def peak_on_gpu(config: LlamaConfig, batch: int, tokens: int) -> int:
     """Returns the most memory allocated in two steps of forward, backward and AdamW."""
     torch.cuda.reset_peak_memory_stats()
-    model, forward = adapted_llama(config, batch, tokens, checkpointing=True)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
+    model = random_language_model(config)
+    step = training_step(model, with_adapters(model, batch, tokens, checkpointing=True))
     for _ in range(2):
-        states = forward()
-        states.backward(torch.ones_like(states))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=False)
+        step()
     return torch.cuda.max_memory_allocated()
 
 

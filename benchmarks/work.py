@@ -1,5 +1,6 @@
 """How much arithmetic a computation holds, and how fast this machine could do it."""
 
+import re
 import time
 from collections import defaultdict
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
+
+from .timing import finish_on_device
 
 aten = torch.ops.aten
 FLOP = {  # of an operator's arguments; what PyTorch has not counted yet is attention on a CPU
@@ -32,13 +35,46 @@ class Work(TorchDispatchMode):
         return out
 
 
-def peak_rate(dtype: str, times: int) -> float:
-    """Returns operations per second of the fastest of some products of square matrices."""
-    matrix = torch.ones(SIDE, SIDE, dtype=getattr(torch, dtype))
+def peak_rate(dtype: str, times: int, side: int = SIDE, device: torch.device | None = None) -> float:
+    """Returns operations per second of the fastest of some products of square matrices; on the CPU by default.
+
+    The matrices are random: a GPU that multiplies ones takes less power and clocks higher.
+    """
+    matrix = torch.randn(side, side, device=device).to(getattr(torch, dtype))
     matrix @ matrix
     fastest = float("inf")
     for _ in range(times):
+        finish_on_device()
         start = time.perf_counter()
         matrix @ matrix
+        finish_on_device()
         fastest = min(fastest, time.perf_counter() - start)
-    return 2 * SIDE**3 / fastest
+    return 2 * side**3 / fastest
+
+
+# Dense bf16 products with float32 sums, in 10^12 operations per second: NVIDIA's data sheets, without sparsity.
+PEAKS = {
+    ("A100",): 312.0,
+    ("A30",): 165.0,
+    ("A10",): 125.0,
+    ("L4",): 121.0,
+    ("L40S",): 362.0,
+    ("H100",): 989.4,
+    ("H100", "PCIe"): 756.0,
+    ("H100", "NVL"): 835.0,
+    ("H200",): 989.4,
+    ("H200", "NVL"): 835.0,
+    ("GH200",): 989.4,
+    ("B200",): 2250.0,
+    ("RTX", "3090"): 71.0,
+    ("RTX", "4090"): 165.2,
+}
+
+
+def data_sheet_peak(name: str) -> float | None:
+    """Returns the bf16 operations per second of a device that calls itself `name`; None where it is not known, or is a
+    part of one or a slower one of the same name.
+    """
+    words = set(re.split(r"[^A-Za-z0-9]+", name))
+    known = [key for key in PEAKS if words.issuperset(key)]
+    return 1e12 * PEAKS[max(known, key=len)] if known and words.isdisjoint(("MIG", "Laptop", "D")) else None

@@ -6,7 +6,14 @@ import pytest
 
 from src.core.paths import ROOT
 
-PEERS = {"faiss", "peft", "recbole", "rectools", "replay"}  # installed by the scripts, in environments of their own
+PEERS = {
+    "bitsandbytes",
+    "faiss",
+    "peft",
+    "recbole",
+    "rectools",
+    "replay",
+}  # in environments of their own, or of whoever has them
 FILES = [path.relative_to(ROOT) for path in sorted((ROOT / "benchmarks").rglob("*.py"))]
 
 

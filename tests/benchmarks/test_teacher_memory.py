@@ -3,13 +3,11 @@ from copy import deepcopy
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from benchmarks import teacher_memory
+from benchmarks import adapted
+from benchmarks.adapted import NUM_EXPERTS, R, random_language_model, with_adapters
 from benchmarks.kept import kept_for_backward
 from benchmarks.teacher_memory import (
     LLAMA_2_7B,
-    NUM_EXPERTS,
-    R,
-    adapted_llama,
     adapter_parameters,
     budget_of,
     frozen_parameters,
@@ -33,12 +31,13 @@ def test_the_full_models_parameters_are_counted_one_by_one():
 
 
 def test_what_blocks_keep_is_every_tensor_that_is_saved(monkeypatch):
-    monkeypatch.setattr(teacher_memory, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(adapted, "best_device", lambda: torch.device("cpu"))
     deeper = deepcopy(TINY)
     deeper.num_hidden_layers = 3
     kept = []
     for config in (TINY, deeper):
-        model, forward = adapted_llama(config, 2, 8, checkpointing=False)
+        model = random_language_model(config)
+        forward = with_adapters(model, 2, 8, checkpointing=False)
         kept.append(kept_for_backward(forward, model.parameters()))
     block = sum(kept_by_a_block(TINY, 2, 8).values())
     assert kept[1] - kept[0] == block
