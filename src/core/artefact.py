@@ -41,6 +41,7 @@ class Kind:
 DATASET = Kind("dataset", 3)
 MAPPED = Kind("mapped columns of a dataset", 1)
 STUDENT = Kind("student", 2)  # 2: a Caser reads the newest item at the last place
+LANGUAGE_MODEL = Kind("language model", 1)
 ENCODINGS = Kind("encodings", 1)
 TEACHER = Kind("teacher", 1)
 CALIBRATION = Kind("calibration", 1)

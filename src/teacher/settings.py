@@ -1,6 +1,6 @@
 """The teacher's settings (`teacher.*`): language model, prompts, adapters and gates, objective, training, export."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,7 +45,9 @@ class WheelSettings(Settings):
     carries: Text = setting(..., "only a model of this name is fetched from it", changes_result=False)
     requirement: Text = setting(..., "what pip is asked for", changes_result=False)
     folder: Text = setting(..., "the model's folder within the wheel", changes_result=False)
-    sha256: dict[str, str | None] = setting(..., "contents of each file; null: not checked", changes_result=False)
+    sha256: dict[str, str | None] = setting(
+        ..., "contents of each file; null: not checked; a file *.gguf is converted", changes_result=False
+    )
 
 
 class LanguageModelSettings(Settings):
@@ -76,7 +78,15 @@ class LanguageModelSettings(Settings):
         "auto", "mean over the prompt (encoders), last token (causal models), auto: by the model's kind"
     )
     target_modules: Modules = setting("all-linear", "linear layers that get adapters; all-linear: those of every block")
+    blocks: PositiveInteger | None = setting(
+        None,
+        "only so many of its blocks, the first ones, as SLMRec does: a teacher of a fraction of the time; null: all",
+    )
     wheel: WheelSettings | None = setting(None, "a package that carries the model", changes_result=False)
+
+    def key(self) -> dict[str, Any]:
+        """See `Settings.key`; whole models have the keys that they had before there was `blocks`."""
+        return {name: value for name, value in super().key().items() if name != "blocks" or value is not None}
 
 
 class RouterSettings(Settings):

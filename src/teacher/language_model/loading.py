@@ -24,6 +24,7 @@ from ...core.errors import UserError
 from ..choices import LANGUAGE_MODELS
 from ..settings import LanguageModelSettings
 from .attention import use_plain_attention
+from .blocks import check_blocks, keep_first_blocks
 from .fetching import language_model_folder
 from .visibility import asking, is_causal
 
@@ -36,17 +37,19 @@ def load_language_model(
     """Returns model and tokenizer, in evaluation mode.
 
     Args:
-        llm: Which one (`fetching.language_model_folder`). "nf4" keeps the linear layers' weights in 4 bits and computes
-            as `dtype`.
+        llm: Which one (`fetching.language_model_folder`), and how many of its blocks. "nf4" keeps the linear layers'
+            weights in 4 bits and computes as `dtype`.
         language_models_dir: Where the program keeps models.
         head: Whether to load the output head too, which only causal models have.
 
     Raises:
-        UserError: The model is not to be had, not in 4 bits, or not causal; says what to put where.
+        UserError: The model is not to be had, not in 4 bits, not causal, or has fewer blocks than are asked for; says
+            what to do.
     """
     if llm.name in LANGUAGE_MODELS:
         model, tokenizer = LANGUAGE_MODELS[llm.name]()
         _check_head(llm.name, model.config, head)
+        keep_first_blocks(model, llm)
         use_plain_attention(model)
         return model if head else without_head(model), tokenizer
     four_bits = _quantization_config(llm)
@@ -58,6 +61,7 @@ def load_language_model(
         )
         model, found = loaded
         _refuse_other_weights(found)
+        keep_first_blocks(model, llm)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # never read: it would only cost time and memory
     _check_vocabulary(llm.name, tokenizer, model.config)
@@ -109,11 +113,13 @@ def check_language_model(
     if llm.name in LANGUAGE_MODELS:
         model, tokenizer = LANGUAGE_MODELS[llm.name]()
         _check_head(llm.name, model.config, head)
+        check_blocks(llm, model.config)
         return tokenizer, model.config.max_position_embeddings
     _quantization_config(llm)
     with _told_in_words(llm, language_models_dir) as source:
         config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source)
         positions = int(config.max_position_embeddings)
+        check_blocks(llm, config)
     _check_head(llm.name, config, head)
     _check_vocabulary(llm.name, tokenizer, config)
     return tokenizer, positions

@@ -12,10 +12,10 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from ...core.errors import UserError
 from ...training.processes import largest, rank, size
 from ..gated_model import GatedLanguageModel
 from ..moe_lora_model import GateBinding
+from .blocks import blocks
 from .loading import without_head
 
 if TYPE_CHECKING:
@@ -135,19 +135,3 @@ def put_together(shared: PreTrainedModel, model: PreTrainedModel) -> None:
             if rank() == 0 and not value.requires_grad and not isinstance(value, DTensor):
                 empty[prefixes[unit] + name].data = value.detach().to("cpu", copy=True)
         cast("FSDPModule", unit).reshard()
-
-
-def blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """Returns the layers that follow one another, which the model's config counts.
-
-    Raises:
-        UserError: It has none.
-    """
-    number = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == number:
-            return module
-    raise UserError(
-        f"{type(model).__name__} has no list of the {number} blocks that its config counts, to share them out: set "
-        "trainer.shard=false."
-    )

@@ -21,9 +21,10 @@ from src.teacher.gated_model import GatedLanguageModel
 from src.teacher.generation.model import GenerationTeacher
 from src.teacher.generation.trainer import GenerationModule
 from src.teacher.ilora_model import ILoRAModel
+from src.teacher.language_model.blocks import blocks
 from src.teacher.language_model.loading import without_head
 from src.teacher.language_model.recomputing import enable_gradient_checkpointing
-from src.teacher.language_model.sharding import ShardedLanguageModel, blocks
+from src.teacher.language_model.sharding import ShardedLanguageModel
 from src.teacher.language_model.tiny import tiny_random_causal
 from src.teacher.settings import TeacherTrainingSettings
 from src.teacher.trainer_ilora import ILoRAModule, TeacherDataModule
@@ -299,10 +300,3 @@ def test_rows_that_do_not_fit_are_refused_where_others_would_wait(tmp_path, monk
         os._exit(0)  # the other one, which would wait for ever, is ended by torchrun
 
     assert together(job)[0] == 0
-
-
-def test_a_model_without_blocks_is_refused():
-    model = tiny_random_causal()[0]
-    model.config.num_hidden_layers = 3
-    with pytest.raises(UserError, match="has no list of the 3 blocks that its config counts"):
-        blocks(model)

@@ -32,7 +32,8 @@ class Encodings(ReadsLanguageModel):
     def counted(self) -> list[Any]:
         llm = self.settings.teacher.llm
         how = [llm.dtype, llm.quantization, llm.pooling, self.settings.teacher.prompt.text_tokens]
-        return [self.language_model, *how]
+        cut = [] if llm.blocks is None else [llm.blocks]  # whole models have the keys that they always had
+        return [self.language_model, *how, *cut]
 
     def make(self) -> None:
         from safetensors.torch import save_file
