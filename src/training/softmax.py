@@ -120,7 +120,7 @@ class _FullSoftmaxLoss(torch.autograd.Function):
                 grad_hidden.index_add_(0, kind.rows, kind.mean_vectors, alpha=-1 / M)
         _, of_table, of_bias, *_ = ctx.needs_input_grad
         grad_table = torch.zeros_like(table) if of_table else None
-        grad_bias = torch.zeros_like(bias) if of_bias else None
+        grad_bias = torch.zeros_like(bias) if bias is not None and of_bias else None
         table_, log_sums, bounded = table.to(dtype), [], _is_bounded(hidden, table, bias)
         bias_ = None if bias is None else bias.to(dtype)
         step = max(ROWS, TILE // len(table))

@@ -22,7 +22,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **how: A
         texts: Any number.
         how: Further arguments of the tokenizer.
     """
-    found = []
+    found: list[array[int]] = []
     for first in range(0, len(texts), AT_ONCE):
         found += map(compact, tokenizer(list(texts[first : first + AT_ONCE]), **how).input_ids)
     return found
