@@ -3,6 +3,7 @@
 Scores by which items are ranked are float32, whatever a model is trained or read in (`float32_scores`).
 """
 
+import os
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -54,8 +55,12 @@ def teacher_precision(precision: Literal["auto"] | NumberFormat) -> dict[str, st
 
 
 def best_device() -> torch.device:
-    """Returns the GPU where there is one, else the CPU: where Lightning trains, too."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Returns the GPU where there is one, of several processes that torchrun has started each its own, else the CPU:
+    where Lightning trains, too.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
 
 
 def autocast(precision: NumberFormat, device: torch.device) -> AbstractContextManager:

@@ -78,3 +78,13 @@ def test_products_are_computed_as_the_precision_says(name, dtype):
 def test_scores_are_float32_within_whatever_is_on_around_them():
     with autocast("bf16-mixed", torch.device("cpu")), float32_scores(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_processes_that_torchrun_has_started_have_a_gpu_each(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert best_device() == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert best_device() == torch.device("cuda", 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert best_device() == torch.device("cpu")

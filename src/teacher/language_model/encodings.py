@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ...core.precision import best_device
 from ...data.batches import token_batches
 from ..prompts.tokens import compact, token_ids
 from ..settings import TeacherSettings
@@ -37,10 +38,18 @@ def of_one_length(encodings: Tensor) -> Tensor:
 def encodings_of(
     texts: list[str], settings: TeacherSettings, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> Tensor:
-    """Returns `[n, d_llm]` float32 encodings of texts by a language model that has no adapters yet."""
+    """Returns `[n, d_llm]` float32 encodings of texts by a language model that has no adapters yet; it computes where it
+    will be trained (`best_device`) and is put back.
+    """
     pooling = resolve_pooling(settings.llm.pooling, language_model)
     ids = token_ids(tokenizer, texts, truncation=True, max_length=settings.prompt.text_tokens)
-    return encode_texts(without_head(language_model), ids, pooling, settings.eval_tokens)
+    where = language_model.device
+    if where.type == "cpu":  # one in 4 bits is on its GPU already, and cannot be moved
+        language_model.to(best_device())  # type: ignore[arg-type]  # Transformers' decorator hides nn.Module's types
+    encoded = encode_texts(without_head(language_model), ids, pooling, settings.eval_tokens)
+    if where.type == "cpu":
+        language_model.to(where)  # type: ignore[arg-type]
+    return encoded
 
 
 @torch.no_grad()
