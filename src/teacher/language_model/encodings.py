@@ -38,8 +38,8 @@ def of_one_length(encodings: Tensor) -> Tensor:
 def encodings_of(
     texts: list[str], settings: TeacherSettings, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> Tensor:
-    """Returns `[n, d_llm]` float32 encodings of texts by a language model that has no adapters yet; it computes where it
-    will be trained (`best_device`) and is put back.
+    """Returns `[n, d_llm]` float32 encodings of texts by a language model that has no adapters yet; it computes where
+    it will be trained (`best_device`), and is put back.
     """
     pooling = resolve_pooling(settings.llm.pooling, language_model)
     ids = token_ids(tokenizer, texts, truncation=True, max_length=settings.prompt.text_tokens)
