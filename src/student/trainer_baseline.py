@@ -108,6 +108,19 @@ def student_loss(settings: StudentSettings, dataset: Dataset) -> NextItemLoss:
     return create_loss(settings.loss, dataset.train_item_counts()[1:], logits_dtype(settings.train.precision))
 
 
+def check_items_move_by_batch(model: SequentialRecommender, settings: StudentSettings) -> None:
+    """Makes sure that of a student with `sparse_items` the items of a batch alone can be moved on.
+
+    Raises:
+        UserError: It scores by a table of its own, all of which a batch's gradient reaches.
+    """
+    if settings.train.sparse_items and type(model).output_layer is not SequentialRecommender.output_layer:
+        raise UserError(
+            f"student.name={settings.name} scores items by an output layer of its own, which no batch moves on in "
+            "part: set student.train.sparse_items=false, or use another student."
+        )
+
+
 def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tensor | None = None) -> NextItemModule:
     """Returns an untrained student that learns from the log alone.
 
@@ -119,6 +132,7 @@ def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tens
         UserError: There are no encodings, but the student begins with them; or it has more than a text for an item.
     """
     model = create_student(settings.name, dataset.num_items, settings.model.plain())
+    check_items_move_by_batch(model, settings)
     if settings.begins_with_texts:
         if encodings is None:
             raise UserError(

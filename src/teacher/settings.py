@@ -303,7 +303,8 @@ class TeacherSettings(Settings):
     )
     student_weights: Weights = setting(  # not of the training: the calibration's key has it
         [0, 0.5, 1, 2],
-        "of the user encoder's log-probabilities in the ensemble; the best on validation is kept",
+        "of the user encoder's log-probabilities in the ensemble; kept is the likeliest on validation of those that "
+        "rank as well as the best",
         changes_result=False,
     )
     generation: GenerationSettings = group(GenerationSettings)

@@ -344,7 +344,7 @@ def test_unknown_keys_are_all_named_with_those_that_were_meant(refused, tmp_path
 
 
 def test_terms_that_look_at_all_items_are_refused_where_items_move_by_batch(refused, tmp_path):
-    sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true"]
+    sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true", "distill=dllm2rec"]
     status, told = refused("run_all", tmp_path, tmp_path, *sparse)
     assert status == 2
     assert "sparse_items=true looks at the items of a batch alone, and these settings of dist" in the_sentence(told)

@@ -265,3 +265,10 @@ def test_a_student_that_scores_by_vectors_of_its_own_is_not_read_from_texts():
         baseline_module(settings, tiny_dataset(), torch.randn(15, 4))
     module = baseline_module(changed(SMALL, {"item_vectors": "texts"}), tiny_dataset(), torch.randn(15, 4))
     assert not module.model.items.ids.weight.any()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_paper")])
+def test_a_student_whose_output_layer_is_its_own_does_not_move_items_by_batch(name):
+    settings = changed(shipped(name, "bce"), {"train.sparse_items": True})
+    with pytest.raises(UserError, match=f"student.name={name} scores items by an output layer of its own"):
+        baseline_module(settings, tiny_dataset())

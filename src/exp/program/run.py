@@ -188,7 +188,7 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if came and not isinstance(error, SystemExit | KeyboardInterrupt):
+        if came and not isinstance(error, SystemExit | KeyboardInterrupt | UserError):  # a sentence says more
             raise came[-1] from error
         raise
     finally:

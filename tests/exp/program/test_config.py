@@ -169,7 +169,8 @@ def test_the_members_of_an_ensemble_for_a_log_have_the_recipes_for_it():
     settings = composed("experiment=ensemble_amazon_toys")
     assert settings.controls and not settings.ensemble.language_model
     members = dict(settings.ensemble.members)
-    assert members.pop("texts").item_vectors == "texts"
+    assert settings.ensemble.likeness.member and settings.ensemble.among == "shortlist"
+    assert set(members) == {"bsarec", "gru4rec", "caser"}
     for name, member in members.items():
         assert member == composed(f"student={name}_amazon_toys").student
 

@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -255,3 +256,16 @@ def test_a_fault_of_ours_is_not_told_as_one_of_the_config(tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "argv", ["run_compare", f"hydra.run.dir={tmp_path / 'run'}"])
     with pytest.raises(ValueError, match="ours"):
         command(fail, "src.exp.run_compare", "Compares.")()
+
+
+def test_a_sentence_after_a_signal_that_a_library_has_swallowed_is_told(started, capsys):
+    def swallowed(run: Run) -> None:
+        with suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(9)
+        raise UserError("The file is not there.")
+
+    with pytest.raises(SystemExit) as ended:
+        started(swallowed)
+    assert ended.value.code == 2
+    assert "The file is not there." in capsys.readouterr().err

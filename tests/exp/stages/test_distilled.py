@@ -46,12 +46,14 @@ def test_outputs_that_are_missing_are_named_with_the_command_and_the_key(tmp_pat
         (["distill=dllm2rec"], "distill.gamma_consistency=0"),
         (["distill.lam=0", "distill.alpha=0.5"], "distill.alpha=0"),
         (["distill.lam=0", "distill.weighting=meta", "distill.alpha=1"], "distill.alpha=0, distill.weighting=uniform"),
+        (["distill=rd", "student.loss.num_negatives=16"], "student.loss.num_negatives=128 or more"),
+        (["distill=rd", "student/loss=bce"], "student.loss.num_negatives=128 or more"),
     ],
 )
 def test_terms_that_look_at_all_items_are_refused_where_items_move_by_batch(tmp_path, settings, needed):
     sparse = ["student/loss=sampled_softmax", "student.train.sparse_items=true"]
     road = road_in(tmp_path, DATASET, *sparse, *settings)
-    with pytest.raises(UserError, match=rf"these settings of distillation at all items: set {needed}, or student"):
+    with pytest.raises(UserError, match=rf"too few to stand for all: set {needed}, or student"):
         road.go(road.prepared, road.baseline, road.distilled)
     assert not road.baseline.folder.exists()
     road.baseline.check_settings()
