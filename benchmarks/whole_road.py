@@ -101,7 +101,7 @@ def plot(measured: dict[str, dict], folder: Path) -> None:
     for axes, grown in zip(all_axes, Size._fields, strict=True):
         for number, (stage, seconds) in enumerate(base.items()):
             later = measured[f"{grown} x {TIMES}"]["seconds"][stage]
-            axes.plot([1, TIMES], [seconds, later], marker="o", color=f"C{number}", label=stage)
+            axes.plot([1, TIMES], [seconds, later], marker="o", color=plt.get_cmap("tab20")(number), label=stage)
         axes.plot([1, TIMES], [1, TIMES], ls=":", color="black", label="exponent 1")
         axes.set(xscale="log", yscale="log", title=grown, xlabel=f"times the base's {grown}")
         axes.set_xticks([1, TIMES], ["1", str(TIMES)])
