@@ -196,7 +196,7 @@ class Held(L.Callback):
         self.shares.append(sum({each.data_ptr(): each.untyped_storage().nbytes() for each in own}.values()))
         gc.collect()
         tensors = [each for each in gc.get_objects() if type(each) in (Tensor, torch.nn.Parameter)]
-        storages = [each.untyped_storage() for each in tensors]
+        storages = [each.untyped_storage() for each in tensors if each.layout == torch.strided]  # others' may be sparse
         self.all_tensors.append(sum({each.data_ptr(): each.nbytes() for each in storages}.values()))
 
 
