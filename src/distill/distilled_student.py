@@ -9,7 +9,7 @@ from ..student.layers.embedding import standardised
 from ..student.losses import NextItemLoss, SampledLoss
 from ..student.models import SequentialRecommender
 from ..student.settings import StudentSettings
-from ..student.trainer_baseline import check_items_move_by_batch, student_loss
+from ..student.trainer_baseline import check_scores_by_item_vectors, student_loss
 from .choices import WEIGHTINGS
 from .data_bridge import TeacherOutputs
 from .dros import propensity_scores
@@ -85,7 +85,7 @@ def _student(
     student: StudentSettings, distill: DistillSettings, dataset: Dataset, outputs: TeacherOutputs
 ) -> SequentialRecommender:
     model = create_student(student.name, dataset.num_items, student.model.plain())
-    check_items_move_by_batch(model, student)
+    check_scores_by_item_vectors(model, student)
     if distill.text_init > 0:
         model.items.start_from(outputs.item_embeddings, distill.text_init)
     if distill.ed_weight > 0:

@@ -25,6 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ..core.errors import UserError
+from ..core.sharing.write_ahead import write_ahead
+
+BUSY_SECONDS = 5.0  # that a connection waits for another one's writing
 
 TABLE = Table(
     "events",
@@ -127,8 +130,7 @@ def with_driver(address: str) -> URL:
 
 def _durable(connection, record) -> None:  # type: ignore[no-untyped-def]  # SQLAlchemy's own classes
     """Readers do not wait for a writer, and what is committed is on the disk."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    write_ahead(connection, BUSY_SECONDS)
 
 
 def _safe(address: str) -> str:

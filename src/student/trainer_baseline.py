@@ -108,16 +108,23 @@ def student_loss(settings: StudentSettings, dataset: Dataset) -> NextItemLoss:
     return create_loss(settings.loss, dataset.train_item_counts()[1:], logits_dtype(settings.train.precision))
 
 
-def check_items_move_by_batch(model: SequentialRecommender, settings: StudentSettings) -> None:
-    """Makes sure that of a student with `sparse_items` the items of a batch alone can be moved on.
+def check_scores_by_item_vectors(model: SequentialRecommender, settings: StudentSettings) -> None:
+    """Makes sure that a student whose settings speak of item vectors scores by these.
 
     Raises:
-        UserError: It scores by a table of its own, all of which a batch's gradient reaches.
+        UserError: It scores by a table of its own, which a batch would move as a whole, or which knows more than texts.
     """
-    if settings.train.sparse_items and type(model).output_layer is not SequentialRecommender.output_layer:
+    if type(model).output_layer is SequentialRecommender.output_layer:
+        return
+    own = f"student.name={settings.name} scores items by an output layer of its own, "
+    if settings.train.sparse_items:
         raise UserError(
-            f"student.name={settings.name} scores items by an output layer of its own, which no batch moves on in "
-            "part: set student.train.sparse_items=false, or use another student."
+            f"{own}which no batch moves on in part: set student.train.sparse_items=false, or use another student."
+        )
+    if settings.item_vectors == "texts":
+        raise UserError(
+            f"{own}so that their vectors would not be of their texts alone: set student.item_vectors=free, or use "
+            "another student."
         )
 
 
@@ -132,7 +139,7 @@ def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tens
         UserError: There are no encodings, but the student begins with them; or it has more than a text for an item.
     """
     model = create_student(settings.name, dataset.num_items, settings.model.plain())
-    check_items_move_by_batch(model, settings)
+    check_scores_by_item_vectors(model, settings)
     if settings.begins_with_texts:
         if encodings is None:
             raise UserError(
@@ -140,11 +147,6 @@ def baseline_module(settings: StudentSettings, dataset: Dataset, encodings: Tens
                 "this command does not make: set them to 0 and free."
             )
         if settings.item_vectors == "texts":
-            if type(model).output_layer is not SequentialRecommender.output_layer:
-                raise UserError(
-                    f"student.name={settings.name} scores items by an output layer of its own, so that their vectors "
-                    "would not be of their texts alone: set student.item_vectors=free, or use another student."
-                )
             model.items.read_from(standardised(encodings))
         else:
             model.items.start_from(encodings, settings.text_init)

@@ -195,3 +195,15 @@ def test_several_that_begin_at_once_make_one_table(tmp_path):
 
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(begin, [f"sqlite:///{tmp_path / str(attempt)}.db"] * 4))
+
+
+def test_one_that_begins_waits_for_one_that_writes(tmp_path):
+    other = sqlite3.connect(tmp_path / "events.db", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE other (value)")
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, other.execute, ("COMMIT",)).start()
+    events = Events(f"sqlite:///{tmp_path / 'events.db'}")
+    events.add([Event("u", "i", 1.0)])
+    assert len(events) == 1
+    events.close()
+    other.close()

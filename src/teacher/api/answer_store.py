@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from typing_extensions import Self
 
 from ...core.errors import UserError
+from ...core.sharing.write_ahead import write_ahead
 
 FORMAT = 1
 BUSY_SECONDS = 60.0  # that a process waits for another one's writing
@@ -104,8 +105,7 @@ class AnswerStore:
 
     def _begin(self) -> None:
         with self._told():
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")  # an answer that is there is there after a power failure
+            write_ahead(self._db, BUSY_SECONDS)
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found not in (0, FORMAT):
             raise UserError(f"{self.path} has format {found}, not {FORMAT}: name another file in teacher.api.answers.")
