@@ -4,10 +4,11 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -160,6 +161,13 @@ class Fitted:
     ndcg: float
 
 
+class Worth(NamedTuple):
+    """What examples say of a pool as it is; see `Fitted`."""
+
+    ndcg: float
+    cross_entropy: float
+
+
 @dataclass(frozen=True)
 class PoolFit:
     """The fit of a pool, and of parts of it.
@@ -174,6 +182,18 @@ class PoolFit:
     whole: Fitted
     alone: dict[str, Fitted]
     without: dict[str, Fitted]
+
+
+@torch.no_grad()
+def worth(pool: OpinionPool, batches: Iterable[ExampleBatch], device: torch.device) -> Worth:
+    """Returns what `pool`, on `device`, is worth as it is on examples."""
+    ranks, losses = [], []
+    for batch in batches:
+        batch = batch.to(device)
+        scores = pool.score(batch)
+        ranks.append(rank_of_target(scores, batch.target, batch.seen))
+        losses.append(F.cross_entropy(scores, batch.target - 1, reduction="none"))
+    return Worth(float(ndcg(torch.cat(ranks), 10).mean()), float(torch.cat(losses).mean(dtype=torch.float64)))
 
 
 def most_examples(members: int, num_items: int) -> int:

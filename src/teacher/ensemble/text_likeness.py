@@ -46,6 +46,14 @@ class TextLikeness(SequentialRecommender):
         read = torch.einsum("bl,bld->bd", weights, self.items.lookup(history))
         return (read / (TEMPERATURE * weights.sum(1, keepdim=True).clamp(min=1e-12))).unsqueeze(1)
 
+    @torch.no_grad()
+    def shuffle(self, draw: torch.Generator) -> None:
+        """Gives each item the text of another one, drawn without replacement: what is left is what texts alone tell of
+        items that they are not of.
+        """
+        texts = self.items.ids.weight[1:]
+        texts.copy_(texts[torch.randperm(len(texts), generator=draw).to(texts.device)])
+
 
 def whitened(encodings: Tensor, strength: float) -> Tensor:
     """Returns encodings `[n, d]` without their mean, on their principal axes, each divided by its standard deviation to

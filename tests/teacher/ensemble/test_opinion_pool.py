@@ -11,7 +11,7 @@ from src.core.seed import generator
 from src.data.dataset import ExampleBatch
 from src.teacher.ensemble import opinion_pool
 from src.teacher.ensemble.calibration import Calibration
-from src.teacher.ensemble.opinion_pool import LEAST, OpinionPool, fit, most_examples, pooled, shortlist
+from src.teacher.ensemble.opinion_pool import LEAST, OpinionPool, fit, most_examples, pooled, shortlist, worth
 from src.teacher.export import export_teacher_outputs
 from src.teacher.ilora_model import ILoRAModel
 from src.teacher.settings import ExportSettings
@@ -172,6 +172,20 @@ def test_members_worse_than_chance_keep_their_order_and_say_next_to_nothing():
     found = given(scores.log_softmax(1)[None], scores.argmin(1))
     assert found.whole.weights == {"m0": LEAST}
     assert found.whole.cross_entropy == pytest.approx(math.log(12), abs=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_pool_is_worth_is_what_its_fit_says_of_its_weights(kind):
+    made = pool(kind)
+    batches = [batch_of(VAL.subset(rows)) for rows in torch.arange(len(VAL)).split(5)]
+    found = fit(made, batches, CPU).whole
+    made.weights.copy_(torch.tensor([found.weights[name] for name in made.names]))
+    assert worth(made, batches, CPU) == pytest.approx((found.ndcg, found.cross_entropy), abs=1e-5)
+    made.weights.copy_(torch.tensor(WEIGHTS[: len(made.names)]))
+    log_p = literal(made, VAL).log_softmax(1)
+    assert worth(made, batches, CPU).cross_entropy == pytest.approx(
+        F.nll_loss(log_p, batch_of(VAL).target - 1).item(), abs=1e-4
+    )
 
 
 def test_ranks_leave_seen_items_out():

@@ -60,3 +60,15 @@ def test_no_more_is_looked_at_than_it_says():
     model = TextLikeness(TEXTS, 1.0, 0.0)
     assert model.history_length == NEWEST and not model.causal
     assert model.user_representation(HISTORIES).shape == (3, 4)
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.5])
+def test_shuffled_it_ranks_by_texts_of_other_items(whitening):
+    encodings = torch.randn(12, 5, generator=generator(3)).double()
+    order = torch.randperm(12, generator=generator(4))
+    shuffled = TextLikeness(encodings, 0.5, whitening)
+    shuffled.shuffle(generator(4))
+    history = torch.tensor([[3, 7, 1], [12, 0, 0]])
+    expected = TextLikeness(encodings[order], 0.5, whitening).predict(history)
+    torch.testing.assert_close(shuffled.predict(history), expected, rtol=1e-4, atol=1e-4)
+    assert shuffled.items.ids.weight[0].eq(0).all()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ....core.artefact import ENSEMBLE, write_json, writing
 from ....core.errors import UserError
@@ -15,7 +15,8 @@ from .encodings import Encodings
 from .teacher import Teacher
 
 if TYPE_CHECKING:
-    from ....teacher.ensemble.opinion_pool import OpinionPool, PoolFit
+    from ....teacher.ensemble.opinion_pool import OpinionPool, PoolFit, Worth
+    from ....teacher.ensemble.text_likeness import TextLikeness
 
 FILE = "ensemble.json"
 
@@ -87,7 +88,7 @@ class Ensemble(Stage):
         from ....core.precision import teacher_precision
         from ....teacher.ensemble.opinion_pool import LEAST
 
-        found = self._fitted()
+        found, with_others = self._fitted()
         for name, of in found.alone.items():
             without = found.without.get(name)
             log.info(
@@ -103,11 +104,20 @@ class Ensemble(Stage):
             log.warning(
                 "No member ranks validation better than chance: what %s teaches says next to nothing", self.label
             )
-        about = self.about(asdict(found))
+        result = asdict(found)
+        if with_others is not None:
+            log.info(
+                "with other items' texts in the likeness: validation NDCG@10 %.4f (%+.1f %%), cross-entropy %.3f",
+                with_others.ndcg,
+                100 * (with_others.ndcg / found.whole.ndcg - 1) if found.whole.ndcg else 0.0,
+                with_others.cross_entropy,
+            )
+            result["with_other_texts"] = with_others._asdict()
+        about = self.about(result)
         if self.teacher is not None:
             about["precision"] = teacher_precision(self.settings.teacher.train.precision)
         with writing(self.folder, self.kind, about) as temporary:
-            write_json(temporary / FILE, asdict(found))
+            write_json(temporary / FILE, result)
 
     def load(self) -> "OpinionPool":
         """Returns what teaches, with its weights.
@@ -142,13 +152,19 @@ class Ensemble(Stage):
             embeddings = torch.zeros(self.prepared.dataset.num_items, 1)
         return OpinionPool(students, reader, embeddings, self.settings.teacher.eval_tokens).eval()
 
-    def _fitted(self) -> "PoolFit":
+    def _fitted(self) -> "tuple[PoolFit, Worth | None]":
+        """Returns the fit, and what the pool is worth where the likeness takes each text for another item's: how much
+        of it comes from what the texts say.
+        """
+        import torch
+
         from ....core.precision import autocast, best_device, resolve_precision
         from ....core.seed import generator
         from ....data.batches import loader_in_order
         from ....data.rows import ExampleRows
         from ....evaluation.ranking import rows_at_once
-        from ....teacher.ensemble.opinion_pool import fit, most_examples
+        from ....teacher.ensemble.opinion_pool import fit, most_examples, worth
+        from ....teacher.ensemble.text_likeness import LIKENESS
 
         dataset, metrics, most = self.prepared.dataset, self.settings.metrics, self.settings.ensemble.max_examples
         device, pool = best_device(), self._pool().to(best_device())
@@ -159,4 +175,10 @@ class Ensemble(Stage):
         rows = ExampleRows(dataset, val, pool.history_length, metrics.filter_seen)
         batches = loader_in_order(rows, rows_at_once(metrics, dataset, metrics.filter_seen))
         with autocast(resolve_precision(self.settings.teacher.train.precision), device):
-            return fit(pool, batches, device, self.settings.ensemble.among)
+            found = fit(pool, batches, device, self.settings.ensemble.among)
+            if self.likeness is None:
+                return found, None
+            pool.weights.copy_(torch.tensor([found.whole.weights[name] for name in pool.names]))
+            likeness = cast("TextLikeness", pool.students[pool.names.index(LIKENESS)])
+            likeness.shuffle(generator(self.settings.seed))
+            return found, worth(pool, batches, device)

@@ -95,6 +95,7 @@ def test_what_was_fitted_is_what_ranks_is_exported_and_told(tmp_path, overrides)
     likeness = ["likeness"] if "ensemble.likeness.member=true" in overrides else []
     names = [*MEMBERS, *likeness, *([] if overrides is NOBODY_READS else ["language_model"])]
     assert list(weights) == names == list(found["alone"]) == list(found["without"])
+    assert ("with_other_texts" in found) == bool(likeness)
     assert pool.ranks_by == pytest.approx(weights)
     assert read_manifest(road.outputs.folder)["result"]["calibration"] == pytest.approx(weights)
     outputs, alone = road.outputs.load(), road.self_outputs.load()
