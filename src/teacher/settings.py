@@ -16,7 +16,6 @@ from ..core.settings import (
     Seed,
     Settings,
     Several,
-    Share,
     ShareOrNone,
     Text,
     UserPath,
@@ -28,6 +27,7 @@ from ..core.settings import (
 from ..student.settings import Precision, StudentSettings
 from .api.settings import ApiSettings
 from .choices import ASKED, LANGUAGE_MODELS, ROUTERS, TEACHERS
+from .item_texts.settings import LikenessSettings
 
 Among = Literal["catalogue", "shortlist"]
 TAKEN = {"language_model", "likeness"}  # names of an ensemble's members that are no students
@@ -324,16 +324,6 @@ class TeacherSettings(Settings):
     def prompts_like(self) -> str:
         """Which kind of template its prompts are made from (`prompts.templates`)."""
         return "api" if self.is_asked else self.objective
-
-
-class LikenessSettings(Settings):
-    """A member that is not trained: the likeness of items' texts (`ensemble.text_likeness.TextLikeness`)."""
-
-    member: YesNo = setting(False, "whether it is one")
-    decay: Share = setting(0.35, "what an older item of the history counts, as a share of the one after it")
-    whitening: ShareOrNone = setting(
-        0.5, "how far the encodings' directions are made equally wide: 0 not at all, 1 wholly"
-    )
 
 
 class EnsembleSettings(Settings):

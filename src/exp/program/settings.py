@@ -33,6 +33,7 @@ from ...evaluation.settings import CompareSettings, MetricsSettings
 from ...report.settings import ReportSettings
 from ...serve.settings import RecommendSettings, ServerSettings, ServeSettings
 from ...student.settings import StudentSettings
+from ...teacher.item_texts.settings import LEARNED_ARE_WHITENED, EncoderSettings
 from ...teacher.settings import EnsembleSettings, ProbeSettings, TeacherSettings
 from ...training.settings import TrainerSettings
 
@@ -156,6 +157,7 @@ class RunSettings(Settings):
             lambda s: s.distill.hint > 0 and s.teacher.is_asked and s.distill.teacher_outputs_path is None,
             "distill.hint must be 0 where teacher.name=api: an endpoint gives no states of users",
         ),
+        LEARNED_ARE_WHITENED,
     )
     seed: Seed = setting(
         0, "of everything: students, teacher, which examples are asked about; of the students alone: student.seed"
@@ -178,6 +180,7 @@ class RunSettings(Settings):
     student: StudentSettings = setting(..., "the small model")
     teacher: TeacherSettings = setting(..., "the language model")
     trainer: TrainerSettings = group(TrainerSettings)
+    encoder: EncoderSettings = group(EncoderSettings)
     ensemble: EnsembleSettings = group(EnsembleSettings)
     distill: DistillSettings = group(DistillSettings)
     active: ActiveSettings = group(ActiveSettings)

@@ -1,7 +1,7 @@
 """All stages of a run, each made once: what reads what can be seen here."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from .teacher.answers import Answers
 from .teacher.api_evaluation import ApiEvaluation
 from .teacher.api_outputs import ApiOutputs, Candidates
 from .teacher.calibration import Calibration
-from .teacher.encodings import Encodings
+from .teacher.encodings import Encodings, FrozenEncodings, LearnedEncodings
 from .teacher.ensemble import Ensemble
 from .teacher.outputs import Taught, TeacherOutputsStage
 from .teacher.probe import Probe
@@ -49,7 +49,8 @@ class Road:
     @cached_property
     def encodings(self) -> Encodings:
         """Dataset, language model → encodings of the items' texts."""
-        return Encodings(self.run, self.prepared)
+        frozen = FrozenEncodings(self.run, self.prepared)
+        return LearnedEncodings(self.run, self.prepared, frozen) if self.run.settings.encoder.epochs > 0 else frozen
 
     @property
     def baseline(self) -> Baseline:
@@ -274,7 +275,7 @@ class Road:
         Raises:
             UserError: A stage cannot be made.
         """
-        distinct = list(dict.fromkeys(each for stage in stages for each in (*stage.implied(), stage)))
+        distinct = list(dict.fromkeys(each for stage in stages for each in with_implied(stage)))
         for stage in distinct:
             stage.check_settings()
         if self.run.settings.dry_run:
@@ -293,3 +294,10 @@ class Road:
         for stage in todo.values():
             stage.ensure()
         return True
+
+
+def with_implied(stage: Stage) -> Iterator[Stage]:
+    """Yields what is made with a stage wherever that is made, in the order in which it is made, and the stage."""
+    for each in stage.implied():
+        yield from with_implied(each)
+    yield stage

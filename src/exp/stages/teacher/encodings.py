@@ -1,29 +1,62 @@
-"""Dataset and language model → encodings of the items' texts, for students that begin with them."""
+"""Dataset and language model → encodings of the items' texts, as they are or learned from what follows what."""
 
 import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.artefact import ENCODINGS, opened, read_tensors, writing
 from ....core.errors import UserError
+from ....training.started import started_together
+from ...program.run import Run
+from ..base import Prepared, Stage
+from ..training import Training
 from .language_model import ReadsLanguageModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILE = "item_texts.safetensors"
+    from ....teacher.item_texts.trainer import TextMapModule
+
+FILE, MAP = "item_texts.safetensors", "text_map.safetensors"
 
 log = logging.getLogger(__name__)
 
 
-class Encodings(ReadsLanguageModel):
+class Encodings(Stage, ABC):
+    """What encodings of the items' texts have in common."""
+
+    what = "encodings of the items' texts"
+    kind = ENCODINGS
+    command = "run_encode"
+    elsewhere = "text_init=0 and item_vectors=free"
+
+    def load(self) -> "Tensor":
+        """Returns `[num_items, d]` float32, row j for item j + 1.
+
+        Raises:
+            UserError: They are not there, or have changed since.
+        """
+        folder = self.require()
+        opened(folder, self.kind)
+        return read_tensors(folder / FILE, "item_texts")["item_texts"]
+
+    def load_with(self, texts: "list[str]") -> "Tensor":
+        """Returns `load`, and behind it what is made of more texts in the same way, `[num_items + len(texts), d]`."""
+        import torch
+
+        return torch.cat([self.load(), self.encoded(texts)])
+
+    @abstractmethod
+    def encoded(self, texts: "list[str]") -> "Tensor":
+        """Returns what is made of texts, `[len(texts), d]` float32."""
+
+
+class FrozenEncodings(ReadsLanguageModel, Encodings):
     """`data/models/<dataset>/encodings-<key>/`: what the language model makes of each item's text, untrained."""
 
     title = "item encoding"
-    what = "encodings of the items' texts"
-    kind = ENCODINGS
-    command = "run_student_baseline"
-    elsewhere = "text_init=0 and item_vectors=free"
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.models_dir, "encodings-", *self.counted)
@@ -57,21 +90,91 @@ class Encodings(ReadsLanguageModel):
         with writing(self.folder, self.kind, self.about({})) as temporary:
             save_file({"item_texts": encodings}, temporary / FILE)
 
-    def load_with(self, texts: "list[str]") -> "Tensor":
-        """Returns `load`, and behind it what the language model makes of more texts, `[num_items + len(texts), d]`."""
-        import torch
-
+    def encoded(self, texts: "list[str]") -> "Tensor":
         from ....teacher.language_model.encodings import item_encodings
 
-        more = item_encodings(self.settings.teacher, texts, self.settings.paths.language_models_dir)
-        return torch.cat([self.load(), more])
+        return item_encodings(self.settings.teacher, texts, self.settings.paths.language_models_dir)
 
-    def load(self) -> "Tensor":
-        """Returns `[num_items, d]` float32, row j for item j + 1.
 
-        Raises:
-            UserError: They are not there, or have changed since.
-        """
-        folder = self.require()
-        opened(folder, self.kind)
-        return read_tensors(folder / FILE, "item_texts")["item_texts"]
+class LearnedEncodings(Training["TextMapModule"], Encodings):
+    """`data/models/<dataset>/encodings-learned-<key>/`: the same through a map that has learned which texts follow one
+    another in training histories; the map is there, too, for items that come later.
+
+    Args:
+        run, prepared: See `Stage`.
+        frozen: What is mapped.
+    """
+
+    title = "item encoding: learning"
+    name = "encoder"
+
+    def __init__(self, run: Run, prepared: Prepared, frozen: FrozenEncodings) -> None:
+        super().__init__(run, prepared)
+        self.frozen = frozen
+
+    def inputs(self) -> Sequence[Stage]:
+        return (self.frozen,)
+
+    def implied(self) -> Sequence[Stage]:
+        return self.inputs()
+
+    @property
+    def counted(self) -> list[Any]:
+        return [self.settings.encoder.key(), self.settings.metrics.filter_seen]  # the epoch is chosen by that
+
+    def own_folder(self) -> Path:
+        return self.keyed(self.settings.paths.models_dir, "encodings-learned-", *self.counted, self.seed)
+
+    def check_settings(self) -> None:
+        if started_together() > 1:
+            raise UserError(
+                "encoder.epochs above 0 is of one process, since all of a batch's items compete: set it to 0, or make "
+                "the encodings with run_encode and trainer.devices=1 before."
+            )
+
+    def trained(self) -> "tuple[TextMapModule, dict[str, Any]]":
+        from ....core.precision import resolve_precision
+        from ....evaluation.ranking import rows_at_once
+        from ....student.trainer_baseline import MONITOR
+        from ....teacher.item_texts.likeness import TextLikeness
+        from ....teacher.item_texts.text_map import TextMap
+        from ....teacher.item_texts.trainer import TextMapDataModule, TextMapModule, ndcg_of
+        from ....training.loop import Plan, fit
+
+        settings, metrics, dataset = self.settings.encoder, self.settings.metrics, self.prepared.dataset
+        frozen = self.frozen.load()
+        module = TextMapModule(TextMap.of(frozen, settings.whitening), frozen, settings, self.seed)
+        at_once = rows_at_once(metrics, dataset, metrics.filter_seen)
+        data = TextMapDataModule(dataset, settings, at_once, metrics.filter_seen, self.seed)
+        before = ndcg_of(TextLikeness(frozen, settings.decay, settings.whitening), data)
+        plan = Plan(
+            stage=self.checkpoints,
+            monitor=MONITOR,
+            **self.goes_on(),
+            run_dir=self.run.dir,
+            max_epochs=settings.epochs,
+            patience=settings.epochs,
+            precision=resolve_precision(settings.precision),
+        )
+        result = fit(module, data, plan)
+        after = result["best_val_ndcg@10"]
+        log.info("likeness of texts: validation NDCG@10 %.4f, before learning %.4f", after, before)
+        if after <= before:
+            log.warning("The encodings learned nothing that ranks validation better: encoder.epochs=0 does as well")
+        return module, result | {"val_ndcg@10_before": before}
+
+    def save(self, module: "TextMapModule", result: dict[str, Any]) -> None:
+        from safetensors.torch import save_file
+
+        from ....core.precision import teacher_precision
+
+        about = {**self.about(result), "precision": teacher_precision(self.settings.encoder.precision)}
+        with writing(self.folder, self.kind, about) as temporary:
+            save_file({"item_texts": module.encodings()}, temporary / FILE)
+            module.texts.save(temporary / MAP)
+
+    def encoded(self, texts: "list[str]") -> "Tensor":
+        from ....teacher.item_texts.text_map import TextMap
+
+        learned = TextMap.load(self.require() / MAP).eval()
+        return learned.encodings(self.frozen.encoded(texts))

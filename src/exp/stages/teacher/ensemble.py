@@ -16,7 +16,7 @@ from .teacher import Teacher
 
 if TYPE_CHECKING:
     from ....teacher.ensemble.opinion_pool import OpinionPool, PoolFit, Worth
-    from ....teacher.ensemble.text_likeness import TextLikeness
+    from ....teacher.item_texts.likeness import TextLikeness
 
 FILE = "ensemble.json"
 
@@ -136,7 +136,7 @@ class Ensemble(Stage):
         import torch
 
         from ....teacher.ensemble.opinion_pool import OpinionPool
-        from ....teacher.ensemble.text_likeness import LIKENESS, TextLikeness
+        from ....teacher.item_texts.likeness import LIKENESS, TextLikeness
 
         students = {name: stage.load() for name, stage in self.members.items()}
         if self.likeness is not None:
@@ -164,7 +164,7 @@ class Ensemble(Stage):
         from ....data.rows import ExampleRows
         from ....evaluation.ranking import rows_at_once
         from ....teacher.ensemble.opinion_pool import fit, most_examples, worth
-        from ....teacher.ensemble.text_likeness import LIKENESS
+        from ....teacher.item_texts.likeness import LIKENESS
 
         dataset, metrics, most = self.prepared.dataset, self.settings.metrics, self.settings.ensemble.max_examples
         device, pool = best_device(), self._pool().to(best_device())

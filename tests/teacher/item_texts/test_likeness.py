@@ -4,7 +4,8 @@ import torch.nn.functional as F
 
 from src.core.errors import UserError
 from src.core.seed import generator
-from src.teacher.ensemble.text_likeness import NEWEST, TEMPERATURE, TextLikeness, whitened
+from src.teacher.item_texts.likeness import NEWEST, TEMPERATURE, TextLikeness
+from src.teacher.item_texts.whitening import whitened
 
 TEXTS = torch.randn(9, 4, generator=generator(3)) * torch.tensor([5.0, 2.0, 1.0, 0.5]) + 3
 HISTORIES = torch.tensor([[4, 2, 7, 0], [9, 0, 0, 0], [1, 1, 3, 5]])

@@ -1,29 +1,28 @@
-"""A member that nobody trains: an item is the likelier the more its text is like those of the newest items taken."""
+"""A ranker by texts alone: an item is the likelier the more its text is like those of the newest items taken."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...student.layers.embedding import without_mean
 from ...student.models import SequentialRecommender
+from .whitening import whitened
 
 LIKENESS = "likeness"  # what the member is called
 TEMPERATURE = 0.1  # of cosines; the pool's weight is what decides
 NEWEST = 20  # items of a history that are looked at
-ROUNDING = 1e-10  # share of the largest variance below which a direction is none
 
 
 class TextLikeness(SequentialRecommender):
     """`score(i) = t_i · Σ_j w_j t_{h_j} / (τ Σ_j w_j)`, `w_j = decay^j` of the j-th newest item of a history, `t` being
     the items' encodings of length one.
 
-    Histories whose newest texts are alike make it surer than mixed ones. It learns nothing, so what it says of examples
-    that others were trained on is what it says of any.
+    Histories whose newest texts are alike make it surer than mixed ones. It learns nothing, so that with encodings that
+    were not learned here what it says of examples that others were trained on is what it says of any.
 
     Args:
         encodings: `[num_items, d]` float, of the items' texts.
         decay: What an older item counts, as a share of the one after it.
-        whitening: See `whitened`.
+        whitening: See `whitening.whitening`.
 
     Raises:
         UserError: All encodings are the same.
@@ -53,21 +52,3 @@ class TextLikeness(SequentialRecommender):
         """
         texts = self.items.ids.weight[1:]
         texts.copy_(texts[torch.randperm(len(texts), generator=draw).to(texts.device)])
-
-
-def whitened(encodings: Tensor, strength: float) -> Tensor:
-    """Returns encodings `[n, d]` without their mean, on their principal axes, each divided by its standard deviation to
-    the power `strength`: 0 leaves them as they are, with 1 all axes count the same. Float32.
-
-    Encodings by language models share a few directions that say little (Su et al. 2021, "Whitening Sentence
-    Representations for Better Semantics and Faster Retrieval"); those that vary least are noise.
-
-    Raises:
-        UserError: All encodings are the same.
-    """
-    centred = without_mean(encodings.double())
-    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    variances = variances / variances.max()
-    there = variances > ROUNDING
-    scale = variances.clamp(min=ROUNDING) ** (-strength / 2)
-    return (centred @ (axes * scale.where(there, 0))).float()
