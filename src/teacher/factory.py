@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.catalogue import Catalogue
@@ -23,6 +23,7 @@ from .prompts.titles import TITLE_FORMS
 from .settings import PromptSettings, TeacherSettings
 from .user_pass import UserPassModel
 
+OURS = "ilora"  # the teacher that is made here
 READINGS: dict[str, type[ILoRAModel]] = {"example": ILoRAModel, "user": UserPassModel}
 
 
@@ -32,6 +33,7 @@ def create_teacher(
     user_encoder: SequentialRecommender,
     template: str,
     language_models_dir: Path,
+    item_texts: Tensor | None = None,
 ) -> GatedLanguageModel:
     """Returns an untrained teacher.
 
@@ -41,11 +43,14 @@ def create_teacher(
         user_encoder: A student trained on it.
         template: The prompt's text (`prompts.templates.read_template`).
         language_models_dir: Where language models lie.
+        item_texts: `[num_items, d_llm]` encodings of the items' texts where they are known already; None: they are
+            made. Teachers of one's own are not asked to take them.
 
     Raises:
         UserError: An unknown teacher, router or language model.
     """
-    return TEACHERS[settings.name](settings, dataset, user_encoder, template, language_models_dir)
+    known = {} if item_texts is None or settings.name != OURS else {"item_texts": item_texts}
+    return TEACHERS[settings.name](settings, dataset, user_encoder, template, language_models_dir, **known)
 
 
 def create_ilora(
@@ -54,6 +59,7 @@ def create_ilora(
     user_encoder: SequentialRecommender,
     template: str,
     language_models_dir: Path,
+    item_texts: Tensor | None = None,
 ) -> GatedLanguageModel:
     """Returns an untrained iLoRA teacher, see `create_teacher`."""
     generates, prompt = settings.objective == "generation", settings.prompt
@@ -62,7 +68,9 @@ def create_ilora(
     titles = [TITLE_FORMS[prompt.title_form](title) for title in dataset.catalogue.titles]
     router = _router(settings, language_model, user_encoder)
     texts = titles if generates else dataset.catalogue.texts
-    encodings = encodings_of(texts, settings, language_model, tokenizer)
+    encodings = item_texts
+    if encodings is None or encodings.shape != (len(texts), language_model.config.hidden_size):
+        encodings = encodings_of(texts, settings, language_model, tokenizer)
     binding = _adapted(settings, language_model)
     positions = language_model.config.max_position_embeddings
     teacher: GatedLanguageModel

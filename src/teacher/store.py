@@ -1,5 +1,6 @@
 """Teachers as artefacts: what training changed, in safetensors; the frozen language model stays out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ def save_trained(folder: Path, model: GatedLanguageModel, manifest: dict[str, An
 
 
 def load_trained(
-    model: GatedLanguageModel, folder: Path, dataset: Dataset, settings: TeacherSettings
+    create: Callable[[Tensor | None], GatedLanguageModel], folder: Path, dataset: Dataset, settings: TeacherSettings
 ) -> GatedLanguageModel:
     """Puts the trained part of an artefact into a freshly created teacher and returns it in evaluation mode.
 
     Args:
-        model: From `create_teacher` with the same `settings`.
+        create: Calls `create_teacher` with the same `settings`; takes the encodings of the items' texts that the
+            teacher was trained with, so that no text is encoded again, or None where its file has none.
         folder: The artefact.
         dataset: The one that the teacher ranks.
 
@@ -45,9 +47,10 @@ def load_trained(
         raise UserError(f"{folder / MANIFEST} describes no teacher (settings: {error}): {train}.") from None
     differ = [f"{key} {theirs[key]} instead of {value}" for key, value in wanted.items() if theirs[key] != value]
     trained = read_tensors(folder / WEIGHTS)
-    if not differ and _shapes(trained) != _shapes(model.trained_state()):
+    model = None if differ else create(trained.get("item_texts"))
+    if model is not None and _shapes(trained) != _shapes(model.trained_state()):
         differ = ["a student of another size"]
-    if differ:
+    if model is None or differ:
         raise UserError(f"The teacher in {folder} was made for {', '.join(differ)}: {train}.")
     model.load_state_dict(trained, strict=False)  # the frozen weights are there already
     return model.eval()

@@ -35,11 +35,11 @@ def settings_of(**changes: object) -> TeacherSettings:
     return changed(SHIPPED, {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def teacher_of(settings: TeacherSettings, dataset=DATASET, student=None):
+def teacher_of(settings: TeacherSettings, dataset=DATASET, student=None, item_texts=None):
     torch.manual_seed(0)
     student = student or SASRec(dataset.num_items, 16, 8, num_blocks=1, num_heads=2, dropout=0.1)
     template = read_template(CONF_DIR / "prompts", "movies", settings.objective)
-    return create_teacher(settings, dataset, student, template, Path("absent"))
+    return create_teacher(settings, dataset, student, template, Path("absent"), item_texts)
 
 
 def test_settings_reach_every_part():
@@ -190,9 +190,29 @@ def test_a_saved_teacher_scores_the_same_when_loaded(tmp_path):
     save_trained(tmp_path / "teacher", saved, about)
     fresh = teacher_of(settings_of())
     assert not torch.allclose(fresh.eval().score(BATCH), saved.score(BATCH))
-    loaded = load_trained(fresh.train(), tmp_path / "teacher", DATASET, settings_of())
+    loaded = load_trained(lambda _: fresh.train(), tmp_path / "teacher", DATASET, settings_of())
     assert not loaded.training
     assert torch.equal(loaded.score(BATCH), saved.score(BATCH))
+
+
+@pytest.mark.parametrize("objective", ["ranking", "generation"])
+def test_a_loaded_teacher_encodes_no_text_again(tmp_path, monkeypatch, objective):
+    llm = compose_settings("teacher/llm=tiny_random_causal").teacher.llm.plain()
+    settings = settings_of(objective=objective, reading="example", llm=llm)
+    saved = moved(teacher_of(settings))
+    about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings.plain()}
+    save_trained(tmp_path / "teacher", saved, about)
+    monkeypatch.setattr("src.teacher.factory.encodings_of", lambda *_: pytest.fail("encoded again"))
+    loaded = load_trained(
+        lambda item_texts: teacher_of(settings, item_texts=item_texts), tmp_path / "teacher", DATASET, settings
+    )
+    assert torch.equal(loaded.item_texts, saved.item_texts)
+
+
+def test_encodings_of_another_catalogue_or_language_model_are_not_taken():
+    own = teacher_of(settings_of()).item_texts
+    for other in (own[:-1], own[:, :-1]):
+        assert torch.equal(teacher_of(settings_of(), item_texts=other + 1).item_texts, own)
 
 
 def test_the_artefact_leaves_the_language_model_out(tmp_path):
@@ -213,11 +233,11 @@ def test_a_teacher_of_something_else_is_refused_with_both_sides_and_the_command(
     ):
         save_trained(tmp_path / "teacher", teacher, {"dataset_fingerprint": DATASET.fingerprint, **theirs})
         with pytest.raises(UserError, match=rf"was made for .*{said}.*src\.exp\.run_teacher dataset=tiny"):
-            load_trained(teacher, tmp_path / "teacher", DATASET, settings_of())
+            load_trained(lambda _: teacher, tmp_path / "teacher", DATASET, settings_of())
 
 
 def test_an_artefact_of_another_kind_is_refused(tmp_path):
     with writing(tmp_path / "student", STUDENT, {"dataset_fingerprint": DATASET.fingerprint}):
         pass
     with pytest.raises(UserError, match="holds no teacher but student"):
-        load_trained(teacher_of(settings_of()), tmp_path / "student", DATASET, settings_of())
+        load_trained(lambda _: teacher_of(settings_of()), tmp_path / "student", DATASET, settings_of())

@@ -76,7 +76,7 @@ def comes_back(folder: Path, reading: str, settings: TeacherSettings) -> None:
     assert set(checkpoint["state_dict"]) >= {f"model.{name}" for name in moved}
     about = {"dataset_fingerprint": DATASET.fingerprint, "settings": settings.plain()}
     save_trained(folder, teacher.eval(), about)
-    loaded = load_trained(fresh.train(), folder, DATASET, settings)
+    loaded = load_trained(lambda _: fresh.train(), folder, DATASET, settings)
     assert torch.equal(loaded.gates(BATCH.history), teacher.gates(BATCH.history))
     scores = loaded.score(BATCH)
     assert torch.equal(scores, teacher.score(BATCH))

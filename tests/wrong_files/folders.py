@@ -440,7 +440,7 @@ def _saved_teacher(folder: Path) -> None:
 
 def _read_teacher(folder: Path) -> dict[str, float]:
     before = {name: value.clone() for name, value in _teacher().trained_state().items()}
-    loaded = load_trained(_teacher(), folder, WORLD, _teacher_settings())
+    loaded = load_trained(lambda _: _teacher(), folder, WORLD, _teacher_settings())
     found = {name: value.sum().item() for name, value in loaded.trained_state().items()}
     loaded.load_state_dict(before, strict=False)
     return found

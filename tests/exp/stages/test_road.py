@@ -21,6 +21,7 @@ from src.exp.stages.report import SUBJECTS
 from src.exp.stages.road import Road
 from src.exp.stages.students import TitlesAlone
 from src.exp.stages.teacher.teacher import Teacher
+from src.teacher.item_texts.settings import EncoderSettings
 from tests.exp.keys import DEFAULT, changes_no_result, composed, every_key, leaves, with_another_value, with_value
 from tests.exp.roads import SMALL, road_in, run_in
 from tests.exp.stages.whole import whole
@@ -67,6 +68,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "teacher.user_encoder": USER_ENCODER,
     "teacher.export": OUTPUTS,
     "teacher.api": NOTHING,  # of teacher.name=api alone: test_api_outputs.py
+    "encoder": ENCODINGS,
     "ensemble": OUTPUTS | {"evaluation: ensemble"},
     "active": OUTPUTS,
     "distill": DISTILLED,
@@ -175,6 +177,7 @@ FIRST = {  # what must be so before a key can be another
     "ensemble.likeness.decay": {**TOGETHER, "ensemble.likeness.member": True},
     "ensemble.likeness.whitening": {**TOGETHER, "ensemble.likeness.member": True},
     "ensemble.max_examples": TOGETHER,
+    **{f"encoder.{key}": {"encoder.epochs": 2} for key in leaves(EncoderSettings()) if key != "epochs"},
     "teacher.llm.path": {"teacher.llm.name": "some"},  # one that has files
     "teacher.api.max_cost": {"teacher.api.price_prompt": 1.0},
 }

@@ -20,6 +20,8 @@ from ..training import Training
 from .language_model import ReadsLanguageModel
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ....teacher.gated_model import GatedLanguageModel
     from ....teacher.trainer_ilora import TeacherModule
 
@@ -140,8 +142,8 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
         }
         save_trained(self.folder, module.model, about)
 
-    def untrained(self) -> "GatedLanguageModel":
-        """Returns a new teacher over the user encoder."""
+    def untrained(self, item_texts: "Tensor | None" = None) -> "GatedLanguageModel":
+        """Returns a new teacher over the user encoder; `item_texts` as in `create_teacher`."""
         from ....teacher.factory import create_teacher
 
         return create_teacher(
@@ -150,6 +152,7 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
             self.user_encoder.load(),
             self.template,
             self.settings.paths.language_models_dir,
+            item_texts,
         )
 
     def load(self) -> "GatedLanguageModel":
@@ -161,7 +164,7 @@ class Teacher(ReadsLanguageModel, Training["TeacherModule"]):
         from ....teacher.store import load_trained
 
         folder = self.require()
-        model = load_trained(self.untrained(), folder, self.prepared.dataset, self.settings.teacher)
+        model = load_trained(self.untrained, folder, self.prepared.dataset, self.settings.teacher)
         theirs = read_manifest(folder, "language_model")["language_model"]
         if theirs != self.language_model:
             raise UserError(
