@@ -44,7 +44,6 @@ def check_reducible(settings: DatasetSettings) -> Path:
     Raises:
         UserError: There is one, or settings ask for what a part of the log cannot tell; tells all at once.
     """
-    check_layout(settings)
     faults, into = [], settings.interactions
     if into is None or ending_of(into) not in [(ending, "") for ending in PARQUET]:
         faults.append("dataset.interactions must name the .parquet file that is to be written")
@@ -65,6 +64,7 @@ def check_reducible(settings: DatasetSettings) -> Path:
         faults.append(f"dataset.items={settings.items} is not there: give the path of a file")
     if faults or into is None:
         raise UserError(f"The log cannot be reduced: {'; '.join(faults)}.")
+    check_layout(settings)
     return into
 
 
