@@ -10,13 +10,13 @@ def job(run: Run) -> None:
     dataset, log = run.settings.dataset, run.settings.reduce.log
     if log is None:
         raise UserError("reduce.log does not name the log: give the folder of its Parquet parts, or an address.")
-    file = check_reducible(dataset)
+    file = check_reducible(log, dataset)
     if run.settings.dry_run:
         print(f"Would write {file}.")
         return
     for name, count in reduce_log(log, dataset).items():
         print(f"{name}: {count:,}")
-    print(f"To read it: run_prepare with the same dataset settings ({file})")
+    print(f"To read it, with the same filters: dataset=custom dataset.interactions={file}")
 
 
 main = command(job, __spec__.name, __doc__)

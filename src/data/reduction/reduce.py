@@ -1,5 +1,6 @@
 """Parquet parts anywhere that Spark reads → one file of the rows that the settings' filters may leave."""
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from .kinds import TYPES, kinds
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+PATTERNS = "[]{}*?\\"  # letters of paths
 ROW_BITS = 40  # of a row's number in its file; the file's stands above
 AS_IT_IS = {  # values come back from Spark as they were, or not at all
     "spark.sql.caseSensitive": "true",
@@ -38,17 +40,19 @@ AS_IT_IS = {  # values come back from Spark as they were, or not at all
 }
 
 
-def check_reducible(settings: DatasetSettings) -> Path:
-    """Returns the file that a reduced log becomes.
+def check_reducible(log: str, settings: DatasetSettings) -> Path:
+    """Returns the file that the reduced log becomes.
 
     Raises:
         UserError: There is one, or settings ask for what a part of the log cannot tell; tells all at once.
     """
-    faults, into = [], settings.interactions
+    faults, into = _patterns("reduce.log", log), settings.interactions
     if into is None or ending_of(into) not in [(ending, "") for ending in PARQUET]:
         faults.append("dataset.interactions must name the .parquet file that is to be written")
     elif into.exists():
         faults.append(f"dataset.interactions={into} is there already: delete it or name another")
+    else:
+        faults += _patterns("dataset.interactions", str(into))
     if not isinstance(LAYOUTS[settings.reader].read_log, ReadTable):
         faults.append(f"dataset.reader={settings.reader} reads no table of rows: write one, and read it by table")
     if settings.columns.timestamp is None:
@@ -68,6 +72,12 @@ def check_reducible(settings: DatasetSettings) -> Path:
     return into
 
 
+def _patterns(key: str, path: str) -> list[str]:
+    """Returns what is wrong with a path that Spark would take for that of other folders, too."""
+    found = sorted(set(PATTERNS) & set(path))
+    return [f"{key}={path} holds {' '.join(found)}, which Spark reads as patterns: rename it"] if found else []
+
+
 def reduce_log(log: str, settings: DatasetSettings) -> dict[str, int]:
     """Writes to `dataset.interactions`, whole or not at all, those of a log's columns and rows from which the same
     settings prepare the dataset of the whole log; returns how many rows there were, and are.
@@ -83,7 +93,7 @@ def reduce_log(log: str, settings: DatasetSettings) -> dict[str, int]:
         UserError: See `check_reducible`; Spark, Java, the log or a column is missing, or a column's type would not come
             back as it was.
     """
-    into = check_reducible(settings)
+    into = check_reducible(log, settings)
     with making(into), scratch(into) as files, _told(log):
         spark = _spark()
         rows, wanted = _read(spark, log, settings)
@@ -94,8 +104,11 @@ def reduce_log(log: str, settings: DatasetSettings) -> dict[str, int]:
         in_order.write.parquet(f"file://{files / 'sorted'}")
         parts = sorted_parts(files / "sorted")
         whole = files / into.name
-        if parts:
-            pl.scan_parquet(parts, glob=False).sink_parquet(whole)
+        try:
+            if parts:
+                pl.scan_parquet(parts, glob=False).sink_parquet(whole)
+        except pl.exceptions.ComputeError as error:
+            raise UserError(f"{log} cannot be read ({str(error).splitlines()[0]}): write it anew.") from None
         if not parts or pl.scan_parquet(whole, glob=False).select(pl.len()).collect().item() != after:
             raise UserError(
                 f"What Spark's machines wrote to {files.parent} is not all here: let dataset.interactions name a file "
@@ -108,8 +121,8 @@ def reduce_log(log: str, settings: DatasetSettings) -> dict[str, int]:
 
 
 def sorted_parts(folder: Path) -> list[Path]:
-    """Returns what Spark wrote to a folder, in its order: its numbers have five digits, or more."""
-    return sorted(folder.glob("part-*.parquet"), key=lambda path: int(path.name.split("-")[1]))
+    """Returns what Spark wrote to a folder, in its order: by a number of five digits or more, which several share."""
+    return sorted(folder.glob("part-*.parquet"), key=lambda path: (int(path.name.split("-")[1]), path.name))
 
 
 def _spark() -> "SparkSession":
@@ -119,12 +132,14 @@ def _spark() -> "SparkSession":
     except ImportError:
         raise UserError("PySpark is not installed: install it by `pip install 'anyo[spark]'`.") from None
     try:
-        spark = SparkSession.builder.appName("anyo").getOrCreate().newSession()
+        quiet = SparkSession.builder.appName("anyo").config("spark.ui.showConsoleProgress", "false")
+        spark = quiet.getOrCreate().newSession()
     except PySparkRuntimeError as error:
         raise UserError(
             f"Spark does not start ({_reason(error)}): install Java 17 and let JAVA_HOME name it."
         ) from None
     spark.sparkContext.setLogLevel("OFF")  # what fails is told once, by us
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     for key, value in AS_IT_IS.items():
         spark.conf.set(key, value)
     return spark

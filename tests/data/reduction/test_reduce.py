@@ -172,6 +172,72 @@ def test_times_of_every_kind(tmp_path, times, refused):
     assert isinstance(made, str) == refused
 
 
+def written_by_spark(folder: Path, log: pl.DataFrame, *columns: str) -> Path:
+    """Writes a log by Spark as it does if nobody asks for anything else: times as INT96."""
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.getActiveSession()
+    assert spark is not None
+    log.write_parquet(folder.with_suffix(".parquet"))
+    spark.read.parquet(str(folder.with_suffix(".parquet"))).selectExpr(*columns).coalesce(1).write.parquet(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ("user", "item", "cast(timestamp as timestamp) as timestamp"),
+        ("user", "item", "timestamp_micros(timestamp * 1000000 - 3400000000000000 + item) as timestamp"),
+        ("if(item = 3, cast(X'ff41' as string), user) as user", "item", "timestamp"),
+    ],
+)
+def test_a_log_that_spark_wrote(tmp_path, columns):
+    parts = written_by_spark(tmp_path / "parts", full_log(), *columns)
+    (part,) = parts.glob("*.parquet")
+    expected = tables(own(part), tmp_path / "expected")
+    settings = own(tmp_path / "reduced.parquet")
+    if isinstance(expected, str):
+        assert "invalid UTF-8" in expected
+        refused(tmp_path, parts, "invalid UTF-8")
+    else:
+        reduce_log(str(parts), settings)
+        found = tables(settings, tmp_path / "found")
+        assert all(found[name].equals(table) for name, table in expected.items())
+
+
+def test_a_part_of_the_split_that_is_none_is_found_wherever_it_stands(tmp_path):
+    log = full_log().with_columns(
+        part=pl.when(pl.int_range(pl.len()) == 90).then(pl.lit("dev")).otherwise(pl.lit("train"))
+    )
+    log = log.with_columns(rating=pl.when(pl.col("part") == "dev").then(0.5).otherwise("rating"))
+    assert "is none of train" in str(compare(tmp_path, log, split="given", min_rating=0.75))
+
+
+def test_folders_of_any_name(tmp_path):
+    compare(tmp_path / "a b%41#é+'", made_log(200), min_user_interactions=3)
+
+
+@pytest.mark.parametrize("name", ["log[1]", "l*g", "log?", "{log1}"])
+def test_a_folder_is_no_pattern(tmp_path, name):
+    in_parts(tmp_path / "log1", full_log())
+    in_parts(tmp_path / name, made_log(30))
+    refused(tmp_path, tmp_path / name, "patterns")
+    with pytest.raises(UserError, match="patterns"):
+        reduce_log(str(tmp_path / "log1"), own(tmp_path / name / "reduced.parquet"))
+
+
+def test_spark_may_be_told_to_write_short_files(tmp_path):
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.getActiveSession()
+    assert spark is not None
+    spark.conf.set("spark.sql.files.maxRecordsPerFile", "7")
+    try:
+        compare(tmp_path, made_log(300), min_user_interactions=3)
+    finally:
+        spark.conf.unset("spark.sql.files.maxRecordsPerFile")
+
+
 def test_columns_go_by_the_names_that_the_settings_say(tmp_path):
     names = {"user": "viewer.id", "item": "Item`", "timestamp": "when", "rating": "how good"}
     log = made_log(200).rename({**names, "rating": "how good:float"}).with_columns(WHEN=0, user=pl.lit("?"))
