@@ -73,8 +73,7 @@ def make_dataset(settings: DatasetSettings, raw: RawLog, folder: Path) -> None:
 
 def _reads_in_parts(layout: Layout, raw: RawLog, settings: DatasetSettings) -> ReadTable | None:
     """Returns what reads a log that is too long to be in memory. Sessions are told apart, and named, in memory."""
-    told_apart = settings.split == "sessions" and (settings.session_gap_minutes or settings.columns.session)
-    if told_apart or not isinstance(layout.read_log, ReadTable):
+    if settings.tells_sessions_apart or not isinstance(layout.read_log, ReadTable):
         return None
     return layout.read_log if layout.read_log.num_rows_about(raw.paths) > settings.rows_at_once else None
 

@@ -120,3 +120,8 @@ class DatasetSettings(Settings):
     def row_limit(self) -> int | None:
         """`limit_data_rows`, None for all."""
         return None if self.limit_data_rows == -1 else self.limit_data_rows
+
+    @property
+    def tells_sessions_apart(self) -> bool:
+        """Whether a user is cut into sessions, which are then the dataset's users."""
+        return self.split == "sessions" and bool(self.session_gap_minutes or self.columns.session)

@@ -193,6 +193,7 @@ KEPT = {  # what may be kept of a value, by the words of its setting; told apart
     "a text": lambda v: isinstance(v, str),
     "a text of one or two letters or signs of ASCII": lambda v: v in ("x", "1"),
     "a path": lambda v: isinstance(v, str) and "\0" not in v and len(v) < 256,
+    "a path or an address with ://, without a password": lambda v: KEPT["a path"](v),
     "a name of letters, digits, '.', '-' and '_'": lambda v: v in ("x", "1", "null"),
     "a name of letters, digits and _": lambda v: v in ("x", "null"),
     "a whole number above 0": lambda v: _whole(v) and v > 0,

@@ -66,13 +66,13 @@ def refuse_untitled(left: int) -> None:
         )
 
 
-def refuse_empty(num_interactions: int, path: Path) -> None:
+def refuse_empty(num_interactions: int, path: Path | str) -> None:
     """Takes the interactions of the log in `path`."""
     if not num_interactions:
         raise UserError(f"{path} holds no interactions: copy it again, or choose another dataset.")
 
 
-def refuse_unrated(columns: Container[str], settings: DatasetSettings, path: Path) -> None:
+def refuse_unrated(columns: Container[str], settings: DatasetSettings, path: Path | str) -> None:
     """Takes the columns of the log in `path`."""
     if "rating" not in columns:
         raise UserError(f"dataset.min_rating={settings.min_rating}, but {path} has no ratings: set it to null.")

@@ -24,7 +24,32 @@ BYTES_OF_ROW, PACKED_BY = 24, 4  # of a text, about
 UNUSED = "\x1f"  # separates nothing, so that a line is one field
 
 
-class Cells:
+class Header:
+    """What a table's columns are called.
+
+    Args:
+        path: The table, for messages.
+        names: Of its columns, in order.
+
+    Raises:
+        UserError: Two columns have one name.
+    """
+
+    def __init__(self, path: Path | str, names: list[str]) -> None:
+        self.path, self.names = path, names
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise UserError(f"{path} has several columns that are called {min(twice)!r}: give each a name of its own.")
+        parts = [name.partition(":")[0] for name in names]
+        short = {name: place for place, name in enumerate(parts) if parts.count(name) == 1}
+        self.place_of = {**short, **{name: place for place, name in enumerate(names)}}
+
+    def __contains__(self, column: str) -> bool:
+        """Whether there is such a column; a header's `user:token` is `user`, too (RecBole), if no other is."""
+        return column in self.place_of
+
+
+class Cells(Header):
     """A table's file, opened: what columns it has is known, its rows are read when they are asked for.
 
     Quotes mean something in `.csv` files alone: a title may begin with one in any other.
@@ -38,6 +63,8 @@ class Cells:
     Raises:
         UserError: The file is damaged, has an ending that is not known, or two columns of one name.
     """
+
+    path: Path
 
     def __init__(
         self,
@@ -65,17 +92,7 @@ class Cells:
             self.text = as_json_lines(path, self.text)
         self.lists: set[str] = set()  # columns of JSON that hold lists
         self.names: list[str] = []
-        self.names = self._names(header)
-        twice = {name for name in self.names if self.names.count(name) > 1}
-        if twice:
-            raise UserError(f"{path} has several columns that are called {min(twice)!r}: give each a name of its own.")
-        parts = [name.partition(":")[0] for name in self.names]
-        short = {name: place for place, name in enumerate(parts) if parts.count(name) == 1}
-        self.place_of = {**short, **{name: place for place, name in enumerate(self.names)}}
-
-    def __contains__(self, column: str) -> bool:
-        """Whether there is such a column; a header's `user:token` is `user`, too (RecBole), if no other is."""
-        return column in self.place_of
+        super().__init__(path, self._names(header))
 
     def read(self, columns: Iterable[str], limit: int | None = None) -> pl.DataFrame:
         """Returns columns under the names that they are asked for by; those of a text are texts, null or "" if empty.

@@ -8,7 +8,7 @@ import polars as pl
 from ...core.data_utils import HISTORY, TEST, TRAIN, VAL
 from ...core.errors import UserError
 from ..settings import DatasetSettings
-from .cells import Cells, num_rows_about, refuse_rows
+from .cells import Cells, Header, num_rows_about, refuse_rows
 from .layouts import Layout
 from .lines import CONTROL
 from .times import TICKS, Times
@@ -43,7 +43,7 @@ def log_parts(
         FractionsFoundError: See `Times.microseconds`.
     """
     cells = Cells(path, settings.separator, settings.log_header, part_rows)
-    wanted, times, before = _wanted(cells, settings), Times(path, fractions), 0
+    wanted, times, before = wanted_columns(cells, settings), Times(path, fractions), 0
     for frame in cells.parts(wanted.values(), settings.row_limit):
         log = {key: _enum(_ids(frame[wanted[key]], path, before), path, before) for key in ("user", "item")}
         if "timestamp" in wanted:
@@ -61,8 +61,12 @@ def log_parts(
     times.close()
 
 
-def _wanted(cells: Cells, settings: DatasetSettings) -> dict[str, str]:
-    """Returns the table's columns by what they mean."""
+def wanted_columns(header: Header, settings: DatasetSettings) -> dict[str, str]:
+    """Returns the columns that a log is read from, by what they mean.
+
+    Raises:
+        UserError: One is missing.
+    """
     names = settings.columns
     wanted = {"user": names.user, "item": names.item}
     if names.timestamp is not None:
@@ -72,8 +76,8 @@ def _wanted(cells: Cells, settings: DatasetSettings) -> dict[str, str]:
     if settings.split == "sessions" and names.session is not None:
         wanted["session"] = names.session
     for key, column in wanted.items():
-        _require(cells, column, key, "dataset.log_header")
-    if names.rating is not None and names.rating in cells:
+        _require(header, column, key, "dataset.log_header")
+    if names.rating is not None and names.rating in header:
         wanted["rating"] = names.rating
     return wanted
 
@@ -122,12 +126,12 @@ def _joined(known: pl.DataFrame) -> pl.Series:
     return known.select(said.list.drop_nulls().list.join(JOINED)).to_series()
 
 
-def _require(cells: Cells, column: str, key: str, header: str) -> None:
-    if column not in cells:
-        there = ", ".join(repr(name[:40]) for name in cells.names[:30]) or "none"
+def _require(table: Header, column: str, key: str, header: str) -> None:
+    if column not in table:
+        there = ", ".join(repr(name[:40]) for name in table.names[:30]) or "none"
         lost = " (null: there are none)" if key in ("timestamp", "title", "session") else ""
         raise UserError(
-            f"{cells.path} has no column {column!r}; there are {there}: name yours by dataset.columns.{key}{lost}, "
+            f"{table.path} has no column {column!r}; there are {there}: name yours by dataset.columns.{key}{lost}, "
             f"or all of them by {header} where the file has no header line."
         )
 

@@ -115,6 +115,8 @@ class Times:
         self._refuse(times, numbers.is_null(), "is missing")
         if numbers.is_empty():
             return numbers.cast(pl.Int64)
+        if numbers.dtype.is_integer() and numbers.dtype != pl.UInt64:
+            numbers = numbers.cast(pl.Int64)  # what they are held against may not fit into narrower ones
         if numbers.dtype.is_float():
             self._refuse(times, ~numbers.is_finite(), "is no time")
         unit = self._unit_with(numbers, times)
@@ -128,7 +130,7 @@ class Times:
             return (numbers.cast(pl.Float64) * TICKS / 1000**unit).round().cast(pl.Int64)
         if numbers.dtype == pl.UInt64:
             self._refuse(times, numbers > 2**63 - 1, "is no time")
-        numbers = numbers.cast(pl.Int64)
+            numbers = numbers.cast(pl.Int64)
         return numbers // 1000 if unit == 3 else numbers * (TICKS // 1000**unit)
 
     def _unit_with(self, numbers: pl.Series, times: pl.Series) -> int:

@@ -26,6 +26,7 @@ from ...core.settings import (
 )
 from ...data.conversion.settings import ConvertSettings
 from ...data.export.settings import ExportSettings
+from ...data.reduction.settings import ReduceSettings
 from ...data.settings import DatasetSettings
 from ...distill.choices import POLICIES
 from ...distill.settings import ActiveSettings, DistillSettings
@@ -197,6 +198,7 @@ class RunSettings(Settings):
     inspect: InspectSettings = group(InspectSettings)
     export: ExportSettings = group(ExportSettings)
     convert: ConvertSettings = group(ConvertSettings)
+    reduce: ReduceSettings = group(ReduceSettings)
     paths: PathSettings = setting(..., "where things lie")
     logging: LoggingSettings = group(LoggingSettings)
 

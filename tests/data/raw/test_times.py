@@ -53,6 +53,11 @@ def test_times_that_have_a_type_keep_it():
     assert read(NEW_YEAR + 0.5) == [NEW_YEAR * TICKS + TICKS // 2]
 
 
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt16, pl.Int32, pl.UInt32, pl.UInt64])
+def test_whole_numbers_of_any_width_are_times(dtype):
+    assert read(100, 101, dtype=dtype) == [100 * TICKS, 101 * TICKS]
+
+
 def test_what_is_too_large_for_a_whole_number_is_no_time():
     with pytest.raises(UserError, match="data row 1: when '9223372036854775808' is no time"):
         read(2**63, dtype=pl.UInt64)

@@ -95,6 +95,7 @@ BELOW = {  # what keys below a group change, unless they are declared to change 
     "inspect": NOTHING,
     "export": NOTHING,
     "convert": NOTHING,
+    "reduce": NOTHING,
     "paths": NOTHING,
     "logging": NOTHING,
 }
