@@ -79,8 +79,8 @@ def next_text_loss(
     over the items before, the newest first: the likeness by which `TextLikeness` ranks, as an InfoNCE loss (van den
     Oord et al. 2018).
 
-    Items of the same window but the target do not compete: nothing is as like a text as itself, and what was taken is
-    not recommended. With them the map would learn to keep titles apart (docs/teacher.md).
+    Items that the window reads do not compete, the target aside: nothing is as like a text as itself, and what was
+    taken is not recommended. With them the map would learn to keep titles apart (docs/teacher.md).
 
     Args:
         texts: The map.

@@ -125,7 +125,7 @@ class LearnedEncodings(Training["TextMapModule"], Encodings):
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.models_dir, "encodings-learned-", *self.counted, self.seed)
 
-    def check_settings(self) -> None:
+    def check(self) -> None:
         if started_together() > 1:
             raise UserError(
                 "encoder.epochs above 0 is of one process, since all of a batch's items compete: set it to 0, or make "
@@ -146,7 +146,7 @@ class LearnedEncodings(Training["TextMapModule"], Encodings):
         module = TextMapModule(TextMap.of(frozen, settings.whitening), frozen, settings, self.seed)
         at_once = rows_at_once(metrics, dataset, metrics.filter_seen)
         data = TextMapDataModule(dataset, settings, at_once, metrics.filter_seen, self.seed)
-        before = ndcg_of(TextLikeness(frozen, settings.decay, settings.whitening), data)
+        before = ndcg_of(TextLikeness(module.encodings(), settings.decay, whitening=0.0), data)
         plan = Plan(
             stage=self.checkpoints,
             monitor=MONITOR,

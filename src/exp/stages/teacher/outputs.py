@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.artefact import TEACHER_OUTPUTS, making
+from ....core.errors import UserError
 from ...program.run import Run
 from ..base import Prepared, Stage
 from .calibration import Calibration
@@ -167,6 +168,16 @@ class TeacherOutputsStage(Exported, Taught):
         teacher = self.settings.teacher
         reads_titles = teacher.objective == "generation" and not isinstance(self.teacher, Ensemble)
         return self.given is None and teacher.export.item_embeddings == "text" and not reads_titles
+
+    def check_settings(self) -> None:
+        """Makes sure that distilled students and those that they are compared with begin with the same encodings."""
+        somebody_reads = not isinstance(self.teacher, Ensemble) or self.teacher.teacher is not None
+        if self.settings.encoder.epochs > 0 and somebody_reads and self.embeds_texts:
+            raise UserError(
+                "encoder.epochs must be 0 where a language model reads: it exports encodings of its own, which have "
+                "not learned, and students that begin with the learned ones would be compared with those that begin "
+                "with its; or set ensemble.language_model=false, or teacher.export.item_embeddings=ranking."
+            )
 
     def own_folder(self) -> Path:
         return self.keyed(self.settings.paths.teacher_outputs_dir, "", *self.counted, self.settings.seed)

@@ -49,7 +49,30 @@ def test_learned_encodings_are_not_whitened_twice(tmp_path):
 
 
 def test_several_processes_do_not_share_a_batch_whose_items_compete(tmp_path, monkeypatch):
+    made = road_in(tmp_path, DATASET, *LEARNS)
+    assert made.go(made.prepared, made.encodings)
     monkeypatch.setattr("src.exp.stages.teacher.encodings.started_together", lambda: 2)
-    road = road_in(tmp_path, DATASET, *LEARNS)
+    assert made.go(made.prepared, made.encodings)  # they are there
+    other = road_in(tmp_path, DATASET, *LEARNS, "seed=5")
     with pytest.raises(UserError, match="is of one process"):
-        road.go(road.prepared, road.encodings)
+        other.go(other.prepared, other.encodings)
+
+
+def test_students_that_are_compared_begin_with_the_same_encodings(tmp_path):
+    begins = [*LEARNS, "distill.text_init=0.05"]
+    with pytest.raises(UserError, match=r"encoder\.epochs must be 0 where a language model reads"):
+        road = road_in(tmp_path, DATASET, *begins)
+        road.go(road.prepared, *road.trainings())
+    beside = [*begins, "ensemble.likeness.member=true", "ensemble.likeness.whitening=0.0"]
+    beside += ["active=all", "active.share=1.0"]
+    with pytest.raises(UserError, match=r"encoder\.epochs must be 0 where a language model reads"):
+        road = road_in(tmp_path, DATASET, *beside)
+        road.go(road.prepared, *road.trainings())
+    road = road_in(tmp_path, DATASET, *LEARNS, "distill.text_init=0.0", "teacher.export.item_embeddings=ranking")
+    road.outputs.check_settings()
+
+
+def test_encodings_that_learned_nothing_are_told(tmp_path, caplog):
+    road = road_in(tmp_path, DATASET, *LEARNS[:-1], "encoder.lr=1e-30")
+    assert road.go(road.prepared, road.encodings)
+    assert "learned nothing that ranks validation better" in caplog.text
