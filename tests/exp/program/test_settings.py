@@ -23,7 +23,7 @@ from tests.exp.keys import CHOOSING, DEFAULT, composed, every_key, leaves, names
 
 KEYS = every_key()
 TEXTS = {"a text", "a path", "null or a text", "null or a path", "a name of letters, digits, '.', '-' and '_'"}
-TEXTS |= {"null or a name of letters, digits and _"}
+TEXTS |= {"null or a name of letters, digits and _", "null or a path or an address with ://, without a password"}
 
 
 def words(option: str, key: str) -> str:
