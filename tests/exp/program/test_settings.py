@@ -354,3 +354,10 @@ def test_a_language_model_that_is_made_here_takes_no_path(tmp_path):
         UserError, match=r"teacher\.llm\.name=tiny-random is made here and has no files: set teacher\.llm"
     ):
         compose_settings("teacher/llm=tiny_random", f"teacher.llm.path={tmp_path}")
+
+
+def test_an_address_of_a_log_with_a_password_is_refused_as_config_yaml_would_keep_it():
+    address = "s3a://key:secret@bucket/log"
+    must = "null or a path or an address with ://, without a password"
+    said = fault(composed(DEFAULT), "reduce.log", address)
+    assert said == f"The config is wrong: reduce.log={address} must be {must}."
